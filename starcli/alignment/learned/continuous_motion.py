@@ -3,16 +3,18 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from starcli.alignment.learned.falling_adam import FallingAdam
-from starcli.alignment.learned.moving_factors import ComplexNumbers, Factor, Invertible, Rotations, Scales
+from starcli.alignment.learned.moving_factors import ComplexNumbers, Factor, Invertible, Rotations
+from starcli.alignment.learned.moving_scales import MovingScales
 from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
-from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
+from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 
@@ -27,28 +29,28 @@ class ContinuousMotion:
         """Factors that do nothing yet; `steps` steps are to be taken."""
         self._kinds, self.layout = kinds, ParameterLayout(kinds.spec)
         entries = self.layout.views(torch.arange(self.layout.size))
-        self._factors = [
-            _factor(kinds, kind, way, entries, device) for kind in kinds.groups.values() for way in _ways(kind)
-        ]
-        sizes = [factor.coordinates.numel() for factor in self._factors]
+        self._scales = MovingScales(kinds, self.layout, device)
+        self._factors = [_factor(found, device) for found in _alike(kinds, entries)]
+        self._parts: list[MovingScales | Factor] = [self._scales, *self._factors]
+        sizes = [part.coordinates.numel() for part in self._parts]
         self._coordinates = torch.zeros(sum(sizes), device=device)
-        for factor, part in zip(self._factors, torch.split(self._coordinates, sizes), strict=True):
-            factor.coordinates = part.view(factor.coordinates.shape)
+        for part, own in zip(self._parts, torch.split(self._coordinates, sizes), strict=True):
+            part.coordinates = own.view(part.coordinates.shape)
         self._optimizer = FallingAdam([self._coordinates], rate, steps=steps)
 
     def act(self, weights: Tensor, *, adjoint: bool = False) -> Tensor:
         """The weights (P,) after all factors have acted; `adjoint`: gradients by them, of gradients by the result."""
-        made = weights.clone()
+        made = weights * self._scales.by_entry
         for factor in self._factors:
             factor.act_(made, adjoint=adjoint)
         return made
 
     def follow(self, weights: Tensor, gradients: Tensor) -> None:
         """Take a step down the gradients (P,) of a loss by the `weights` (P,) after all factors have acted."""
-        slopes = [factor.derivative(weights, gradients).reshape(-1) for factor in self._factors]
-        self._optimizer.step([torch.cat([self._coordinates[:0], *slopes])])
-        for factor in self._factors:
-            factor.move()
+        slopes = [part.derivative(weights, gradients).reshape(-1) for part in self._parts]
+        self._optimizer.step([torch.cat(slopes)])
+        for part in self._parts:
+            part.move()
 
     def state(self) -> dict[str, Tensor]:
         """What the optimiser knows of the steps before, as copies."""
@@ -60,46 +62,77 @@ class ContinuousMotion:
 
     def place(self, element: Element) -> None:
         """Go on from the factors of an element."""
-        scales = {name: iter(each) for name, each in element.scales.items()}
+        self._scales.place(element.scales)
         for factor in self._factors:
-            of_way = next(scales[factor.group]) if factor.group in scales else None
-            factor.place(of_way if isinstance(factor, Scales) else element.matrices.get(factor.group))
+            factor.place(element.matrices)
 
     def element(self, permutation: Permutation) -> Element:
         """The element that permutes first, then acts by these factors."""
-        matrices, scales = dict[str, Tensor](), defaultdict[str, list[Tensor]](list)
+        matrices = dict[str, Tensor]()
         for factor in self._factors:
-            shape = self._kinds.spec.index_shape(factor.group)
-            if isinstance(factor, Scales):
-                scales[factor.group].append(factor.exact().view(shape))
-            else:
-                matrices[factor.group] = factor.exact().view(*shape, shape[-1])
-        return Element(self._kinds, permutation, matrices, {name: torch.stack(each) for name, each in scales.items()})
+            for group, found in factor.by_group(factor.exact()).items():
+                matrices[group] = found.view(*self._kinds.spec.index_shape(group), found.shape[-1])
+        return Element(self._kinds, permutation, matrices, self._scales.exact())
 
 
-def _ways(kind: GroupKind) -> tuple[Exponents, ...]:
-    """The independent ways in which factors of a group act."""
-    return (kind.exponents,) if kind.by_matrix else kind.scalings
+@dataclass
+class _Matrices:
+    """Where the matrices of a group act, or of several groups of one kind that can move together.
+
+    places: by exponent the positions (parents, n, rest) in a vector of all weights.
+    """
+
+    kind: GroupKind
+    groups: dict[str, int]
+    places: dict[int, Tensor]
+
+    def joined(self, other: "_Matrices") -> "_Matrices | None":
+        """Both together; None where their matrices are not alike, or act on the same weights."""
+        how = [(k.kind, k.fixes_ones, k.pairs) for k in (self.kind, other.kind)]
+        sizes = [{e: at.shape[1:] for e, at in each.places.items()} for each in (self, other)]
+        if how[0] != how[1] or sizes[0] != sizes[1]:
+            return None
+        places = {exponent: torch.cat([at, other.places[exponent]]) for exponent, at in self.places.items()}
+        if any(int(torch.bincount(at.reshape(-1)).max()) > 1 for at in places.values()):
+            return None
+        return _Matrices(self.kind, self.groups | other.groups, places)
 
 
-def _factor(
-    kinds: Kinds, kind: GroupKind, way: Exponents, entries: Mapping[str, Tensor], device: torch.device
-) -> Factor:
-    """The factor that acts in one way; `entries` are the positions of all weights in the vector."""
+def _alike(kinds: Kinds, entries: Mapping[str, Tensor]) -> list[_Matrices]:
+    """The matrices of all groups, as many groups together as can be; `entries` are the weights' positions."""
+    found: list[_Matrices] = []
+    for kind in kinds.groups.values():
+        if not kind.by_matrix:
+            continue
+        own = _matrices(kinds, kind, entries)
+        for number, other in enumerate(found):
+            if (joined := other.joined(own)) is not None:
+                found[number] = joined
+                break
+        else:
+            found.append(own)
+    return found
+
+
+def _matrices(kinds: Kinds, kind: GroupKind, entries: Mapping[str, Tensor]) -> _Matrices:
+    """Where the matrices of one group act."""
     *around, n = kinds.spec.index_shape(kind.group)
     parents = math.prod(around)
     at = defaultdict[int, list[Tensor]](list)
-    for place, exponent in way.items():
+    for place, exponent in kind.exponents.items():
         if place.tensor in entries:  # buffers are not learned on
             for block, k in place_blocks(kinds.spec, place):
                 at[exponent].append(unit_view(block, k, entries[place.tensor]).reshape(parents, n, -1))
-    places = {exponent: torch.cat(each, -1).to(device) for exponent, each in at.items()}
-    ones = torch.ones(parents, n, device=device)
-    match kind.kind:
-        case "orthogonal":
-            return Rotations(kind.group, places, torch.diag_embed(ones), fixes_ones=kind.fixes_ones)
-        case "invertible":
-            return Invertible(kind.group, places, torch.diag_embed(ones))
-        case "complex" if kind.pairs:
-            return ComplexNumbers(kind.group, places, torch.diag_embed(ones), kind.pairs)
-    return Scales(kind.group, places, ones)
+    return _Matrices(kind, {kind.group: parents}, {e: torch.cat(each, -1) for e, each in at.items()})
+
+
+def _factor(found: _Matrices, device: torch.device) -> Factor:
+    """The factor that acts there."""
+    places = {exponent: at.to(device) for exponent, at in found.places.items()}
+    parents, n, _ = next(iter(places.values())).shape
+    one = torch.eye(n, device=device).repeat(parents, 1, 1)
+    if found.kind.kind == "orthogonal":
+        return Rotations(found.groups, places, one, fixes_ones=found.kind.fixes_ones)
+    if found.kind.pairs:
+        return ComplexNumbers(found.groups, places, one, found.kind.pairs)
+    return Invertible(found.groups, places, one)

@@ -3,8 +3,9 @@
     minimise over pi   L((A + pi(B)) / 2)
 
 by gradients on mini-batches, with BatchNorm on the statistics of the batch; an element of all kinds of symmetries
-learns on L((1 - t) A + t pi(B)), t anywhere between in every other step. Ends are judged on examples that no step
-sees, and the best one is kept, the start included: learning never ends worse than it began, by that measure.
+learns on L((1 - t) A + t pi(B)), t anywhere between in every other step. What steps come by is judged by the same
+loss half way on examples that no step sees. At last the best and the start are measured as midpoints are
+(`MidpointJudge`): learning never ends worse than it began, by that measure.
 """
 
 import math
@@ -22,8 +23,10 @@ from starcli.alignment.learned.line_network import LineNetwork
 from starcli.alignment.learned.moving_element import MovingElement
 from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.alignment.learned.relaxation import JUDGED_EVERY, Mover, Relaxation, Sought
+from starcli.alignment.matching.problem import costs_device
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
+from starcli.evaluation.batches import Batches, outputs_per_example, scoring_batch_size
 from starcli.runtime.progress import Interrupted
 from starcli.runtime.rehearsal import sampled
 from starcli.symmetry.archspec.resolved import Resolved
@@ -42,7 +45,7 @@ STEP_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Learned(Generic[Sought]):
-    """Symmetry that was learned, and the loss half way to the reference on the examples that it was judged on."""
+    """Symmetry that was learned, and the loss half way to the reference on examples that no step sees."""
 
     symmetry: Sought
     midpoint_loss: float
@@ -62,6 +65,10 @@ class Learner:
         self.workspace, self.relax = workspace, relax
         self._batch = _batch(workspace)
         self.judge = MidpointJudge(workspace, examples=min(JUDGED * self._batch // BATCH, count // 2))
+        judged = workspace.dataset.train.subset(self.judge.rows)
+        outputs = outputs_per_example(judged, workspace.dataset.num_classes)
+        size = scoring_batch_size(workspace.dataset.extent, len(judged), workspace.device, outputs)
+        self._judged_on = Batches(judged, size, workspace.device)
         unseen = torch.ones(count, dtype=torch.bool)
         unseen[self.judge.rows] = False
         self._rows = unseen.nonzero().squeeze(1)
@@ -74,64 +81,59 @@ class Learner:
         there is none between them, Interrupted where a stop is asked for: what was reached at the beginning of the last
         round is kept.
         """
-        return self._best(lesson, start, _Renaming(self.relax, start.spec, lesson), line=False)
+        renaming = _Renaming(self.relax, start.spec, lesson, self._costs_device(start.spec))
+        return self._best(lesson, start, renaming, line=False)
 
     def learn_element(self, lesson: Lesson, kinds: Kinds) -> Learned[Element]:
         """The best element of `kinds`, from the one that does nothing on; both models are in their normal forms.
 
         Steps are taken half way and anywhere between the models in turns. Otherwise as `learn`.
         """
-        moving = MovingElement(kinds, lesson, self.relax, self.workspace.device)
+        moving = MovingElement(kinds, lesson, self.relax, self.workspace.device, self._costs_device(kinds.spec))
         return self._best(lesson, Element.identity(kinds), moving, line=True)
 
     def _best(self, lesson: Lesson, start: Sought, mover: Mover[Sought], *, line: bool) -> Learned[Sought]:
         """The best that is met in rounds of steps, half way (`line`: and elsewhere) between the models."""
         steps, progress = lesson.steps, lesson.progress
-        best, done = self._resumed(lesson, start, mover)
-        progress.step(done, midpoint=best.midpoint_loss)
         if not units_of(start).spec.groups:
-            progress.step(steps - done)
-            return best
+            progress.step(steps)
+            return self._measured(lesson, start)
         layout = ParameterLayout(units_of(start).spec)
-        between = LineNetwork(self.workspace, self._flat, lesson.reference, start.apply(lesson.model), layout)
+        begun = start.apply(lesson.model)
+        between = LineNetwork(self.workspace, self._flat, lesson.reference, begun, layout)
         places = _places(steps, lesson.seed) if line else [0.5] * steps
-        examples = iter(zip(self._batches(steps, lesson.seed, done), places[done:], strict=True))
         most = self.relax.round_steps
-        rounds = [min(most, steps - begun) for begun in range(done, steps, most)]
+
+        def judged(found: Sought, weights: Tensor) -> Learned[Sought]:
+            return Learned(found, between.loss(weights, self._judged_on, progress=progress))
+
         with between.learning(), _kept_when_stopped(lesson):
+            best, done = _resumed(lesson, start, mover) or (judged(start, layout.vector(begun)), 0)
+            progress.step(done, midpoint=best.midpoint_loss)
+            examples = iter(zip(self._batches(steps, lesson.seed, done), places[done:], strict=True))
+            rounds = [min(most, steps - first) for first in range(done, steps, most)]
             for count in sampled(rounds, len(rounds)):
                 lesson.keeper.reached(_state(best, mover, done))
                 moving, last = mover.begin(best.symmetry, count), best.symmetry
                 for step, ((inputs, labels), t) in enumerate(islice(examples, count), 1):
                     progress.stop_if_asked()
                     moving.follow(between.gradients(moving.weights(), inputs, labels, t))
-                    if step % mover.judged_every == 0 or step == count:
-                        last, best = self._judged(lesson, moving.symmetry(), last, best)
+                    judges = step % mover.judged_every == 0 or step == count
+                    if judges and _moved(found := moving.symmetry(), last):
+                        last, best = found, min(best, judged(found, moving.hard_weights()), key=_loss)
                     progress.step(1, midpoint=best.midpoint_loss)
                 done += count
-        return best
+        ends = [start] if best.symmetry is start else [start, best.symmetry]
+        return min((self._measured(lesson, each) for each in ends), key=_loss)
 
-    def _resumed(self, lesson: Lesson, start: Sought, mover: Mover[Sought]) -> tuple[Learned[Sought], int]:
-        """The best so far and the number of steps that led to it: what was kept of a stopped lesson, or the start."""
-        state = lesson.keeper.load()
-        if state is None:
-            return Learned(start, self._loss(lesson, start)), 0
-        done = int(state["done"])
-        mover.resume(done, _part(state, "moving"))
-        symmetry = read_like(start, _part(state, "best"))
-        return Learned(symmetry, float(state["loss"])), done
+    def _measured(self, lesson: Lesson, symmetry: Sought) -> Learned[Sought]:
+        """A symmetry and the loss half way under it."""
+        loss = self.judge.loss(lesson.reference, symmetry.apply(lesson.model), progress=lesson.progress)
+        return Learned(symmetry, loss)
 
-    def _judged(
-        self, lesson: Lesson, found: Sought, last: Sought, best: Learned[Sought]
-    ) -> tuple[Sought, Learned[Sought]]:
-        """What was judged last, and the best so far, after `found` was judged where it is something new."""
-        if not _moved(found, last):
-            return last, best
-        return found, min(best, Learned(found, self._loss(lesson, found)), key=lambda each: each.midpoint_loss)
-
-    def _loss(self, lesson: Lesson, symmetry: Symmetry) -> float:
-        """The loss half way under a symmetry."""
-        return self.judge.loss(lesson.reference, symmetry.apply(lesson.model), progress=lesson.progress)
+    def _costs_device(self, spec: Resolved) -> torch.device:
+        """Where permutations move."""
+        return costs_device(spec, self.workspace.device, self.workspace.precision)
 
     def _batches(self, steps: int, seed: int, done: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of as many steps but for those `done`, every pass in an order of its own, all of one size."""
@@ -152,6 +154,20 @@ def _batch(workspace: "Workspace") -> int:
     return max(1, min(BATCH, STEP_TOKENS // math.prod(workspace.architecture.input_shape)))
 
 
+def _loss(learned: Learned[Any]) -> float:
+    return learned.midpoint_loss
+
+
+def _resumed(lesson: Lesson, start: Sought, mover: Mover[Sought]) -> tuple[Learned[Sought], int] | None:
+    """The best that was kept of a stopped lesson and the number of steps that led to it, or None."""
+    state = lesson.keeper.load()
+    if state is None:
+        return None
+    done = int(state["done"])
+    mover.resume(done, _part(state, "moving"))
+    return Learned(read_like(start, _part(state, "best")), float(state["loss"])), done
+
+
 def _places(steps: int, seed: int) -> list[float]:
     """Places between the models, one for each step: anywhere and half way, in turns."""
     anywhere = torch.rand(steps, generator=torch.Generator().manual_seed(seed)).tolist()
@@ -170,10 +186,11 @@ class _Renaming:
     relax: type[Relaxation]
     spec: Resolved
     lesson: Lesson
+    device: torch.device
     judged_every: int = JUDGED_EVERY
 
     def begin(self, start: Permutation, steps: int) -> Relaxation:
-        return self.relax(self.spec, self.lesson.model, start, steps, self.lesson.seed)
+        return self.relax(self.spec, self.lesson.model, start, steps, self.lesson.seed, self.device)
 
     def state(self) -> dict[str, Tensor]:
         return {}

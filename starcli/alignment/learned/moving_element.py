@@ -27,12 +27,15 @@ MOVING_UNITS = 0.5
 class MovingElement:
     """Element that moves a model, in its normal form, towards another: from where `begin` last put it."""
 
-    def __init__(self, kinds: Kinds, lesson: Lesson, relax: type[Relaxation], device: torch.device) -> None:
-        """An element of `kinds` that takes the steps of `lesson`; `relax` moves its permutation."""
-        self._kinds, self._lesson, self._relax, self._device = kinds, lesson, relax, device
+    def __init__(
+        self, kinds: Kinds, lesson: Lesson, relax: type[Relaxation], device: torch.device, costs_device: torch.device
+    ) -> None:
+        """An element of `kinds` that takes the steps of `lesson` on `device`; `relax` moves its permutation."""
+        self._kinds, self._lesson, self._relax = kinds, lesson, relax
+        self._device, self._costs_device = device, costs_device
         rotating = {name for name, kind in kinds.groups.items() if kind.by_matrix}
         self._spec = held(kinds.spec, rotating)
-        self._model = learnable_floats(self._spec, lesson.model)
+        self._model = learnable_floats(self._spec, lesson.model, device)
         self._motion = ContinuousMotion(kinds, steps=lesson.steps, rate=lesson.rate, device=device)
         self._left, self._last = lesson.steps, round((1 - MOVING_UNITS) * lesson.steps)
         self._units: Relaxation | None = None
@@ -54,32 +57,34 @@ class MovingElement:
     def begin(self, start: Element, steps: int) -> "MovingElement":
         """Begin the next `steps` steps at `start`."""
         self._motion.place(start)
-        self._permutation = Permutation(self._spec, {name: start.permutation.index[name] for name in self._spec.groups})
+        self._start = Permutation(self._spec, {name: start.permutation.index[name] for name in self._spec.groups})
         moves = self._left > self._last and bool(self._spec.groups)
         self._units = self._relaxed(steps) if moves else None
         self._left -= steps
-        self._permuted = self._motion.layout.vector(self._permutation.apply(self._model)).to(self._device)
+        self._permuted = self._motion.layout.vector(self._start.apply(self._model))
         self._weights = self._motion.act(self._permuted)
         return self
 
     def _relaxed(self, steps: int) -> Relaxation:
         """What moves the permutation in the next `steps` steps."""
-        return self._relax(self._spec, self._model, self._permutation, steps, self._lesson.seed)
+        return self._relax(self._spec, self._model, self._start, steps, self._lesson.seed, self._costs_device)
 
     def weights(self) -> Tensor:
         """The model's parameters (P,) after the element has acted, on the device."""
         return self._weights
+
+    hard_weights = weights
 
     def follow(self, gradients: Tensor) -> None:
         """Move the factors, and in the first half of all steps the units."""
         if self._units is not None:
             self._units.follow(self._motion.act(gradients, adjoint=True))
             self._permuted = self._units.weights().to(self._device)
-            self._permutation = self._units.symmetry()
         self._motion.follow(self._weights, gradients)
         self._weights = self._motion.act(self._permuted)
 
     def symmetry(self) -> Element:
         """The element that is reached."""
+        permutation = self._start if self._units is None else self._units.symmetry()
         still = Permutation.identity(self._kinds.spec).index
-        return self._motion.element(Permutation(self._kinds.spec, {**still, **self._permutation.index}))
+        return self._motion.element(Permutation(self._kinds.spec, {**still, **permutation.index}))

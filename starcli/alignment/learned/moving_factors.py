@@ -1,7 +1,7 @@
-"""Factors of a symmetry that follow gradients: rotations, matrices, complex numbers and scales of units of one group.
+"""Factors of a symmetry that follow gradients: rotations, matrices and complex numbers, of groups that are alike.
 
 A factor g acts on the weights W of a place, units first, as g W or as g^-T W. A step multiplies it by exp(X), with X in
-the Lie algebra of its kind: skew matrices, all matrices, complex numbers, diagonals. At X = 0 the derivative of a loss
+the Lie algebra of its kind: skew matrices, all matrices, complex numbers. At X = 0 the derivative of a loss
 by X is G W^T where g acts and -W G^T where g^-T acts, projected onto the algebra; G is the gradient by W as it is after
 g has acted. An optimiser follows it from X = 0 anew in each step: "dynamic trivialization", Lezcano-Casado 2019; of
 invertible matrices it is the relative gradient of Cardoso and Laheld 1996.
@@ -21,23 +21,32 @@ LARGEST_FACTOR = 1e3**0.5
 """Largest scale and singular value, and one over the smallest: condition numbers are 1,000 at most."""
 
 
-class Factor:
-    """Base of the kinds: g of one group for every combination of units around it."""
+Groups = Mapping[str, int]
+"""Groups that move together, and how many matrices each has: one for every combination of units around it."""
 
-    def __init__(self, group: str, places: Mapping[int, Tensor], one: Tensor, coordinates: Tensor) -> None:
+
+class Factor:
+    """Base of the kinds: every g of some groups, (parents, n, n), those of one group after those of the other."""
+
+    def __init__(self, groups: Groups, places: Mapping[int, Tensor], one: Tensor, coordinates: Tensor) -> None:
         """Begin at `one`, which does nothing.
 
         places: by exponent the positions (parents, n, rest) in a vector of all weights at which g acts.
         coordinates: zeros, the coordinates of X for an optimiser.
         """
-        self.group, self._one = group, one
+        self._groups, self._one = groups, one
         self._places = {exponent: (index.reshape(-1), index.shape) for exponent, index in places.items()}
         self.coordinates = coordinates
-        self.place(None)
+        self.place({})
 
-    def place(self, value: Tensor | None) -> None:
-        """Go on from a value (parents..., n) or (parents..., n, n); None: from one that does nothing."""
-        self._value = self._one if value is None else value.to(self._one).reshape(self._one.shape)
+    def place(self, values: Mapping[str, Tensor]) -> None:
+        """Go on from the values of groups (parents..., n, n); where there is none, from one that does nothing."""
+        parts = self.by_group(self._one).items()
+        self._value = torch.cat([values.get(group, one).to(one).reshape(one.shape) for group, one in parts])
+
+    def by_group(self, matrices: Tensor) -> dict[str, Tensor]:
+        """The matrices (parents, n, n) of each group among those of all."""
+        return dict(zip(self._groups, torch.split(matrices, list(self._groups.values())), strict=True))
 
     def act_(self, weights: Tensor, *, adjoint: bool) -> None:
         """Act on a vector of all weights; `adjoint`: turn their gradients into those by what g acts on."""
@@ -75,33 +84,16 @@ class Factor:
         raise NotImplementedError
 
 
-class Scales(Factor):
-    """Positive scales (parents, n)."""
-
-    def __init__(self, group: str, places: Mapping[int, Tensor], one: Tensor) -> None:
-        """One scale for each unit."""
-        super().__init__(group, places, one, torch.zeros_like(one))
-
-    def _acted(self, exponent: int, weights: Tensor, adjoint: bool) -> Tensor:
-        return (self._value**exponent).unsqueeze(-1) * weights
-
-    def _term(self, exponent: int, weights: Tensor, gradients: Tensor) -> Tensor:
-        return exponent * (weights * gradients).sum(-1)
-
-    def _multiply(self, x: Tensor) -> None:
-        self._value = (self._value * x.exp()).clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
-
-
 class Invertible(Factor):
     """Invertible matrices (parents, n, n) of positive determinant."""
 
-    def __init__(self, group: str, places: Mapping[int, Tensor], one: Tensor) -> None:
+    def __init__(self, groups: Groups, places: Mapping[int, Tensor], one: Tensor) -> None:
         """All entries of X are coordinates."""
-        super().__init__(group, places, one, torch.zeros_like(one))
+        super().__init__(groups, places, one, torch.zeros_like(one))
 
-    def place(self, value: Tensor | None) -> None:
-        """Go on from a value."""
-        super().place(value)
+    def place(self, values: Mapping[str, Tensor]) -> None:
+        """Go on from values."""
+        super().place(values)
         self._bound()
 
     def _acted(self, exponent: int, weights: Tensor, adjoint: bool) -> Tensor:
@@ -119,7 +111,8 @@ class Invertible(Factor):
     def _bound(self) -> None:
         """Bring singular values back between the bounds, where the norms do not tell that they are there."""
         self._inverse = torch.linalg.inv(self._value)
-        if max(float(torch.linalg.matrix_norm(each).max()) for each in (self._value, self._inverse)) > LARGEST_FACTOR:
+        both = torch.linalg.matrix_norm(torch.stack([self._value, self._inverse]))
+        if both.max() > LARGEST_FACTOR:
             u, values, v = torch.linalg.svd(self._value)
             self._value = u * values.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR).unsqueeze(-2) @ v
             self._inverse = torch.linalg.inv(self._value)
@@ -128,10 +121,10 @@ class Invertible(Factor):
 class ComplexNumbers(Invertible):
     """Complex numbers that act on pairs of units, as matrices (parents, n, n)."""
 
-    def __init__(self, group: str, places: Mapping[int, Tensor], one: Tensor, layout: PairLayout) -> None:
+    def __init__(self, groups: Groups, places: Mapping[int, Tensor], one: Tensor, layout: PairLayout) -> None:
         """The coordinates (parents, n / 2, 2) are of the logarithm: of the size, and the angle."""
         self._layout = layout
-        super().__init__(group, places, one)
+        super().__init__(groups, places, one)
         self.coordinates = one.new_zeros(*one.shape[:-2], one.shape[-1] // 2, 2)
 
     def _projected(self, derivative: Tensor) -> Tensor:
@@ -149,13 +142,13 @@ class ComplexNumbers(Invertible):
 class Rotations(Factor):
     """Orthogonal matrices (parents, n, n) of determinant 1; all of them, or those that leave (1, ..., 1) alone."""
 
-    def __init__(self, group: str, places: Mapping[int, Tensor], one: Tensor, *, fixes_ones: bool) -> None:
+    def __init__(self, groups: Groups, places: Mapping[int, Tensor], one: Tensor, *, fixes_ones: bool) -> None:
         """The entries of X, or of X in a basis of what is orthogonal to (1, ..., 1), are coordinates."""
         n = one.shape[-1]
         self._basis = complement_of_ones(n) if fixes_ones else torch.eye(n, dtype=torch.float64)
         self._working = self._basis.to(one)
         m = self._basis.shape[-1]
-        super().__init__(group, places, one, one.new_zeros(*one.shape[:-2], m, m))
+        super().__init__(groups, places, one, one.new_zeros(*one.shape[:-2], m, m))
 
     def _acted(self, exponent: int, weights: Tensor, adjoint: bool) -> Tensor:
         return (self._value.mT if adjoint else self._value) @ weights  # its own inverse transpose

@@ -10,9 +10,9 @@ from starcli.models.state_dicts import computable
 from starcli.symmetry.archspec.resolved import Resolved
 
 
-def learnable_floats(spec: Resolved, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The learnable parameters among `tensors`, float32 on the CPU."""
-    return {name: computable(tensors[name].detach().cpu()).float() for name in spec.learnable()}
+def learnable_floats(spec: Resolved, tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """The learnable parameters among `tensors`, float32 on a device."""
+    return {name: computable(tensors[name].detach().to(device)).float() for name in spec.learnable()}
 
 
 class ParameterLayout:

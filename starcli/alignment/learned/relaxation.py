@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
@@ -24,6 +25,9 @@ class Moving(Protocol[Reached]):
     def symmetry(self) -> Reached:
         """The symmetry that is nearest to what is reached."""
 
+    def hard_weights(self) -> Tensor:
+        """The model's parameters (P,) under `symmetry()`, up to rounding."""
+
 
 class Relaxation(Moving[Permutation], Protocol):
     """Permutation of one model that follows gradients."""
@@ -31,8 +35,16 @@ class Relaxation(Moving[Permutation], Protocol):
     round_steps: ClassVar[int]
     """Steps after which it is better begun anew, at the best permutation that was met."""
 
-    def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
-        """Begin at `start`; `steps` steps are to be taken, no more than `round_steps`."""
+    def __init__(
+        self,
+        spec: Resolved,
+        model: Mapping[str, Tensor],
+        start: Permutation,
+        steps: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """Begin at `start`, on a device of its own; `steps` steps are to be taken, no more than `round_steps`."""
 
 
 JUDGED_EVERY = 10

@@ -49,11 +49,20 @@ class SinkhornPermutation:
 
     round_steps: ClassVar[int] = 200
 
-    def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
+    def __init__(
+        self,
+        spec: Resolved,
+        model: Mapping[str, Tensor],
+        start: Permutation,
+        steps: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
         """Scores such that `start` has all but `MIXED`; nothing here is drawn from `seed`."""
-        self._spec, self._layout, self._application = spec, ParameterLayout(spec), SoftApplication(spec)
-        self._model = learnable_floats(spec, model)
-        self._scores = {name: _scores(index).requires_grad_() for name, index in start.index.items()}
+        self._device = device
+        self._spec, self._layout, self._application = spec, ParameterLayout(spec), SoftApplication(spec, device)
+        self._model = learnable_floats(spec, model, device)
+        self._scores = {name: _scores(index).to(device).requires_grad_() for name, index in start.index.items()}
         self._optimizer = FallingAdam(self._scores.values(), 2 * SCORE_REACH / steps, steps=steps)
         self._soften()
 
@@ -66,9 +75,13 @@ class SinkhornPermutation:
         """The model's parameters (P,), mixed by the soft permutation."""
         return self._layout.vector(self._mixed)
 
+    def hard_weights(self) -> Tensor:
+        """The model's parameters (P,) under `symmetry()`."""
+        return self._layout.vector(self.symmetry().apply(self._model))
+
     def follow(self, gradients: Tensor) -> None:
         """Move the scores."""
-        by_name = self._layout.views(gradients.cpu())
+        by_name = self._layout.views(gradients.to(self._device))
         moving = [name for name, tensor in self._mixed.items() if tensor.requires_grad]
         mixed, by_mixed = [self._mixed[name] for name in moving], [by_name[name] for name in moving]
         scores = list(self._scores.values())
@@ -81,7 +94,7 @@ class SinkhornPermutation:
         for name, scores in self._scores.items():
             old = Permutation(self._spec, made).sources(name)
             new = torch.meshgrid(*map(torch.arange, scores.shape[: len(old)]), indexing="ij") if old else ()
-            chosen = scores.detach()[(*new, *old)]  # (parents..., n, n)
+            chosen = scores.detach().cpu()[(*new, *old)]  # (parents..., n, n)
             flat = chosen.reshape(-1, *chosen.shape[-2:]).numpy()
             made[name] = torch.stack([torch.from_numpy(assign(each)) for each in flat]).view(chosen.shape[:-1])
         return Permutation(self._spec, made)

@@ -21,8 +21,8 @@ class SoftApplication:
     matrices: by group (new parents..., old parents..., new units, old units).
     """
 
-    def __init__(self, spec: Resolved) -> None:
-        """Find the places at which every group stands."""
+    def __init__(self, spec: Resolved, device: torch.device) -> None:
+        """Find the places at which every group stands; matrices and tensors will be on `device`."""
         self.spec = spec
         rank = {name: i for i, name in enumerate(spec.groups)}
         self._places: dict[str, list[tuple[Block, tuple[ChainPlace, ...]]]] = {}
@@ -32,7 +32,7 @@ class SoftApplication:
             if blocks:
                 entries = torch.arange(prod(spec.shapes[name])).view(spec.shapes[name])
                 self._places[name] = [(block, places_of(block, rank)) for block in blocks]
-                self._order[name] = torch.cat([block.view(entries).flatten() for block in blocks]).argsort()
+                self._order[name] = torch.cat([block.view(entries).flatten() for block in blocks]).argsort().to(device)
 
     def apply(self, tensors: Mapping[str, Tensor], matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The learnable parameters among `tensors`, each axis multiplied by the matrices of its groups."""
@@ -59,7 +59,7 @@ class SoftApplication:
 def chain_matrix(chain: Chain, matrices: Mapping[str, Tensor]) -> Tensor:
     """Matrix (size, size) of a chain: the product of those of its groups, each for the units around it."""
     count = len(chain.groups)
-    found = torch.ones(())
+    found = torch.ones((), device=matrices[chain.root].device)
     for k, (group, parents) in enumerate(zip(chain.groups, chain.parents, strict=True)):
         axes = (*parents, *(parent + count for parent in parents), k, k + count)
         found = found * _spread(matrices[group], axes, 2 * count)

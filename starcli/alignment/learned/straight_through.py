@@ -18,8 +18,8 @@ from torch import Tensor
 
 from starcli.alignment.learned.falling_adam import FallingAdam
 from starcli.alignment.learned.parameter_layout import ParameterLayout, learnable_floats
+from starcli.alignment.matching.costs import Costs
 from starcli.alignment.matching.descent import Descent
-from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.matching.problem import MatchingProblem, StackedModel
 from starcli.alignment.matching.weight_matching import match_many, match_weights
@@ -37,38 +37,49 @@ class StraightThrough:
 
     round_steps: ClassVar[int] = 40
 
-    def __init__(self, spec: Resolved, model: Mapping[str, Tensor], start: Permutation, steps: int, seed: int) -> None:
+    def __init__(
+        self,
+        spec: Resolved,
+        model: Mapping[str, Tensor],
+        start: Permutation,
+        steps: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
         """The latent weights are those of the model under `start`, to which nothing is nearer."""
         self._spec, self._layout = spec, ParameterLayout(spec)
-        self._model = learnable_floats(spec, model)
-        self._side = StackedModel(spec, self._model)
-        self._place({name: index.numpy() for name, index in start.index.items()})
+        self._model = learnable_floats(spec, model, device)
+        self._weights = self._layout.vector(start.apply(self._model))
         self._latent = self._weights.clone()
         rate = 2 * LATENT_REACH / steps * float(self._latent.double().square().mean().sqrt())  # of a cosine half counts
         self._optimizer = FallingAdam([self._latent], rate, steps=steps)
         self._generator = np.random.default_rng(seed)
-
-    def _place(self, index: Mapping[str, Indices]) -> None:
-        """Permute the model's parameters."""
-        self._index = index
-        self._weights = self._layout.vector(self.symmetry().apply(self._model))
+        self._latent_side = StackedModel(spec, self._layout.views(self._latent), device)
+        problem = MatchingProblem(self._latent_side, StackedModel(spec, self._model, device))
+        costs = [Costs(*pair, split=False) for pair in problem.pairs]
+        self._descent = Descent(problem, costs, {name: index.numpy() for name, index in start.index.items()})
 
     def weights(self) -> Tensor:
         """The model's parameters (P,), permuted."""
         return self._weights
 
+    hard_weights = weights
+
     def follow(self, gradients: Tensor) -> None:
         """Move the latent weights, and match the model to them from where it is."""
-        self._optimizer.step([gradients.cpu()])
-        problem = MatchingProblem(StackedModel(self._spec, self._layout.views(self._latent)), self._side)
-        descent = Descent(problem, problem.exact, self._index)
-        descent.run(self._generator, MAX_SWEEPS)
-        if any(not np.array_equal(each, self._index[name]) for name, each in descent.state.index.items()):
-            self._place(descent.state.index)
+        self._optimizer.step([gradients.to(self._latent.device)])
+        self._latent_side.refill_()
+        for costs in self._descent.costs:
+            costs.forget()
+        before = dict(self._descent.state.index)
+        self._descent.run(self._generator, MAX_SWEEPS)
+        if any(each is not before[name] for name, each in self._descent.state.index.items()):
+            self._weights = self._layout.vector(self.symmetry().apply(self._model))
 
     def symmetry(self) -> Permutation:
         """The permutation under which the model is nearest to the latent weights."""
-        return Permutation(self._spec, {name: torch.from_numpy(index) for name, index in self._index.items()})
+        index = self._descent.state.index
+        return Permutation(self._spec, {name: torch.from_numpy(each) for name, each in index.items()})
 
 
 STRAIGHT_THROUGH = MatchMethod(

@@ -83,6 +83,12 @@ class Costs:
         made.source = np.full_like(self.source, -1)
         return made
 
+    def forget(self) -> None:
+        """Compute all anew at the next `update`: the weights were changed in place."""
+        self.source.fill(-1)
+        if self.fixed is not None:
+            torch.mm(self.still[0].T, self.still[1], out=self.fixed)
+
     @property
     def size(self) -> int:
         """Bytes of the matrices."""

@@ -65,7 +65,7 @@ class Descent:
             costs[0].update(self.state)
             matrix = costs[0].gains(weight)
             gains, index = [matrix], {family.root: assign(matrix)}
-        if all(np.array_equal(self.state.index[name], each) for name, each in index.items()):
+        if all((self.state.index[name] == each).all() for name, each in index.items()):
             return False
         if weight != 1 or self._raises(family, index, gains):
             self.state.set(family, index)

@@ -43,6 +43,18 @@ class StackedModel:
         self.tensors = {name: tensors[name].detach().to(device) for name in spec.learnable()}
         self.stacks = tuple(stack.fill(self.tensors) for stack in self.layout.stacks)
 
+    def refill_(self) -> None:
+        """Lay the weights out anew, which are contiguous and were changed in place."""
+        self.__dict__.pop("norms", None)
+        torch._foreach_copy_(*self._parts)
+
+    @cached_property
+    def _parts(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Parts of the stacks, and the weights that belong there."""
+        filled = zip(self.layout.stacks, self.stacks, strict=True)
+        parts = [part for stack, tensor in filled for part in stack.parts(tensor, self.tensors)]
+        return [part for part, _ in parts], [values for _, values in parts]
+
     @cached_property
     def norms(self) -> tuple[float, ...]:
         """L2 norm of each stack."""

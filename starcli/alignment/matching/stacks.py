@@ -11,7 +11,7 @@ where A and B are the stacks of the two models and `source` follows from the oth
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -120,12 +120,17 @@ class WeightStack:
         """Stack (rows, chain size) of a model, float32, where its tensors are."""
         device = tensors[self.pieces[0].tensor].device
         stacked = torch.empty(self.rows, self.chain.size, dtype=torch.float32, device=device)
+        for part, values in self.parts(stacked, tensors):
+            part.copy_(values)
+        return stacked
+
+    def parts(self, stacked: Tensor, tensors: Mapping[str, Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Views of a stack, and what of the model's tensors belongs in each: views too, of contiguous tensors."""
         for piece in self.pieces:
             plain = tensors[piece.tensor].detach().contiguous()
             # a view of a flat vector does not begin where its memory does
             values = plain.as_strided(piece.shape, piece.strides, plain.storage_offset() + piece.offset)
-            stacked[piece.start : piece.stop].view(piece.shape).copy_(values)
-        return stacked
+            yield stacked[piece.start : piece.stop].view(piece.shape), values
 
 
 @dataclass(frozen=True)

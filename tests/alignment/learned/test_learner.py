@@ -152,9 +152,9 @@ def test_a_frozen_parameter_has_no_gradient_and_the_others_have_theirs(pair) -> 
     found, layout = [], ParameterLayout(workspace.spec.resolved)
     for frozen in ((), names[:1]):
         flat = workspace.network()
-        midpoint = LineNetwork(workspace, flat, a, b, layout)
         for name in frozen:
             flat.network.get_parameter(name).requires_grad_(False)
+        midpoint = LineNetwork(workspace, flat, a, b, layout)
         with midpoint.learning():
             found.append(layout.views(midpoint.gradients(layout.vector(b), inputs, labels)))
     free, part = found

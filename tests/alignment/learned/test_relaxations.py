@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from support.matching import CASES, case, draw, inner_product
+from support.pretended import pretended_cuda
 from support.shipped import CASES as NETWORKS
 from support.shipped import resolve, shrunk
 from torch import Tensor
@@ -20,6 +21,7 @@ from starcli.models.build import build_network
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 RELAXATIONS = {"straight-through": StraightThrough, "sinkhorn": SinkhornPermutation}
 
 
@@ -44,7 +46,7 @@ def matrices(permutation: Permutation) -> dict[str, Tensor]:
 def test_matrices_of_zeros_and_ones_are_a_permutation(name: str) -> None:
     spec = case(name)
     model, permutation = draw(spec, 0), random(spec, 1)
-    found = SoftApplication(spec).apply(model, matrices(permutation))
+    found = SoftApplication(spec, CPU).apply(model, matrices(permutation))
     expected = permutation.apply(model)
     assert found.keys() == set(spec.learnable())
     for key, tensor in found.items():
@@ -59,7 +61,7 @@ def test_soft_matrices_against_products_by_hand() -> None:
         name: torch.rand(group.size, group.size, generator=generator, dtype=torch.float64)
         for name, group in spec.groups.items()
     }
-    found = SoftApplication(spec).apply(model, soft)
+    found = SoftApplication(spec, CPU).apply(model, soft)
     names = {len(model[f"fc{layer}.bias"]): f"fc{layer}" for layer in (1, 2, 3)}
     by_layer = {names[group.size]: soft[name] for name, group in spec.groups.items()}
     expected = by_layer["fc2"] @ model["fc2.weight"] @ by_layer["fc1"].T
@@ -78,7 +80,7 @@ def test_gradients_by_matrices_against_finite_differences(name: str) -> None:
         name: torch.rand(size, generator=generator, dtype=torch.float64).requires_grad_()
         for name, size in sizes.items()
     }
-    application = SoftApplication(spec)
+    application = SoftApplication(spec, CPU)
 
     def value(given: Mapping[str, Tensor]) -> Tensor:
         found = application.apply(model, given)
@@ -119,7 +121,7 @@ def test_cold_sinkhorn_is_the_assignment() -> None:
 def test_it_begins_where_it_is_told_to(name: str, method: str) -> None:
     spec = case(name)
     model, start = draw(spec, 0), random(spec, 1)
-    relaxed = RELAXATIONS[method](spec, model, start, 10, 0)
+    relaxed = RELAXATIONS[method](spec, model, start, 10, 0, CPU)
     assert relaxed.symmetry().moved(start) == 0
     expected = start.apply(model)
     for key, tensor in ParameterLayout(spec).views(relaxed.weights()).items():
@@ -137,7 +139,7 @@ def test_gradients_undo_what_changed_places(name: str, method: str) -> None:
     swapped = {name: planted.index[name].clone() for name in spec.groups}
     for leaf in leaves[::2]:
         swapped[leaf][..., :2] = swapped[leaf][..., :2].flip(-1)
-    relaxed = RELAXATIONS[method](spec, model, Permutation(spec, swapped), 150, 0)
+    relaxed = RELAXATIONS[method](spec, model, Permutation(spec, swapped), 150, 0, CPU)
     for _ in range(150):
         relaxed.follow(-ParameterLayout(spec).vector(reference))
     found = relaxed.symmetry().apply(model)
@@ -153,8 +155,30 @@ def test_what_comes_out_is_a_permutation_of_every_network(name: str, method: str
     network = shrunk(network, each.shrink) if each.shrink > 1 else network
     spec = resolve(each.name, arguments, network)
     model = {key: tensor.detach() for key, tensor in network.state_dict().items()}
-    relaxed = RELAXATIONS[method](spec, model, random(spec, 1), 3, 0)
+    relaxed = RELAXATIONS[method](spec, model, random(spec, 1), 3, 0, CPU)
     generator = torch.Generator().manual_seed(2)
     for _ in range(3):
         relaxed.follow(torch.randn(relaxed.weights().shape, generator=generator))
     Permutation.from_tensors(spec, dict(relaxed.symmetry().index))
+
+
+@pytest.mark.parametrize("method", RELAXATIONS)
+@pytest.mark.parametrize("name", ["residual", "attention"])
+def test_on_a_gpu_it_moves_as_on_the_cpu(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is only pretended, to which the gradients come from wherever the network is."""
+    spec = case(name)
+    model, start, slopes = draw(spec, 0), random(spec, 1), [draw(spec, 10 + step) for step in range(3)]
+
+    def moved(device: torch.device) -> tuple[Permutation, Tensor]:
+        layout = ParameterLayout(spec)
+        relaxed = RELAXATIONS[method](spec, model, start, len(slopes), 0, device)
+        for slope in slopes:
+            relaxed.follow(layout.vector(slope))
+        return relaxed.symmetry(), relaxed.weights().detach().cpu()
+
+    expected, weights = moved(CPU)
+    with pretended_cuda(monkeypatch):
+        found, there = moved(CUDA)
+    assert expected.moved(start)
+    assert found.moved(expected) == 0
+    assert torch.equal(there, weights)
