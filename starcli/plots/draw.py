@@ -29,17 +29,21 @@ from starcli.plots.training_figure import training_figure
 
 @dataclass(frozen=True)
 class DrawnKind:
-    """What is drawn of one kind of results: the type of its rows, what a row has, and the figure of all."""
+    """What is drawn of one kind of results: the type of its rows, what a row has, and the figure of all.
+
+    place: where in the figure of a run a row is, where each has a place of its own there.
+    """
 
     rows: str
     row: type[BaseModel]
     figure: Callable[[Mapping[str, Sequence[Any]], str, Look], bytes]
+    place: Callable[[Any], object] = id
 
 
 DRAWN_KINDS = {
     "barrier": DrawnKind("barrier", DrawnLine, barrier_figure),
-    "barrier --all-pairs": DrawnKind("barrier", DrawnLine, pairs_figure),
-    "bma": DrawnKind("bma", DrawnPosterior, bma_figure),
+    "barrier --all-pairs": DrawnKind("barrier", DrawnLine, pairs_figure, lambda row: frozenset((row.a, row.b))),
+    "bma": DrawnKind("bma", DrawnPosterior, bma_figure, lambda row: (row.posterior, row.samples, row.selected_on)),
     "eval": DrawnKind("eval", DrawnModel, reliability_figure),
     "fuse": DrawnKind("fuse", DrawnScores, fusion_figure),
     "plane": DrawnKind("plane", DrawnPlane, plane_figure),
@@ -56,11 +60,16 @@ def draw(results: Mapping[str, Sequence[ResultRow]], kind: str, look: Look | Non
     """Draw the results of one or several files, by their labels, as one figure; return its bytes.
 
     kind: png, svg or pdf. Raises StarcliError where there is nothing to draw, rows of which there is no figure, rows of
-    different kinds, or a row that lacks something.
+    different kinds, several runs in a file of which each has all of a figure, or a row that lacks something.
     """
-    drawn = DRAWN_KINDS[kind_of(results)]
+    drawn = DRAWN_KINDS[name := kind_of(results)]
     rows = {file: [row for row in found if type_of(row) == drawn.rows] for file, found in results.items()}
-    return drawn.figure(parse_rows(drawn.row, rows), kind, look or Look())
+    parsed = parse_rows(drawn.row, rows)
+    for file, found in parsed.items():
+        if len({drawn.place(row) for row in found}) < len(found):
+            where = f"{file}: " if file else ""
+            raise StarcliError(f"{where}several runs of {name} in one file, which a figure would mix: a file for each")
+    return drawn.figure(parsed, kind, look or Look())
 
 
 def kind_of(results: Mapping[str, Sequence[ResultRow]]) -> str:

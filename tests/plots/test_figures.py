@@ -242,6 +242,8 @@ def test_suffixes_choose_the_format() -> None:
         ({"x": [{"type": "barrier", "a": "a"}]}, "x: a result cannot be drawn: t: field required"),
         ({"x": [{**line("a", "b"), "t": [0, 1]}]}, "x: a result cannot be drawn: row: .*a curve has not the 2 points"),
         ({"x": [{**line("a", "b"), "train": "high"}]}, "x: a result cannot be drawn: train"),
+        ({"x": posterior_rows(), "y": 2 * posterior_rows()}, "y: several runs of bma in one file"),
+        ({"": [*all_pairs(list("abc")), *all_pairs(list("cb"))]}, "several runs of barrier --all-pairs in one file"),
         ({"x": [{"type": "star", "output": "star.safetensors"}]}, "no figure shows results of type star"),
     ],
 )
