@@ -244,6 +244,7 @@ def test_suffixes_choose_the_format() -> None:
         ({"x": [{**line("a", "b"), "train": "high"}]}, "x: a result cannot be drawn: train"),
         ({"x": posterior_rows(), "y": 2 * posterior_rows()}, "y: several runs of bma in one file"),
         ({"": [*all_pairs(list("abc")), *all_pairs(list("cb"))]}, "several runs of barrier --all-pairs in one file"),
+        ({"x": [*star_rows(), *2 * [{"type": "star", "star": "s"}]]}, "x: several runs of barrier in one file"),
         ({"x": [{"type": "star", "output": "star.safetensors"}]}, "no figure shows results of type star"),
     ],
 )
