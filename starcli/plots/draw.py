@@ -66,7 +66,8 @@ def draw(results: Mapping[str, Sequence[ResultRow]], kind: str, look: Look | Non
     rows = {file: [row for row in found if type_of(row) == drawn.rows] for file, found in results.items()}
     parsed = parse_rows(drawn.row, rows)
     for file, found in parsed.items():
-        reports = sum(type_of(row) == "star" for row in results[file])  # groups of their lines have the same names
+        # groups of the lines of several reports have the same names; a star that was trained has an output
+        reports = sum(type_of(row) == "star" and "output" not in row for row in results[file])
         if len({drawn.place(row) for row in found}) < len(found) or reports > 1:
             where = f"{file}: " if file else ""
             raise StarcliError(f"{where}several runs of {name} in one file, which a figure would mix: a file for each")
