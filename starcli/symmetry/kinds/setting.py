@@ -24,7 +24,7 @@ VARIANCE = "running_var"
 SMALL_NETWORK = 100_000
 """Numbers in a network that is looked at on more examples throughout: its few units may all be off on two."""
 MORE = 8
-"""How many times as many; and how many inputs more for a group that too little is seen of."""
+"""How many times as many; and how many inputs more at most for a group that too little is seen of."""
 FEW_UNITS = 4
 """Units of a group, in all that is around it, fewer than which always are too few on one input."""
 
@@ -62,11 +62,15 @@ class GenericSetting:
         if self.reference.inputs is not together and self._misses(tuple(each[:-1] for each in together)):
             self.reference = _together(generic)
             self.found = self.derivatives(wanted)
-        seen = {name for name, found in self.found.items() if _equations(found) >= 2 * len(found)}
-        thin = [name for name in self.places if name in few or (name in self.found and name not in seen)]
+        seen = dict.fromkeys(few, 0.0) | {
+            name: _equations(found) / (2 * len(found)) for name, found in self.found.items()
+        }
+        thin = [name for name in self.places if seen.get(name, 1) < 1]
         if thin:  # units that are off on these examples, or on at few positions
             like = example if self.reference.inputs is together else [each[-1:] for each in example]
-            inputs = [fresh_inputs(network, like, generator) for _ in range(MORE)]
+            least = min(seen[name] for name in thin)
+            count = min(MORE, math.ceil(2 / least)) if least else MORE
+            inputs = [fresh_inputs(network, like, generator) for _ in range(count)]
             self.found |= self.derivatives(thin, inputs=[self.reference.inputs, *inputs])
         self.found = {name: self.found[name] for name in self.places if name in self.found}
         self.inert = {name: inert_places(found) for name, found in self.found.items()}
