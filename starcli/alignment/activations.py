@@ -62,7 +62,7 @@ class Activations:
         self._lock = threading.Lock()  # models may be matched side by side, and share the network
 
     def drawn(self, number: int) -> "Activations":
-        """The same with other examples, or other noise: those of draw `number`, of which 0 is this one's.
+        """Activations on other examples, or other noise: those of draw `number`, of which 0 is this one's.
 
         Of the others only the last is held, for draws may be many, and images large.
         """

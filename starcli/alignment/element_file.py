@@ -89,7 +89,7 @@ def _own(by: Path | Symmetry, workspace: "Workspace") -> tuple[Symmetry, Sha256]
 
 
 def _composed(each: Sequence[Symmetry], workspace: "Workspace") -> Symmetry:
-    """All of them, one after the other: an element where one of them is one."""
+    """The composition of symmetries, first to last: an element if one of them is one, else a permutation."""
     first, *others = each
     for then in others:
         if isinstance(first, Permutation) and isinstance(then, Permutation):

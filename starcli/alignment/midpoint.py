@@ -56,7 +56,7 @@ class MidpointJudge:
         return loss if loss == loss else float("inf")
 
     def loss_of_mean(self, models: Sequence[Mapping[str, Tensor]], *, progress: Progress = SILENT) -> float:
-        """The same of the mean of any number of state dicts: (A_1 + ... + A_n) / n."""
+        """Loss of the mean of any number of state dicts, (A_1 + ... + A_n) / n."""
         with self._lock:
             evaluator, network = self._evaluator, self._evaluator.network
             evaluator.progress = progress

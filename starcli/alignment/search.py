@@ -126,7 +126,7 @@ class Search:
 
     @property
     def costs_device(self) -> torch.device:
-        """Where it is matched."""
+        """Device on which costs are computed."""
         return costs_device(self.compared_spec, self.workspace.device, self.workspace.precision)
 
     def compared(self, models: Sequence[Mapping[str, Tensor]], *, draw: int = 0) -> Sequence[Mapping[str, Tensor]]:

@@ -88,7 +88,7 @@ class Predictor:
             raise StarcliError(f"--train-data is needed: {why} the data of training", [hint])
 
     def each(self, models: Sequence[Checkpoint]) -> AnyPredictions:
-        """Those of each model."""
+        """The predictions of each model by itself."""
         # log-probabilities, at a temperature, together, and as probabilities
         self._need_room((3 + (self.temperature is not None)) * len(models))
         return self._finished({model.name: out for model, out in zip(models, self._of(models), strict=True)})

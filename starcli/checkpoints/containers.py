@@ -268,7 +268,7 @@ def _bare(name: str) -> str:
 
 
 def without_wrappers(found: StateDict) -> StateDict:
-    """The same without the prefixes of WRAPPERS, where all weights have them, and without what counts averages then."""
+    """A state dict without prefixes of WRAPPERS that all weights have, and then without counters of averages."""
     for _ in range(DEEPEST_KEY):
         weights = [name for name in found.tensors if name not in _COUNTERS]
         prefix = next((each for each in WRAPPERS if weights and all(name.startswith(each) for name in weights)), None)

@@ -71,14 +71,14 @@ def _prefixes(found: StateDict, names: NetworkNames) -> tuple[list[str], str]:
 
 
 def _without(found: StateDict, prefix: str) -> StateDict:
-    """The same tensors, the names that begin with `prefix` without it."""
+    """All tensors of a state dict, `prefix` left out of the names that begin with it."""
     bare = under_prefix(found, prefix, ())
     others = {name: each for name, each in found.tensors.items() if not name.startswith(prefix)}
     return replace(bare, tensors={**others, **bare.tensors})
 
 
 def _without_inner_wrappers(found: StateDict) -> StateDict:
-    """The same without what torch.compile, FSDP and activation checkpointing put into names, also in their middle."""
+    """A state dict without what torch.compile, FSDP and activation checkpointing put into names, also in the middle."""
     tensors = {_INNER.sub("", name): each for name, each in found.tensors.items()}
     versions = found.versions
     if isinstance(versions, Mapping):
@@ -87,7 +87,7 @@ def _without_inner_wrappers(found: StateDict) -> StateDict:
 
 
 def _within_wrapper(found: StateDict, names: NetworkNames) -> StateDict:
-    """The same under a prefix of WRAPPERS, where it is the network's own and was taken for that of a trainer."""
+    """A state dict with a prefix of WRAPPERS put back, which is the network's own and was taken for a trainer's."""
     owner = next(
         (each for each in WRAPPERS if names and all(name.startswith(each) for group in names for name in group)), ""
     )

@@ -44,7 +44,7 @@ AnyCheckpoint = TypeVar("AnyCheckpoint", bound=Checkpoint)
 
 
 def labelled(checkpoints: Sequence[AnyCheckpoint]) -> list[AnyCheckpoint]:
-    """The same checkpoints, those of files under the shortest names that tell them apart: `run1/model.safetensors`."""
+    """The checkpoints under the shortest names that tell their files apart: `run1/model.safetensors`."""
     names = shortest_names([checkpoint.path or Path(checkpoint.name) for checkpoint in checkpoints])
     return [
         checkpoint if checkpoint.path is None or checkpoint.name == name else replace(checkpoint, name=name)

@@ -41,7 +41,7 @@ class BarrierModels:
 
     @property
     def paths(self) -> list[Path]:
-        """All of them."""
+        """The files of all models that the command line names."""
         groups = (self.models, self.curve, self.sources, self.held_out, [self.star] if self.star else None)
         return [path for group in groups for path in group or ()]
 

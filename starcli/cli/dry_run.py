@@ -42,7 +42,7 @@ def plan_rows(rehearsal: Rehearsal) -> Iterator[dict[str, Any]]:
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
-    """A row in words."""
+    """A row of the plan with sizes and times in words."""
     actions = {"found": "{what}: {how}", "write": "write {what}", "keep": "keep {what} in the meantime"}
     size = {"size": _size(row["bytes"])} if row.get("bytes") is not None else {}
     time = {"time": _time(row["seconds"])} if "seconds" in row else {}

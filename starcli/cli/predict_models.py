@@ -40,7 +40,7 @@ class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
 
     @property
     def paths(self) -> list[Path]:
-        """All of them."""
+        """The files of all models that the command line names, a star first, then its sources."""
         return [*([self.star] if self.star else ()), *(self.sources or ()), *(self.models or ())]
 
     def check(self) -> None:

@@ -41,7 +41,7 @@ def grouped_like(groups: Sequence[Sequence[Any]], models: "Iterable[Checkpoint]"
 
 
 def refuse_repeats(paths: Sequence[Path], what: str = "a model") -> None:
-    """The same path twice, or stdin twice, is an error, found without reading anything."""
+    """Refuse the same path twice, and stdin twice, without reading anything."""
     seen: set[Path] = set()
     problems = []
     for path in paths:

@@ -76,7 +76,7 @@ class Dataset(DataFacts):
         return self.train.normalisation.span
 
     def normalised(self, mean: Sequence[float], std: Sequence[float], span: float | None = None) -> Dataset:
-        """The same data, normalised by another mean and standard deviation: those of the model that is to read it."""
+        """These data, normalised by another mean and standard deviation: those of the model that is to read them."""
         how = Normalisation(self.span if span is None else span, tuple(mean), tuple(std))
         # by their ids: a split that stands for two stays one, by which it is known
         parts = (self.train, self.validation, self.test)
@@ -92,7 +92,7 @@ class Dataset(DataFacts):
         )
 
     def normalised_by(self, text: str, train: Split | None = None) -> Dataset:
-        """The same data, normalised as `--normalise` says it; `data` are the statistics of `train`, else of its own.
+        """These data, normalised as `--normalise` says it; `data` are the statistics of `train`, else of their own.
 
         Raises StarcliError for what `parse_normalise` refuses, and for another number of channels.
         """

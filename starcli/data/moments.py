@@ -25,7 +25,7 @@ def mean_and_std(inputs: NDArray[np.generic], span: float) -> MeanStd:
 
 
 def mean_and_std_of_bytes(chunks: Iterable[NDArray[np.generic]], span: float) -> MeanStd:
-    """The same for uint8 inputs in chunks, by counting values: exact integers, alike on every machine."""
+    """Mean and deviation of uint8 inputs in chunks, by counting values: exact integers, alike on every machine."""
     counts = sum(map(_counts, chunks))
     moments = []
     for each in np.asarray(counts):

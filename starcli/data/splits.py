@@ -67,7 +67,7 @@ class Split(ABC):
 
     @abstractmethod
     def normalised(self, normalisation: Normalisation) -> Split:
-        """The same inputs, normalised otherwise."""
+        """This split with its inputs normalised otherwise."""
 
     @abstractmethod
     def mean_and_std(self) -> MeanStd:

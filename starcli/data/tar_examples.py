@@ -28,7 +28,7 @@ class TarMember:
         return f"{self.shard}: {self.name}"
 
     def read(self) -> bytes:
-        """Its bytes. Raises StarcliError where the shard changed or ends before."""
+        """The bytes of the file. Raises StarcliError where the shard changed or ends before."""
         try:
             with self.shard.open("rb") as file:
                 file.seek(self.offset)

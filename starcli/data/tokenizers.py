@@ -50,7 +50,7 @@ BYTES_OF_TEXTS = Tokenizer(byte_tokens, _cut_bytes, END + 1)
 """The tokens of a text are its bytes."""
 
 MASKED_BYTES = Tokenizer(byte_tokens, _cut_bytes, BYTE_MASK + 1, mask=BYTE_MASK, special=frozenset({END, BYTE_MASK}))
-"""The same, where some of them are to be masked."""
+"""The tokens of a text are its bytes, and one more is the mask."""
 
 
 def open_tokenizer(path: str | Path | None, *, masked: bool = False) -> Tokenizer:

@@ -71,7 +71,7 @@ class RepairableLayer:
     is_last: bool
 
     def units(self, output: Tensor, layer: nn.Module) -> Tensor:
-        """Its outputs as (positions, units)."""
+        """Outputs of the layer as (positions, units)."""
         last = output if isinstance(layer, nn.Linear) else output.movedim(1, -1)
         return last.reshape(-1, last.shape[-1])
 
@@ -103,7 +103,7 @@ def repairable_layers(network: nn.Module, inputs: Tensor, how: Renormalise) -> l
 
 
 def layers_to_repair(workspace: "Workspace", how: Renormalise, progress: Progress = SILENT) -> list[RepairableLayer]:
-    """The same of the network of a workspace, on its own training examples; a note where there are none to be found."""
+    """`repairable_layers` of a workspace's network on its training examples; a note where there are none."""
     if not how.active:
         return []
     inputs, _ = next(iter(workspace.dataset.train.batches(FOLDING_EXAMPLES, device=workspace.device)))

@@ -64,7 +64,7 @@ class HeldTensor:
 
     @property
     def form(self) -> TensorForm:
-        """Its dtype and shape."""
+        """Dtype and shape of the tensor."""
         return TensorForm(DTYPES[str(self.tensor.dtype)], tuple(self.tensor.shape))
 
     def read(self, begin: int, end: int) -> "Tensor":

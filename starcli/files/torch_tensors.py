@@ -65,7 +65,7 @@ def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
 def _typed_tensor(
     storage: Any, offset: Any, size: Any, stride: Any, _grad: Any, _hooks: Any, dtype: Any, *_: Any
 ) -> Any:
-    """The same of a dtype that has no class of storages."""
+    """A tensor of a dtype that has no class of storages."""
     return _placed(storage, offset, size, stride, dtype)
 
 

@@ -102,7 +102,7 @@ class Ensemble:
         return (each.network(inputs) for each in self.networks)
 
     def close(self) -> None:
-        """Nothing runs."""
+        """See `Teachers.close`; here no thread runs."""
 
 
 class DrawnPoints:

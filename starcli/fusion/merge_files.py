@@ -75,7 +75,7 @@ def has_statistics(tensors: LazyTensors) -> bool:
 
 
 def with_hashes(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The same, those of files with the hash of their weights, read piece by piece and of several files at once."""
+    """The checkpoints, those of files with the hash of their weights, which is read in pieces, of several at once."""
 
     def hashed(checkpoint: Checkpoint) -> Checkpoint:
         path = _safetensors_path(checkpoint)

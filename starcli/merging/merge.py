@@ -75,7 +75,7 @@ class Merge:
 
     @cached_property
     def how(self) -> MergeMethod:
-        """The method."""
+        """The merge of one tensor: what the registry has under the name of the method."""
         found: MergeMethod = resolve(MERGES, "method", self.method)
         return found
 
@@ -134,7 +134,7 @@ class Merge:
 
 
 def _for_each(value: Any, sources: int) -> tuple[float, ...]:
-    """One number a source."""
+    """A setting as one number for each source."""
     numbers = value if isinstance(value, tuple) else (value,)
     return numbers * sources if len(numbers) == 1 else numbers
 

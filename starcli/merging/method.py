@@ -41,7 +41,7 @@ class TensorSettings:
         return torch.tensor(self.weights, dtype=dtype)
 
     def with_seed(self, seed: int) -> "TensorSettings":
-        """The same with another seed."""
+        """These settings with another seed."""
         return replace(self, seed=seed)
 
 

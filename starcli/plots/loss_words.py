@@ -27,5 +27,5 @@ def unit_of_loss(task: str) -> str:
 
 
 def loss_unit(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The same of the rows of one command, some of which may not say their task."""
+    """Unit of the losses in the rows of one command, some of which may not say their task."""
     return unit_of_loss(REGRESSION if any(row.get("task") == REGRESSION for row in rows) else CLASSES)

@@ -38,7 +38,7 @@ class ChartCurve:
 
     @property
     def style(self) -> str:
-        """Its class in the style sheet."""
+        """Class of the curve in the style sheet."""
         return f"curve s{self.slot % COLOURS} d{self.slot // COLOURS % 3}"
 
 

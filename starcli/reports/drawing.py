@@ -10,7 +10,7 @@ LETTER = 6.1
 """About the width of a letter, in pixels of a drawing, at its usual size."""
 
 WIDEST_LETTER = 7.2
-"""The same where a page is narrow and letters are larger, as in the legends of charts."""
+"""Width of a letter where a page is narrow and letters are larger, as in the legends of charts."""
 
 EQUAL_SHARE, NEARLY_ZERO = 1e-6, 1e-200
 """Values are equal, for a scale, where they differ by this share of themselves; below the second they are 0."""

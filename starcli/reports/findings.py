@@ -38,7 +38,7 @@ class SavedRun:
     line: str = ""
 
     def of_type(self, kind: str) -> list[ResultRow]:
-        """Its rows of one type."""
+        """The rows of one type."""
         return [row for row in self.rows if type_of(row) == kind]
 
 

@@ -70,7 +70,7 @@ def nodes_of(files: Iterable[tuple[str, Description]]) -> list[LineageNode]:
 
 
 def merged(nodes: Sequence[LineageNode]) -> list[LineageNode]:
-    """The same nodes, those with the same parents and children as one, where they are many."""
+    """The nodes, where they are many those with the same parents and children as one."""
     children: dict[Sha256, list[Sha256]] = {}
     for node in nodes:
         for parent in node.parents:

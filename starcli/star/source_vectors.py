@@ -91,7 +91,7 @@ class _Slot:
 
 
 class _GpuSlot(_Slot):
-    """The same on a GPU, which copies from the CPU's memory in a queue beside that of the steps.
+    """A slot on a GPU, which copies from the CPU's memory in a queue beside that of the steps.
 
     It copies once the steps that still read the place are done, and the CPU composes anew only after that.
     """

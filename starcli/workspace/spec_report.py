@@ -152,7 +152,7 @@ class Explanation:
     groups: list[dict[str, Any]]
     frozen: list[dict[str, Any]]
     axes: Mapping[tuple[str, str], list[int]]
-    """By group and tensor."""
+    """Axes on which a group stands, by group and tensor."""
 
 
 def explain(network: SpecNetwork, given: str | None) -> Explanation:

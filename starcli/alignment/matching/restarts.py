@@ -39,7 +39,7 @@ These need not agree between neighbours: descents on them could go round in circ
 
 @dataclass(frozen=True)
 class DetourEnd:
-    """Where a detour ends."""
+    """End of a detour: permutations by group, their objective, and the sweeps that led there."""
 
     objective: float
     index: Mapping[str, Indices]

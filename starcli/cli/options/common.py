@@ -78,7 +78,7 @@ class Common:
 @bundle
 @dataclasses.dataclass
 class CommonCached(Common):
-    """The same for commands that keep results, proofs and specs between runs."""
+    """What every command has that keeps results, proofs and specs between runs."""
 
     no_cache: Annotated[
         bool,
@@ -102,7 +102,7 @@ class CommonCached(Common):
 @bundle
 @dataclasses.dataclass
 class CommonPlanned(CommonCached):
-    """The same for commands whose work is so long that one likes to know before how long."""
+    """What every command has whose work is long: also a rehearsal that tells how long."""
 
     dry_run: Annotated[
         bool,

@@ -219,7 +219,7 @@ class Setup(Choices):
 @bundle
 @dataclasses.dataclass(frozen=True)
 class NetworkSetup(Setup):
-    """The same for what never looks at data: an example input takes their place."""
+    """Network and device of commands that do without data: an example input takes their place."""
 
     input: Annotated[
         str | None,
@@ -246,7 +246,7 @@ class NetworkSetup(Setup):
 @bundle
 @dataclasses.dataclass(frozen=True)
 class EvalSetup(Setup):
-    """The same for what looks at each model alone, and matches no units."""
+    """Network and data of commands that look at each model alone, and match no units."""
 
 
 @leaving_out(
@@ -263,13 +263,13 @@ class EvalSetup(Setup):
 @bundle
 @dataclasses.dataclass(frozen=True)
 class SpecSetup(NetworkSetup):
-    """The same for what looks at a network alone, with an example of the inputs, in float64 on the CPU."""
+    """The network of commands about specs: with an example of its inputs, in float64 on the CPU."""
 
 
 @bundle
 @dataclasses.dataclass(frozen=True)
 class LinesSetup(Setup):
-    """The same for what measures or trains on lines between models."""
+    """Network and data of commands that measure or train on lines between models."""
 
     average_buffers: AverageBuffersOpt = False
 
@@ -277,7 +277,7 @@ class LinesSetup(Setup):
 @bundle
 @dataclasses.dataclass(frozen=True)
 class WriterSetup(NetworkSetup):
-    """The same for what writes weights that it was given, in a type of choice."""
+    """Network and data of commands that write the weights that they are given, in a type of choice."""
 
     dtype: Annotated[
         str | None,
@@ -294,6 +294,6 @@ class WriterSetup(NetworkSetup):
 @bundle
 @dataclasses.dataclass(frozen=True)
 class PointSetup(WriterSetup):
-    """The same for what makes points between models, whose data may not be needed."""
+    """Network and data of commands that make points between models, which may need no data."""
 
     average_buffers: AverageBuffersOpt = False

@@ -61,7 +61,7 @@ def choice_of(kind: str, *known: str) -> dict[str, Any]:
 
 
 def choice_in(kind: str, table: Mapping[str, Entry], *more: str) -> dict[str, Any]:
-    """The same for a name in a registry table, or one of a few words more."""
+    """Keywords of an option that takes a name of a registry table, or one of a few words more; others are refused."""
     return {"autocompletion": names_of(table, *more), "callback": one_of(kind, *table, *more)}
 
 

@@ -23,7 +23,7 @@ class ColumnTask(Task):
         """Every metric of predictions (N, columns), `loss` first."""
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """The outputs."""
+        """The outputs themselves, in float64."""
         return float64(outputs)
 
     def score(self, pieces: Pieces) -> Scores:

@@ -82,7 +82,7 @@ class Regression(ColumnTask):
         return {**scores.to_dict(), "mae": float((found - targets.double()).abs().mean())}
 
     def predicted(self, outputs: Mapping[str, Tensor], **known: Any) -> ColumnPredictions:
-        """The numbers."""
+        """The predicted numbers of models, by name."""
         return ColumnPredictions.of(outputs, measure=self.metrics_of, **known)
 
     def loss_unit(self, targets: Tensor) -> float:

@@ -37,7 +37,7 @@ class RunFacts:
 
 
 class RunLog(Protocol):
-    """A log of one run."""
+    """Where the curves of one run are logged."""
 
     def record(self, epoch: int, curves: Mapping[str, float]) -> None:
         """Add the values of an epoch; the first epoch of a run that goes on comes after those that are there."""

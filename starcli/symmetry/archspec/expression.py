@@ -133,7 +133,7 @@ def references(node: Node) -> list[Ref]:
 
 
 def with_references(node: Node, refs: Iterator[Ref]) -> Node:
-    """The same tree with others in place of its references, in order."""
+    """The tree with other references in place of its own, in order."""
     if isinstance(node, Ref):
         return next(refs)
     inner = tuple(with_references(child, refs) for child in children(node))

@@ -8,7 +8,7 @@ from starcli.symmetry.archspec.validate import make_resolved
 
 
 def held(spec: Resolved, groups: Collection[str]) -> Resolved:
-    """The same spec without `groups` and those within them: their units stand at fixed positions.
+    """The spec without `groups` and those within them, whose units stand at fixed positions.
 
     >>> from starcli.symmetry.archspec.resolve import resolve_spec
     >>> from starcli.symmetry.archspec.spec import parse

@@ -76,7 +76,7 @@ class Spec:
 
 
 def permutations_of(spec: Spec) -> Spec:
-    """The same spec without what it says of kinds."""
+    """A spec without what it says of kinds: of permutations alone."""
 
     def plain(line: TensorLine) -> TensorLine:
         axes = (replace(axis, node=with_references(axis.node, _unmarked(axis.node))) for axis in line.axes)

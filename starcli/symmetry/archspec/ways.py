@@ -28,7 +28,7 @@ class WayItem:
 
 @dataclass(frozen=True)
 class WayLine:
-    """One way as written."""
+    """A way to act on a group as a spec writes it: a list of tensors."""
 
     items: tuple[WayItem, ...]
     line: int
