@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from starcli.data.encoded_images import ImageFiles
-from starcli.data.image_files import ImageListing, images_in, list_images, split_folders
+from starcli.data.image_files import ImageListing, images_in, labelled_as, list_images, split_folders
 from starcli.data.image_parts import LabelledImages, image_data
 from starcli.data.loading import Loaded, Request
 from starcli.data.partition import check_labels, held_out_fifth
@@ -35,7 +35,7 @@ def load_folder(request: Request) -> Loaded:
     reading all of ImageNet would take many minutes.
     """
     root = Path(request.rest)
-    parts, notes = _listed(root)
+    parts, notes = _listed(root, request.texts.classes or request.texts.named or ())
     train = parts["train"]
     _refuse_one_class(train)
     check_labels([(str(train.directory), _labels(train), len(train.images))], len(train.classes))
@@ -53,15 +53,22 @@ def load_folder(request: Request) -> Loaded:
     return replace(loaded, written=written, class_names=train.classes, notes=(*notes, *loaded.notes))
 
 
-def _listed(root: Path) -> tuple[dict[str, ImageListing], list[str]]:
-    """The images of each split, and notes on what stands for what and what is not read."""
+def _listed(root: Path, known: Sequence[str]) -> tuple[dict[str, ImageListing], list[str]]:
+    """The images of each split, and notes on what stands for what and what is not read.
+
+    known: the classes of the model that is to see the images, in order; there need not be images of all.
+    """
     directories, others = split_folders(root)
     parts = {role: list_images(path) for role, path in (directories or {"train": root}).items()}
     _refuse_other_classes(parts)
+    there = parts["train"].classes
+    parts = {role: labelled_as(part, known) for role, part in parts.items()}
     unread = others if directories else []
     for part in parts.values():
         unread += [os.path.relpath(part.directory / name, root) for name in part.unread]
     notes = [f"{root}: left unread: {few(unread, 5)}"] if unread else []
+    if missing := [name for name in parts["train"].classes if name not in there]:
+        notes.append(f"{root}: no images of {few(missing, 5)}, of the model's {len(known)} classes")
     if len(parts) == 1:
         notes.append(f"{root}: no test/ in it: a fixed fifth of each class is held out for testing")
         parts["train"], parts["test"] = _halves(parts["train"])

@@ -6,7 +6,7 @@ Needs no torch.
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from starcli.errors import StarcliError, few
@@ -91,6 +91,15 @@ def list_images(directory: Path) -> ImageListing:
             [f"{classes[label]}/" for label in empty[:20]],
         )
     return listing
+
+
+def labelled_as(listing: ImageListing, known: Sequence[str]) -> ImageListing:
+    """The listing with labels in the order of the `known` classes of a model, where its folders are among these."""
+    if not set(listing.classes) <= set(known):
+        return listing
+    label_of = [known.index(name) for name in listing.classes]
+    images = [(name, size, label_of[label]) for name, size, label in listing.images]
+    return replace(listing, classes=tuple(known), images=images)
 
 
 def images_in(directory: Path) -> list[str]:

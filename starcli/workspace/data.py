@@ -84,6 +84,8 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     task = None if record is None else record.task_name
     if record is not None and texts.task not in (None, task):
         raise StarcliError(f"--task {texts.task}: the model was trained on {task}")
+    if record is not None and kind == "folder":
+        return replace(texts, classes=tuple(record.class_names) or None)
     if record is None or kind not in OPTIONS_OF_KINDS:
         return texts
     if kind == "table":

@@ -71,6 +71,8 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
         choices = replace(choices, normalise=choices.normalise or directory.normalise)
     if kind in IMAGES_OF_ANY_SIZE:
         choices = replace(choices, image_size=choices.image_size or _side(directory))
+    if kind == "folder":
+        choices = replace(choices, class_names=directory.class_names or None)
     return choices
 
 

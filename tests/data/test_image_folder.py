@@ -1,5 +1,7 @@
 """Folders of images: the same files, classes, order and pixels as torchvision's ImageFolder, and what each split is."""
 
+import csv
+import math
 import os
 import re
 import subprocess
@@ -269,6 +271,30 @@ def test_a_validation_folder_is_measured_in_training(tmp_path: Path, monkeypatch
     for split in ("validation", "test"):
         [row] = run_here("eval", "m.safetensors", "--data", "folder:imgs", "--split", split).rows
         assert row["nll"] == pytest.approx(ran.rows[0][split]["loss"], rel=1e-6)
+
+
+def test_images_of_some_classes_are_labelled_as_the_model_has_them(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """A folder of one of three classes: its label is that of its name among the three."""
+    noise = np.random.RandomState(0)
+    for name in [*(f"{part}/{kind}" for part in ("train", "test") for kind in "abc"), "new/c"]:
+        (tmp_path / name).mkdir(parents=True)
+        for n in range(6):
+            pixels = noise.randint(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{n}.png")
+    monkeypatch.chdir(tmp_path)
+    ran = run_here(
+        "train", "--arch", "mlp", "--arch-arg", "hidden_dim=4", "--data", ".", "--epochs", 1, "-o", "m.safetensors"
+    )
+    assert ran.status == 0, ran.err
+    [row] = run_here("eval", "m.safetensors", "--data", "new", "--split", "train").rows
+    ran = run_here("predict", "m.safetensors", "--data", "new", "--split", "train", "-o", "-")
+    found = list(csv.DictReader(ran.out.splitlines()))
+    assert {(each["label"], each["label_name"]) for each in found} == {("2", "c")}
+    assert row["nll"] == pytest.approx(-np.mean([math.log(float(each["probability_c"])) for each in found]), rel=1e-5)
+    assert "no images of a, b, of the model's 3 classes" in ran.err
+    (tmp_path / "new" / "c").rename(tmp_path / "new" / "d")
+    refused = run_here("eval", "m.safetensors", "--data", "new")
+    assert (refused.status, "only one class, d/" in refused.err) == (1, True)
 
 
 def test_what_was_kept_is_of_the_images_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ import dataclasses
 import functools
 import glob
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -192,9 +193,11 @@ def command(*examples: str, see: str) -> Callable[[F], Callable[..., None]]:
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
-            for name in paths:
-                if values[name] is not None:
-                    values[name] = expand_patterns(values[name])
+            for name, value in values.items():
+                if isinstance(value, Path):
+                    values[name] = expand_home(value)
+                elif name in paths and value is not None:
+                    values[name] = expand_patterns(map(expand_home, value))
             _check_values(options, values)
             for name, kind in bundles.items():
                 values[name] = kind(**{option.name: values.pop(option.name) for option in _options_of(kind)})
@@ -257,7 +260,12 @@ def _is_list_of(annotation: Any, element: type) -> bool:
     return any(get_origin(option) is list and get_args(option) == (element,) for option in options)
 
 
-def expand_patterns(paths: list[Path]) -> list[Path]:
+def expand_home(path: Path) -> Path:
+    """A path with `~` at its begin as the home directory: in quotes, as templates stand, no shell does that."""
+    return Path(os.path.expanduser(path))  # that of pathlib raises where there is no such user
+
+
+def expand_patterns(paths: Iterable[Path]) -> list[Path]:
     """Replace quoted patterns among `paths` by the files they match, sorted.
 
     Raises StarcliError for a pattern that matches none.

@@ -1,6 +1,7 @@
 """Where a run is logged besides its own log: what `--log` says, and what it needs."""
 
 import importlib.util
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,7 @@ class LogTarget:
         package = PACKAGES.get(kind)
         if package and importlib.util.find_spec(package) is None:
             raise StarcliError(f"--log {kind} needs the package {package}: pip install 'starcli[{kind}]'")
-        return cls(kind, place)
+        return cls(kind, os.path.expanduser(place))  # behind a colon no shell expands ~
 
     def open(self, facts: RunFacts) -> RunLog:
         """The log of a run. Raises StarcliError, with what its package says, where it cannot be opened."""

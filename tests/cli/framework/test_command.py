@@ -6,6 +6,7 @@ import pytest
 import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.program import run_here
 
 from starcli.cli.framework.command import _repeated, expand_patterns
 from starcli.cli.options.values import epochs_between, pairs, seed_list
@@ -76,6 +77,16 @@ def test_a_quoted_pattern_is_expanded_sorted_and_must_match(tmp_path, monkeypatc
     assert Path(".hidden.safetensors") not in expand_patterns([Path("*.safetensors")])
     with pytest.raises(StarcliError, match="no file matches"):
         expand_patterns([Path("z*.safetensors")])
+
+
+def test_the_home_directory_is_meant_in_quotes_too(tmp_path, monkeypatch):
+    """In a template and behind the colon of a log, where no shell expands it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    words = ("--arch", "mlp", "--data", "digits", "--limit", 20, "--epochs", 1, "--log", "tensorboard:~/logs")
+    assert run_here("train", *words, "-o", "~/{seed}.safetensors").status == 0
+    assert run_here("inspect", "~/[0].safetensors").rows[0]["seed"] == 0
+    assert (tmp_path / "logs").is_dir()
+    assert not Path("~").exists()
 
 
 def test_templates(tmp_path):
