@@ -1,9 +1,9 @@
 """`starcli align`: bring the weights of models nearest to those of a reference."""
 
+from starcli.cli.align_jobs import Alignments
 from starcli.cli.align_models import AlignModels
-from starcli.cli.alignment_jobs import Alignments
-from starcli.cli.alignment_normal_form import write_normal_forms
-from starcli.cli.alignment_selftest import show_selftest
+from starcli.cli.align_normal_form import write_normal_forms
+from starcli.cli.align_selftest import show_selftest
 from starcli.cli.framework.columns import SHARE
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column

@@ -1,6 +1,6 @@
 """`starcli curve`: connect two models by a curve of low loss."""
 
-from starcli.cli.curve_runs import CurveOptions, CurveRun
+from starcli.cli.curve_jobs import CurveOptions, CurveRun
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.options.common import CommonPlanned

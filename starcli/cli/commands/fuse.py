@@ -4,18 +4,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from starcli.cli.adapter_means import AdapterMean
 from starcli.cli.figures import PlotOptions
-from starcli.cli.file_merges import FileMerges
 from starcli.cli.framework.command import command, said_in
 from starcli.cli.framework.results import LOSS, Column
-from starcli.cli.fusion_runs import FuseOptions, FusionRuns
+from starcli.cli.fuse_adapters import AdapterMean
+from starcli.cli.fuse_files import FileMerges
+from starcli.cli.fuse_jobs import FuseOptions, FusionRuns
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.merging import files_alone
 from starcli.cli.options.setup import LinesSetup
 from starcli.cli.options.training import Training
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION
-from starcli.cli.star_search import StarSearch
+from starcli.cli.star_jobs import StarSearch
 from starcli.files.shards import is_adapter
 from starcli.registry.tasks import METRICS
 

@@ -11,7 +11,7 @@ from starcli.cli.options.common import CommonCached
 from starcli.cli.options.setup import WriterSetup
 from starcli.cli.options.shared import IN, OUT, ForceOpt, ModelArg, OutputOpt, SeedOpt, choice_of
 from starcli.cli.outputs import output_paths, permutation_paths
-from starcli.cli.permuting import Permuting
+from starcli.cli.permute_jobs import Permuting
 from starcli.cli.read_models import note_files, read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem

@@ -7,7 +7,7 @@ from starcli.cli.options.search import SearchOptions
 from starcli.cli.options.setup import LinesSetup
 from starcli.cli.options.training import Training
 from starcli.cli.shared_columns import LOSS_KIND
-from starcli.cli.star_search import StarSearch
+from starcli.cli.star_jobs import StarSearch
 
 _COLUMNS = (
     Column("output", "star", "name"),

@@ -14,7 +14,7 @@ from starcli.cli.options.values import seed_list
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_data
 from starcli.cli.shared_columns import LOSS_KIND
-from starcli.cli.training_jobs import TrainingJobs
+from starcli.cli.train_jobs import TrainingJobs
 from starcli.errors import StarcliError
 
 if TYPE_CHECKING:

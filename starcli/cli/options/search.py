@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.aligned_sources import kept_places
 from starcli.cli.framework.command import bundle
 from starcli.cli.options.alignment import SearchedOptions
 from starcli.cli.options.renormalise import RenormaliseOptions
@@ -30,6 +29,7 @@ from starcli.cli.options.shared import (
 )
 from starcli.cli.options.values import epochs_between, seed_list
 from starcli.cli.outputs import output_paths
+from starcli.cli.star_sources import kept_places
 from starcli.errors import StarcliError, need_several
 from starcli.registry.alignment_methods import METHODS
 

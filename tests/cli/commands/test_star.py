@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
-from starcli.cli.star_search import StarSearch
+from starcli.cli.star_jobs import StarSearch
 from starcli.reports.rebuilt_line import rebuilt_line
 from starcli.workspace.workspace import Workspace
 

@@ -7,7 +7,7 @@ from support.program import run_here
 
 import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
-from starcli.cli.star_search import StarSearch
+from starcli.cli.star_jobs import StarSearch
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
 from starcli.cli.options.shared import IN, SPLIT_WORDS, FuseAlignOpt, choice_in, choice_of
 from starcli.cli.read_models import read_groups
-from starcli.cli.star_search import StarSearch
+from starcli.cli.star_jobs import StarSearch
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 

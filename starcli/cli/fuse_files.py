@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.fusion_runs import FuseOptions
+from starcli.cli.fuse_jobs import FuseOptions
 from starcli.cli.job import Job
 from starcli.cli.read_models import refuse_repeats
 from starcli.errors import StarcliError

@@ -6,8 +6,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from starcli.cli.aligned_sources import Keeper
-from starcli.cli.found_star import FoundStar
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 from starcli.cli.options.search import SearchOptions
@@ -15,6 +13,8 @@ from starcli.cli.options.setup import Setup
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets
 from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
+from starcli.cli.star_results import FoundStar
+from starcli.cli.star_sources import Keeper
 from starcli.files.names import model_place
 from starcli.runtime import distributed
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from starcli.cli.framework.command import said_in
 from starcli.cli.framework.progress_bars import Bars
-from starcli.cli.fusion_runs import FuseOptions
+from starcli.cli.fuse_jobs import FuseOptions
 from starcli.cli.job import note_finished
 from starcli.cli.options.setup import Setup
 from starcli.cli.read_models import refuse_repeats
