@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import torch
@@ -149,18 +150,20 @@ class TrainingRun:
         objective.clear()
         if self.exchange is not None:
             self.exchange.begin(len(batch) * objective.passes)
-        loss, correct = torch.zeros((), device=self.device), torch.zeros((), dtype=torch.int64, device=self.device)
+        losses, hits = [], []
         for inputs, labels, piece in batch:
             seed = substream(self.seed, "dropout", position.epoch, position.step, *piece.place)
             seed_globally(self.device, seed)
-            mean, hits = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
-            loss, correct = loss + piece.weight * mean, correct + (hits if piece.weight else 0)
+            mean, found = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
+            losses.append(piece.weight * mean)
+            hits.append(found if piece.weight else torch.zeros_like(found))
+        loss, correct = (reduce(torch.add, each) for each in (losses, hits))
         stop = bool(self.progress.stop_signal)
         if self.exchange is not None:
             share = sum(piece.weight for _, _, piece in batch)
-            found = self.exchange(objective.gradients(), loss, correct, self.progress.stop_signal, share)
-            objective.take(found.gradients)
-            loss, correct, stop = found.loss, found.correct, found.stop
+            shared = self.exchange(objective.gradients(), loss, correct, self.progress.stop_signal, share)
+            objective.take(shared.gradients)
+            loss, correct, stop = shared.loss, shared.correct, shared.stop
         if self.recipe.clip > 0:
             objective.clip(self.recipe.clip)
         for part, gradient in zip(objective.parts, objective.gradients(), strict=True):

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from support.network_kinds import NETWORKS, case, close
-from torch import Tensor
+from torch import Tensor, nn
 
 from starcli.alignment.learned.continuous_motion import ContinuousMotion
 from starcli.alignment.learned.moving_factors import LARGEST_FACTOR, Rotations
 from starcli.symmetry.element import Element
+from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
@@ -48,6 +49,19 @@ def test_factors_act_as_the_element_that_they_are(name: str) -> None:
     again = motion.element(element.permutation)
     assert all(torch.allclose(g, again.matrices[group], atol=1e-6) for group, g in element.matrices.items())
     assert all(torch.allclose(each, again.scales[group]) for group, each in element.scales.items())
+
+
+def test_matrices_that_move_together_act_as_each_by_itself() -> None:
+    """Of a chain of maps from four units to four: two groups in a row meet in the weights between them."""
+    torch.manual_seed(0)
+    network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(4)))
+    kinds, tensors = derive_kinds(network, (torch.zeros(2, 4),)), dict(network.state_dict())
+    element = factors(kinds, 0)
+    motion = motion_at(kinds, element)
+    assert [set(factor._groups) for factor in motion._factors] == [set(kinds.groups)]
+    found = motion.layout.views(motion.act(motion.layout.vector(tensors)))
+    for key, expected in element.apply(tensors).items():
+        torch.testing.assert_close(found[key], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
