@@ -169,7 +169,7 @@ class OfTeachers(PlainObjective):
         self.place = (epoch, step, number)
         return super().step(inputs, labels, epoch, step, number, weight)
 
-    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Tensor, targets: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
         """Loss to the teachers' mean; labels say only where there is something to predict, and by class weights what.
 
         The weight of an example is that of its label's class.

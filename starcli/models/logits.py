@@ -48,12 +48,10 @@ def prediction_rows(outputs: object, labels: Tensor, num_classes: int, mode: str
             raise StarcliError(f"the network returns {tuple(found.shape)}, targets are {tuple(labels.shape)}", [hint])
         return found, labels
     logits = as_logits(outputs, (*labels.shape, num_classes), mode)
-    return (logits if labels.dim() == 1 else logits[labels >= 0]), targets_of(labels)
-
-
-def targets_of(labels: Tensor) -> Tensor:
-    """What is to be predicted of a batch: labels (B,), those of (B, length) that are there, or floats (B, columns)."""
-    return labels if labels.dim() == 1 or labels.is_floating_point() else labels[labels >= 0]
+    if labels.dim() == 1:
+        return logits, labels
+    there = (labels.flatten() >= 0).nonzero().squeeze(1)  # once: a GPU is waited for, and a mask costs more than rows
+    return logits.flatten(0, -2).index_select(0, there), labels.flatten().index_select(0, there)
 
 
 def token_places(inputs: Tensor) -> Tensor | None:

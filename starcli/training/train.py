@@ -18,7 +18,7 @@ from starcli.evaluation.scores import score_network
 from starcli.evaluation.tasks.task import Scores, task_named
 from starcli.files.state import StateFile
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.logits import prediction_rows, targets_of, with_gradient
+from starcli.models.logits import prediction_rows, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed, sharing
@@ -128,15 +128,15 @@ class PlainObjective:
             outputs = self.forward(inputs)
         rows, targets = prediction_rows(outputs, labels, self.workspace.dataset.num_classes, "training")
         logits = with_gradient(rows).float()
-        loss = self.loss(logits, inputs, labels)
+        loss = self.loss(logits, targets, inputs, labels)
         self.backward(factor * loss, self.clear)
         hits = (logits.detach().argmax(1) == targets).sum() if self.task.counts else torch.zeros_like(loss).long()
         return loss.detach(), hits
 
-    def loss(self, logits: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """What is minimised of a batch: the mean loss of its predictions `logits` (see `prediction_rows`)."""
+    def loss(self, logits: Tensor, targets: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
+        """What is minimised of a batch: the mean loss of its predictions `logits`, `targets` of `prediction_rows`."""
         how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
-        return self.task.loss(logits, targets_of(labels), **how)
+        return self.task.loss(logits, targets, **how)
 
     def clip(self, largest: float) -> None:
         """Scale by the norm of the whole gradient."""

@@ -98,8 +98,10 @@ def test_a_student_minimises_the_cross_entropy_with_the_mean_prediction(workspac
     logits = torch.randn(10, 10, generator=torch.Generator().manual_seed(0))
     p = sum(teacher.network(inputs).detach().double().softmax(1) for teacher in teachers) / len(teachers)
     expected = -(p * logits.double().log_softmax(1)).sum(1).mean()
-    assert float(objective.loss(logits, inputs, labels)) == pytest.approx(float(expected), rel=1e-5)
-    assert torch.equal(objective.loss(logits, inputs, labels), objective.loss(logits, inputs, 9 - labels))
+    assert float(objective.loss(logits, labels, inputs, labels)) == pytest.approx(float(expected), rel=1e-5)
+    assert torch.equal(
+        objective.loss(logits, labels, inputs, labels), objective.loss(logits, 9 - labels, inputs, 9 - labels)
+    )
 
 
 def test_distillation_improves_on_the_mean_that_it_begins_at(workspace, models):
@@ -167,7 +169,7 @@ def test_a_star_domain_teaches_by_the_mean_of_its_draws():
     objective = OfTeachers(workspace, workspace.network(0), RECIPE, points, Stopping())
     inputs, labels = next(iter(workspace.dataset.train.batches(10)))
     objective.place = (1, 2, 0)
-    loss = objective.loss(logits := torch.randn(10, 10), inputs, labels)
+    loss = objective.loss(logits := torch.randn(10, 10), labels, inputs, labels)
 
     aligned = Aligner(WEIGHT, workspace).tensors_of_all(star, sources)
     p = torch.zeros(10, 10, dtype=torch.float64)
