@@ -38,7 +38,8 @@ class StarSettings:
     sync_batchnorm: ranks go to one point a step together, with BatchNorm statistics of the whole batch, as one process.
     noise: standard deviation of the Gaussian noise on each tensor of the points that are trained on, as a share of the
         root mean square of its entries; stars that bear it are nearer to models that they never saw.
-    pull: strength k of a pull to the mean of the sources as they are aligned: k / 2 |star - mean|^2 beside the loss.
+    pull: strength k of a pull to the mean of the sources as they are aligned: k / 2 |star - mean|^2 beside the loss, in
+        the place of weight decay, which draws the star to 0 as well where the recipe has it.
     companions: networks that the search trains itself in half of its epochs, as further sources; see
         `starcli.star.companions`.
     eval_every: epochs between barriers to held-out models in the log (None: after the last epoch).
@@ -148,16 +149,17 @@ class StarSettings:
         if not how.active or method in (None, how.method):
             return how
         kinds = "all" if how.uses_kinds else None
-        return Alignment(method, restarts=self.realign_restarts, seed=how.seed, kinds=kinds)
+        restarts = how.restarts if self.realign_noise else self.realign_restarts
+        return Alignment(method, restarts=restarts, seed=how.seed, kinds=kinds)
 
     def last_alignment(self, epochs: int) -> Alignment:
-        """How the sources are aligned in the last of so many epochs that aligns them.
+        """How the sources are aligned in the last of so many epochs that aligns them; after them, with realign_noise.
 
         >>> settings = StarSettings(alignment=Alignment("learn"), realign_every=5)
         >>> settings.last_alignment(5).method, settings.last_alignment(6).method
         ('learn', 'weight')
         """
-        again = self.realign_every is not None and self.realign_every < epochs
+        again = self.realign_every is not None and (self.realign_every < epochs or self.realign_noise > 0)
         return self.realignment if again else self.alignment
 
     @property

@@ -81,7 +81,7 @@ def starlight(
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
     data with model 0. Saving, resuming and errors are those of `train_network`.
     """
-    _check(sources, recipe, settings)
+    _check(sources, recipe, settings, progress)
     own_seed = substream(seed, "star")
     losses = warn_of_outliers(workspace, sources, progress)
     saving: dict[str, Any] = {"checkpoint_every": checkpoint_every, "progress": progress}
@@ -117,7 +117,7 @@ def starlight(
     return Star(bank.flat.state(), metrics, history, bank.symmetries[: len(sources)], bank.aligned)
 
 
-def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) -> None:
+def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings, progress: Progress) -> None:
     need_several(sources)
     draws, problems = settings.draws_per_step, []
     if draws is not None and draws > recipe.batch_size:
@@ -127,6 +127,9 @@ def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings) ->
         problems.append(f"sampling {settings.sampling} is for averages: {what}")
     if problems:
         raise StarcliError("these settings of a star do not work", problems)
+    if settings.pull and recipe.weight_decay:
+        to_zero = f"weight decay {recipe.weight_decay:.3g} draws it to 0"
+        progress.note(f"the star is drawn to the mean of its sources, and {to_zero}: --weight-decay 0 leaves that out")
 
 
 def _bank(

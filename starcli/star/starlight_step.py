@@ -140,8 +140,6 @@ class OnLines(PlainObjective):
         if settings.noise:
             self._add_noise(self.flat.parameters, settings.noise, "noise", epoch, step, self._place(number))
             approach_spectral_norms_(self.flat.normalised_weights)
-        if settings.pull:
-            self._pull(weight * settings.pull)
         # the only place where the chain rule's factor (1 - t) enters
         loss, correct = self.accumulate(inputs, labels, weight * scale * (1 - t))
         loss = scale * loss
@@ -159,14 +157,19 @@ class OnLines(PlainObjective):
             drawn = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype, device=tensor.device)
             tensor += share * tensor.square().mean().sqrt() * drawn
 
+    def clear(self) -> None:
+        """Forget the gradients, and begin those of a step with that of the pull; on one rank, for ranks are summed."""
+        super().clear()
+        if self.settings.pull and distributed.is_writer():
+            self._pull(self.settings.pull)
+
     def _pull(self, strength: float) -> None:
         """Begin the gradient with that of strength / 2 |star - mean of the sources as they are aligned|^2."""
         if self._centre is None:
             self._centre = self.bank.mean()
         centre = self.flat.views(self._centre).values()
         for parameter, own, mean in zip(self.parameters, self.parts, centre, strict=True):
-            pulled = strength * (own - mean)
-            parameter.grad = pulled if parameter.grad is None else parameter.grad + pulled
+            parameter.grad = strength * (own - mean)
 
     def _put_star(self) -> None:
         """The star itself into the network, but for running statistics; vectors of spectral norms nearly."""

@@ -281,7 +281,7 @@ def workspace_of(
     outline = workspace.outline()
     models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)
     network = runnable(outline)  # takes memory only once the files are seen to hold as many weights
-    notes = (*notes, *statistics_note(network, record, first.metadata.data))
+    notes = (*notes, *statistics_note(network, record, trained.metadata.data))
     notes = (*notes, *run_once(network, workspace), *_tune(network, workspace, given))
     said = [*notes_of(models), *note_of_types(models, writes=not data, dtype=choices.dtype)]
     return replace(workspace, notes=notes, model_notes=tuple(said)), models

@@ -4,6 +4,7 @@ import pytest
 import torch
 from support.stars import RECIPE, same, search_star, settings_of
 
+from starcli.alignment.aligner import Aligner
 from starcli.alignment.matching.method import MatchMethod
 from starcli.alignment.objective import inner_product
 from starcli.errors import StarcliError
@@ -216,6 +217,18 @@ def test_noise_on_what_sources_are_aligned_to_is_another_each_time_and_not_there
     objectives = [row["objective"] for row in star.history]
     assert objectives[0] == search_star(mlp, mlps[:2], still, 0).history[0]["objective"]
     assert objectives[1] != objectives[2]
+
+
+def test_sources_of_a_star_with_noise_are_aligned_last_as_is_said(mlp, mlps):
+    """After few epochs too, and in as many restarts as at first."""
+    how = {"restarts": 3, "realign_method": "weight", "realign_every": 9, "realign_noise": 1.0}
+    settings = settings_of(method="activation", **how)
+    assert settings.last_alignment(RECIPE.epochs) == settings_of(**how).alignment
+    star = search_star(mlp, mlps[:2], RECIPE, 0, **how)
+    seed = substream(substream(0, "star"), "align", "at the end")
+    for number, source in enumerate(mlps[:2]):
+        aligner = Aligner(settings.realignment, mlp)
+        assert same(aligner.permuted(star.tensors, source.open(), seed=substream(seed, number)), star.aligned(number))
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def test_a_star_with_companions_says_so_and_how_to_make_it(solutions, place):
     words += ("--noise", 0.3, "--pull", 0.002, "--realign-noise", 1)
     ran = run_here(*words, "-o", "x.safetensors")
     assert (ran.status, "companions trained for 1 epoch: " in ran.err) == (0, True), ran.err
+    assert "and weight decay 0.0005 draws it to 0: --weight-decay 0 leaves that out" in ran.err
     assert ran.rows[0]["sources"] == 2
     metadata = read_metadata(place / "x.safetensors")[1]
     told = metadata.recipe["star"]
