@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from starcli.library.train import train
     from starcli.library.where import Where
     from starcli.recipes.recipe import Recipe
+    from starcli.star.settings import StarSettings
     from starcli.symmetry.derive.derive import derive_and_prove
     from starcli.symmetry.element import Element
     from starcli.symmetry.kinds.derive_kinds import derive_kinds
@@ -55,6 +56,7 @@ __all__ = [
     "Recipe",
     "ResultTable",
     "StarReport",
+    "StarSettings",
     "StarcliError",
     "StarcliWarning",
     "Where",
@@ -116,6 +118,7 @@ _MODULES = {
     "library.train": ("train",),
     "library.where": ("Where",),
     "recipes.recipe": ("Recipe",),
+    "star.settings": ("StarSettings",),
     "symmetry.derive.derive": ("derive_and_prove",),
     "symmetry.element": ("Element",),
     "symmetry.kinds.derive_kinds": ("derive_kinds",),

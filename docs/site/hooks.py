@@ -48,7 +48,7 @@ def recipe_table() -> str:
     return "\n".join(lines)
 
 
-SETTINGS = ("starcli.star.settings.StarSettings", "starcli.library.merging.MergeKeywords")
+SETTINGS = ("starcli.library.merging.MergeKeywords",)
 """What docstrings of functions refer to, and has no public name: a keyword for each field."""
 
 
