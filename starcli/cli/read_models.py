@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 
-TWO_WAYS = "align it first (starcli align), or add --align weight here; --align none says that this is meant"
+TWO_WAYS = "align first (starcli align), or add --align weight here; --align none says that this is meant"
 
 
 def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Checkpoint]]":

@@ -50,8 +50,14 @@ def _separated(path: Path) -> Rows:
 
     def lines() -> Iterator[list[str]]:
         csv.field_size_limit(LONGEST_FIELD)
+        number = 0
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield from filter(None, csv.reader(stream, form, strict=True))
+            try:
+                for line in filter(None, csv.reader(stream, form, strict=True)):
+                    yield line
+                    number += 1
+            except csv.Error as error:
+                raise csv.Error(f"{f'row {number}' if number else 'the heading'}: {error}") from error
 
     def rows() -> Iterator[Mapping[str, Any]]:
         for number, line in enumerate(found, 1):
@@ -78,7 +84,10 @@ def _json_lines(path: Path) -> Rows:
     def rows() -> Iterator[Mapping[str, Any]]:
         with path.open(encoding="utf-8-sig") as stream:
             for number, line in enumerate(filter(str.strip, stream), 1):
-                row = json.loads(line)
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"row {number}: {error.msg}, at character {error.pos + 1}") from error
                 if not isinstance(row, dict):
                     raise StarcliError(f"{path}: row {number}: expected a JSON object")
                 yield row

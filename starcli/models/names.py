@@ -91,7 +91,9 @@ def _unknown(typed: str) -> StarcliError:
     error = unknown("architecture", typed, ARCHITECTURES)
     if "." in typed or "/" in typed:
         return StarcliError(error.summary, ["one of your own is --arch package.module:NAME or --arch FILE.py:NAME"])
-    return error
+    return StarcliError(
+        error.summary, ["of libraries they are timm:NAME and torchvision:NAME, of your own FILE.py:NAME"]
+    )
 
 
 def _no_module(typed: str, path: Path, attribute: str) -> StarcliError:

@@ -44,7 +44,11 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     if data.task_name in (REGRESSION, MULTI_LABEL):
         if outputs.shape[-1] != data.num_classes:
             columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
-            raise StarcliError(f"the network has {outputs.shape[-1]} outputs to predict {columns}")
+            hint = f"an argument num_classes is set by the data; of another name by --arch-arg NAME={data.num_classes}"
+            raise StarcliError(
+                f"the network has {outputs.shape[-1]} outputs to predict {columns}",
+                [hint] if workspace.builder is None else [],
+            )
         return doubts
     # more classes than the data have are no surprise where an argument says how many
     names = SYNONYMS["vocab_size" if data.per_token else "num_classes"]
