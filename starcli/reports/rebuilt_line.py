@@ -4,10 +4,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from starcli.checkpoints.metadata import Metadata
-from starcli.data.names import needs_path
+from starcli.checkpoints.metadata import DataRecord, Metadata
+from starcli.data.names import IMAGES_OF_ANY_SIZE, needs_path
+from starcli.data.normalise_option import AS_THEY_ARE, IMAGENET_MEAN, IMAGENET_STD, same_statistics
 from starcli.errors import option_of
+from starcli.models.names import imports_code
 from starcli.recipes.recipe import UNREAD, Recipe
+from starcli.registry.tasks import CLASSES
 
 OF_THE_DATA = {"num_classes", "input_size", "in_channels", "image_size", "vocab_size", "length", "next_token"}
 """Arguments of networks that are filled in from the data."""
@@ -43,9 +46,11 @@ def rebuilt_line(name: str, found: Metadata, *, seeds: Sequence[int] = ()) -> st
     words = maker(name, found, settings)
     if words is None:
         return None
+    place = words.index("-o")
     if maker is _train:
-        place = words.index("-o")
         words[place:place] = ["--seeds", _ranges(seeds)] if seeds else ["--seed", str(found.seed or 0)]
+    else:
+        words[place:place] = _named_again(found)
     return shlex.join(["starcli", *words])
 
 
@@ -88,6 +93,34 @@ def _data(found: Metadata) -> Words:
         yield from ("--val-fraction", _value(found.data.val_fraction))
     if found.data.split_seed:
         yield from ("--split-seed", str(found.data.split_seed))
+
+    yield from _reading(found.data)
+
+
+def _reading(data: DataRecord) -> Words:
+    """How data at a path are read, where others of their kind may be read otherwise."""
+    if not needs_path(data.name):
+        return
+    if data.task_name != CLASSES:
+        yield from ("--task", data.task_name)
+    if data.vocab_size is not None:
+        return
+    own = (data.mean, data.std)
+    usual = (IMAGENET_MEAN, IMAGENET_STD) if data.name in IMAGES_OF_ANY_SIZE else AS_THEY_ARE
+    if not same_statistics(own, usual):
+        yield from ("--normalise", ":".join(",".join(map(_value, numbers)) for numbers in own))
+    if data.name in IMAGES_OF_ANY_SIZE:
+        yield from ("--image-size", str(data.input_shape[-1]))
+
+
+def _named_again(found: Metadata) -> Words:
+    """What a line with models must say again: code to import, with arguments that are words, and where data lie."""
+    architecture = found.architecture
+    if architecture is not None and imports_code(architecture.name):
+        words = [f"{key}={value}" for key, value in sorted(architecture.arguments.items()) if isinstance(value, str)]
+        yield from ("--arch", architecture.name, *(["--arch-arg", *words] if words else []))
+    if found.data is not None and needs_path(found.data.name):
+        yield from ("--data", "DATA")
 
 
 def _recipe(settings: Mapping[str, Any], *, all_of_it: bool = False) -> Words:

@@ -74,6 +74,33 @@ def test_the_line_makes_the_same_file(words, place):
     assert f"{name}: finished already with these settings" in again.err
 
 
+NET = """
+from torch import nn
+
+
+def build(input_size, num_classes, act="relu"):
+    return nn.Sequential(nn.Linear(input_size, 4), {"relu": nn.ReLU, "tanh": nn.Tanh}[act](), nn.Linear(4, num_classes))
+"""
+
+
+def test_lines_of_own_networks_and_data_name_them_again(tmp_path, monkeypatch):
+    """And how the data are read: a table of numbers to be predicted, standardised."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(NET)
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *(f"{n / 7:.3f},{n % 5},{n / 20:.2f}" for n in range(40))]))
+    own = ("--arch", "net.py:build", "--arch-arg", "act=tanh", "--data", "table:t.csv")
+    for seed in (0, 1):
+        ran = run_here("train", *own, "--normalise", "data", "--epochs", 1, "--seed", seed, "-o", f"{seed}.safetensors")
+        assert ran.status == 0, ran.err
+    made = {"0": (), "b": ("align", *PAIR), "m": ("interpolate", *PAIR, "--t", 0.5), "s": ("star", "--sources", *PAIR)}
+    for name, words in made.items():
+        assert not words or run_here(*words, *own, "-o", f"{name}.safetensors").status == 0
+        line = rebuilt_line(f"{name}.safetensors", read_metadata(tmp_path / f"{name}.safetensors")[1])
+        assert line
+        again = run_here(*shlex.split(line.replace("DATA", "table:t.csv"))[1:])
+        assert "finished already with these settings" in again.err, (line, again.err)
+
+
 def test_a_page_has_typed_lines_first_and_one_line_for_all_seeds(place):
     ran = run_here("align", "0.safetensors", "1.safetensors", "-o", "b.safetensors")
     (place / "align.jsonl").write_bytes(ran.stdout)
