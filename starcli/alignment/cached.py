@@ -25,6 +25,8 @@ from starcli.workspace.data import record_of
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
+LESSONS = 2
+"""Another number wherever a lesson's states change their form, or the same lesson comes to another end."""
 SECONDS_BETWEEN = 1.0
 """Least time between two writings of what a lesson has reached."""
 SHARE_OF_WRITING = 30
@@ -64,7 +66,7 @@ class CachedMatch(LessonKeeper):
         self._key: str | None = None
         if workspace.is_known:
             weights = map(weights_sha256, (reference, model))
-            self._key = hash_json([match_settings(workspace, alignment), seed, *weights])
+            self._key = hash_json([LESSONS, match_settings(workspace, alignment), seed, *weights])
         self._state: Mapping[str, Tensor] = {}
         self._last, self._took = time.monotonic(), 0.0
 
