@@ -2,7 +2,7 @@
 
 DIR has train/, and val/ and test/ or one of these (`SPLIT_FOLDERS`), each with a folder for every class; or the folders
 of the classes themselves, of which a fixed fifth is held out for testing. Where there is no test/, val/ is measured as
-the test split too.
+the test split too. Where a model is measured, test/ may be alone.
 
 Images of any shape are resized to squares as in the paper (appendix B.1: 256 x 256 for an input of 224 x 224), decoded
 by workers as RGB, held in memory where all of them fit (`StreamedSplit.RESIDENT_BYTES`), and normalised by ImageNet's
@@ -58,23 +58,28 @@ def _listed(root: Path, known: Sequence[str]) -> tuple[dict[str, ImageListing], 
 
     known: the classes of the model that is to see the images, in order; there need not be images of all.
     """
-    directories, others = split_folders(root)
+    directories, others = split_folders(root, measured=bool(known))
     parts = {role: list_images(path) for role, path in (directories or {"train": root}).items()}
+    if alone := "train" not in parts:
+        parts["train"] = parts["test"]
     _refuse_other_classes(parts)
     there = parts["train"].classes
     parts = {role: labelled_as(part, known) for role, part in parts.items()}
     unread = others if directories else []
     for part in parts.values():
         unread += [os.path.relpath(part.directory / name, root) for name in part.unread]
-    notes = [f"{root}: left unread: {few(unread, 5)}"] if unread else []
+    notes = [f"{root}: left unread: {few([*dict.fromkeys(unread)], 5)}"] if unread else []
     if missing := [name for name in parts["train"].classes if name not in there]:
         notes.append(f"{root}: no images of {few(missing, 5)}, of the model's {len(known)} classes")
     if len(parts) == 1:
-        notes.append(f"{root}: no test/ in it: a fixed fifth of each class is held out for testing")
+        whole = "; of class folders in test/ alone all images are measured" if known else ""
+        notes.append(f"{root}: no test/ in it: a fixed fifth of each class is held out for testing{whole}")
         parts["train"], parts["test"] = _halves(parts["train"])
     elif "test" not in parts:
         name = parts["validation"].directory.name
         notes.append(f"{root}: no test/ in it: {name}/ is the validation split, and measured as test split too")
+    elif alone:
+        notes.append(f"{root}: no train/ in it: {parts['test'].directory.name}/ stands for the training split too")
     return parts, notes
 
 

@@ -38,10 +38,11 @@ class ImageListing:
     unread: list[str] = field(default_factory=list)
 
 
-def split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
+def split_folders(root: Path, *, measured: bool = False) -> tuple[dict[str, Path], list[str]]:
     """Folders of train, validation and test below `root`, and names of what else is there; none where it has none.
 
-    Raises StarcliError where two folders are one split, and for splits without a training one.
+    measured: nothing is trained on these images, so that test may be alone. Raises StarcliError where two folders are
+    one split, and for splits without a training one.
     """
     found: dict[str, Path] = {}
     others = []
@@ -55,7 +56,7 @@ def split_folders(root: Path) -> tuple[dict[str, Path], list[str]]:
             found[roles[0]] = root / entry.name
         elif not entry.name.startswith("."):
             others.append(_shown(entry))
-    if found and "train" not in found:
+    if found and "train" not in found and not (measured and [*found] == ["test"]):
         there = ", ".join(f"{path.name}/" for path in found.values())
         raise StarcliError(f"{root}: expected train/ beside {there}, each with a folder of images for every class")
     return found, others

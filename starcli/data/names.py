@@ -120,5 +120,5 @@ def check_data_name(name: str) -> tuple[str, str]:
     if kind == "idx":
         need_idx(path)
     if kind == "folder":
-        split_folders(path)
+        split_folders(path, measured=True)  # what is trained is refused when it is read
     return kind, rest

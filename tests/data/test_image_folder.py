@@ -25,6 +25,7 @@ from starcli.data.dataset import open_data
 from starcli.data.encoded_images import decode_image
 from starcli.data.image_files import list_images
 from starcli.data.names import check_data_name
+from starcli.data.text_options import TextOptions
 from starcli.errors import StarcliError
 
 NAMES = st.sampled_from(
@@ -197,6 +198,16 @@ def test_without_a_test_part_a_fifth_is_held_out(tmp_path: Path, inside: str) ->
     assert "a fixed fifth of each class is held out" in data.notes[0]
 
 
+def test_a_test_part_alone_is_measured_whole(tmp_path: Path) -> None:
+    root = make(tmp_path, *six("test"), "test/notes.txt.png")
+    known = TextOptions(classes=("bird", "cat", "dog"))
+    data = open_data(f"folder:{root}", texts=known)
+    assert sorted(data.test.labels.tolist()) == [1, 1, 1, 2, 2, 2]
+    assert torch.equal(data.test.labels, data.train.labels)
+    assert data.notes[0] == f"{root}: left unread: test/notes.txt.png"
+    assert any("no train/ in it: test/ stands for the training split too" in note for note in data.notes)
+
+
 def test_what_is_not_read_is_said(tmp_path: Path) -> None:
     root = make(tmp_path, *six("train", "test"), "extra/x.png", "__MACOSX/train/x.png")
     for name in ("README", "train/labels.csv", "train/cat/notes.txt", "test/dog/.DS_Store", ".git"):
@@ -324,7 +335,7 @@ def test_names_without_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_data("folder:~/imgs").fingerprint == open_data("~/imgs").fingerprint == open_data("imgs").fingerprint
     (tmp_path / "empty").mkdir()
-    (tmp_path / "half/test").mkdir(parents=True)
+    (tmp_path / "half/val").mkdir(parents=True)
     (tmp_path / "x.xlsx").write_text("")
     for name, words in {
         "empty": "a folder without images or files in MNIST's format",
@@ -336,7 +347,7 @@ def test_names_without_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "none.npz": "--data none.npz: no such file",
         "folder:none": "--data folder:none: no such directory",
         "folder:x.xlsx": "is a file, expected a folder",
-        "folder:half": "expected train/ beside test/",
+        "folder:half": "expected train/ beside val/",
         "arrays:imgs": "unknown suffix",
         "idx:imgs": "files in MNIST's format are missing",
     }.items():
