@@ -16,10 +16,10 @@ from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.kinds.loud_proof import broken_when_loud, without_broken
 from starcli.symmetry.kinds.reasons import with_reasons
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.signs import signed_kinds
+from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_broken
 
 NOT_DIFFERENTIABLE = "only permutations of units are known: the network cannot be differentiated"
 
@@ -45,7 +45,7 @@ def derive_kinds(
 
     Null spaces of derivatives at generic weights suggest a kind (see `claims`); a finite random element must then leave
     the outputs alone to TOLERANCE, in float64, and must not at each place where it acts but is left out. Where a kind
-    fails, the next smaller one is taken; where it holds for small units alone (see `loud_proof`), permutations.
+    fails, the next smaller one is taken; where it holds for units of some sizes alone (see `size_proof`), permutations.
     A network that cannot be differentiated has permutations only, and a note.
     StarcliError where torch.export cannot follow the network, and where the spec is not of this network.
 
@@ -75,7 +75,7 @@ def derive_kinds(
     notes = (NOT_DIFFERENTIABLE,) if setting.places and not setting.found else ()
     kinds = with_reasons(pairs.setting, kinds) if reasons else kinds
     found_kinds = Kinds(pairs.whole, kinds, max(proof.worst, pairs.worst), notes)
-    broken = broken_when_loud(pairs.setting, found_kinds)
+    broken = broken_at_other_sizes(pairs.setting, found_kinds)
     return without_broken(found_kinds, broken) if broken else found_kinds
 
 

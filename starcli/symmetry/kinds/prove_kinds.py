@@ -15,11 +15,11 @@ from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.kinds.loud_proof import ONLY_SMALL, broken_when_loud, without_broken
 from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.signs import even_places
+from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_broken
 from starcli.symmetry.proof.places import GroupPlace
 
 
@@ -70,8 +70,8 @@ def prove_kinds(
     groups_now |= proved_shifts(proof, {name: kind for name, kind in groups_now.items() if kind.folds})
     whole = held(kinds.whole, kinds.groups.keys() - groups_now.keys())
     proved = replace(kinds, whole=whole, groups=groups_now, worst_difference=proof.worst)
-    broken = broken_when_loud(setting, proved)
-    refused |= {name: f"{proved.groups[name].kind} {ONLY_SMALL}" for name in broken}
+    broken = broken_at_other_sizes(setting, proved)
+    refused |= {name: f"{proved.groups[name].kind} {why}" for name, why in broken.items()}
     return without_broken(proved, broken) if broken else proved, dict(sorted(refused.items()))
 
 

@@ -87,6 +87,16 @@ def test_what_holds_for_small_units_alone_is_no_kind(activation):
     assert set(first.larger.values()) == {"holds as long as units are small, as between the bounds of a clamp"}
 
 
+@pytest.mark.parametrize("activation", [nn.Hardshrink(1e-3), nn.Hardshrink(1e-4), nn.Threshold(1e-4, 0)], ids=str)
+def test_what_holds_for_units_away_from_0_alone_is_no_kind(activation):
+    """Beyond its dead zone a shrinkage is linear, and few units of generic weights are within: rotations pass."""
+    network = layers(activation, nn.ReLU())
+    first, second = kinds_of(network, VECTORS, reasons=True).groups.values()
+    assert (first.kind, first.scalings, second.kind) == ("permutation", (), "scaled")
+    why = "holds as long as units are not near 0, as beyond the dead zone of a shrinkage"
+    assert set(first.larger.values()) == {why}
+
+
 def test_exponents_are_where_units_are_written_and_read():
     names = ("0.weight", 0), ("0.bias", 0), ("2.weight", 1)
     for activation, exponents in ((nn.ReLU(), (1, 1, -1)), (nn.Identity(), (1, 1, -1)), (nn.Tanh(), (1, 1, 1))):

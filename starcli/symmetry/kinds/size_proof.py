@@ -1,11 +1,12 @@
 """What holds in a part of the range alone: clamps and the like are linear, or homogeneous, as long as units are small.
 
-At generic weights units are of size 1, and an element passes that a clamp at 20 would break. So all that acts is tried
-once more where what writes units is LOUDER times as large, and what reads them as much smaller.
+At generic weights units are of size 1, and an element passes that a clamp at 20 would break, or a shrinkage by 0.001.
+So all that acts is tried once more where what writes units is LOUDER times as large and what reads them as much
+smaller, and the other way round where it is QUIETER.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace
 
@@ -28,30 +29,42 @@ from starcli.symmetry.proof.evaluation import ROUNDED, Reference, spreads
 ONLY_SMALL = "holds as long as units are small, as between the bounds of a clamp"
 """Why a kind is not that of a group."""
 
+ONLY_LARGE = "holds as long as units are not near 0, as beyond the dead zone of a shrinkage"
+"""Why a kind is not that of a group."""
+
 LOUDER = 2.0**17
 """A power of two, by which floats are multiplied exactly: units are then beyond what half precision holds."""
 
+QUIETER = 2.0**-10
+"""Dead zones that are much narrower than units of this size are not seen, and change outputs by less than 1e-5."""
 
-def broken_when_loud(setting: GenericSetting, kinds: Kinds) -> list[str]:
-    """Groups of which the kind does not hold where units are large; none where the outputs are not finite there.
+
+def broken_at_other_sizes(setting: GenericSetting, kinds: Kinds) -> dict[str, str]:
+    """Groups of which the kind does not hold where units are large or near 0, and why it is not theirs."""
+    small = dict.fromkeys(_broken_at(LOUDER, setting, kinds), ONLY_SMALL)
+    return dict.fromkeys(_broken_at(QUIETER, setting, kinds), ONLY_LARGE) | small
+
+
+def _broken_at(factor: float, setting: GenericSetting, kinds: Kinds) -> list[str]:
+    """Groups of which the kind does not hold at so many times the size; none where outputs are not finite there.
 
     A clamp shows in all digits, while few are left of a softmax of products of large queries and keys.
     """
     acting = {name: kind for name, kind in kinds.groups.items() if name in setting.places and _acts(kind)}
-    loud = copy(setting)
-    weights = _loud_weights(setting, acting)
-    loud.base = {**setting.base, **weights}
+    sized = copy(setting)
+    weights = _sized_weights(factor, setting, acting)
+    sized.base = {**setting.base, **weights}
     with setting.moved_to(weights):
         try:
-            outputs = loud.subject.run(loud.reference.inputs)
+            outputs = sized.subject.run(sized.reference.inputs)
         except StarcliError:
             return []
         scale = spreads(outputs, [each.roll(1, 0) for each in outputs])
-        loud.reference = Reference(loud.subject, loud.reference.inputs, outputs, scale)
-        matrices = {(name, 0): random_element(loud, kind) for name, kind in acting.items() if kind.by_matrix}
-        diagonal = [*scale_elements(loud, acting).items(), *sign_elements(loud, acting).items()]
+        sized.reference = Reference(sized.subject, sized.reference.inputs, outputs, scale)
+        matrices = {(name, 0): random_element(sized, kind) for name, kind in acting.items() if kind.by_matrix}
+        diagonal = [*scale_elements(sized, acting).items(), *sign_elements(sized, acting).items()]
         sets = (matrices, {(name, k): acts for k, ((name, _), acts) in enumerate(diagonal)})
-        return sorted({name for elements in sets for name in _broken(KindProof(loud), elements)})
+        return sorted({name for elements in sets for name in _broken(KindProof(sized), elements)})
 
 
 def _broken(proof: KindProof, elements: Mapping[Claim, Acts]) -> set[str]:
@@ -70,20 +83,22 @@ def _acts(kind: GroupKind) -> bool:
     return kind.kind != "permutation" or bool(kind.scalings or kind.signs)
 
 
-def without_broken(kinds: Kinds, broken: Collection[str]) -> Kinds:
+def without_broken(kinds: Kinds, broken: Mapping[str, str]) -> Kinds:
     """The kinds where `broken` groups only permute; those of pairs, which do not, are fixed."""
     groups = {name: kind for name, kind in kinds.groups.items() if name not in broken or not kind.pairs}
-    larger = dict.fromkeys(LARGER["permutation"], ONLY_SMALL)
-    found = {name: GroupKind(name, larger=larger) if name in broken else kind for name, kind in groups.items()}
+    permuting = {
+        name: GroupKind(name, larger=dict.fromkeys(LARGER["permutation"], why)) for name, why in broken.items()
+    }
+    found = {name: permuting.get(name, kind) for name, kind in groups.items()}
     return replace(kinds, whole=held(kinds.whole, kinds.groups.keys() - groups.keys()), groups=found)
 
 
-def _loud_weights(setting: GenericSetting, groups: Iterable[str]) -> dict[str, Tensor]:
-    """The generic weights that bear units of these groups, which are loud."""
+def _sized_weights(factor: float, setting: GenericSetting, groups: Iterable[str]) -> dict[str, Tensor]:
+    """The generic weights that bear units of these groups, which are so many times as large."""
     at = [place for name in groups for place in setting.places[name]]
     found = {name: setting.base[name].to(torch.float64, copy=True) for name in by_tensor(at)}
     for place in at:
-        factor = (LOUDER if place.axis == 0 else 1 / LOUDER) ** (2 if place.tensor.endswith(VARIANCE) else 1)
+        times = (factor if place.axis == 0 else 1 / factor) ** (2 if place.tensor.endswith(VARIANCE) else 1)
         for block, k in place_blocks(setting.spec, place):
-            unit_view(block, k, found[place.tensor]).mul_(factor)
+            unit_view(block, k, found[place.tensor]).mul_(times)
     return found
