@@ -10,6 +10,7 @@ from starcli.data.normalise_option import AS_THEY_ARE, IMAGENET_MEAN, IMAGENET_S
 from starcli.errors import option_of
 from starcli.models.names import imports_code
 from starcli.recipes.recipe import UNREAD, Recipe
+from starcli.registry.fusions import TRAINED_FUSIONS
 from starcli.registry.tasks import CLASSES
 
 OF_THE_DATA = {"num_classes", "input_size", "in_channels", "image_size", "vocab_size", "length", "next_token"}
@@ -36,6 +37,7 @@ def rebuilt_line(name: str, found: Metadata, *, seeds: Sequence[int] = ()) -> st
         (): _train,
         ("align",): _align,
         ("star",): _star,
+        ("fused",): _fused,
         ("curve",): _curve,
         ("interpolate",): _interpolate,
         ("normal_form",): _normal_form,
@@ -178,8 +180,8 @@ def _interpolate(name: str, found: Metadata, settings: Mapping[str, Any]) -> lis
 
 
 def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
-    how = settings["star"]
-    if how.get("held_out") or how.get("sync_batchnorm") or how.get("draws_per_step", 1) != 1:
+    fused, how = found.kind == "fused", settings[found.kind]
+    if how.get("held_out") or how.get("sync_batchnorm"):
         return None
     sources, beginning = _names(found), ["--recipe", "default"]
     if how.get("init"):
@@ -188,7 +190,7 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         *sources, star = sources
         beginning = ["--grow", star, "--epochs", str(settings["epochs"])]
         settings = {key: value for key, value in settings.items() if key != "epochs"}
-    words = ["star", *beginning, "--sources", *sources]
+    words = ["fuse" if fused else "star", *beginning, "--sources", *sources]
     words += [*_recipe(settings, all_of_it="--grow" in beginning), "--align", str(how.get("method") or "none")]
     words += _alignment({key: value for key, value in how.items() if key != "seed"})
     for key, usual in (
@@ -200,11 +202,25 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
         ("realign_noise", 0.0),
         ("noise", 0.0),
         ("pull", 0.0),
+        ("draws_per_step", 1),
         ("companions", 0),
+        ("mu", 1.0 if fused else 0.0),
     ):
         if how.get(key, usual) != usual:
-            words += [option_of(key), _value(how[key])]
+            words += [option_of(key), "never" if how[key] is None else _value(how[key])]
+    words += ["--objective", "normalised"] if how.get("normalised") else []
     return [*words, *(["--seed", str(found.seed)] if found.seed else []), "-o", name]
+
+
+def _fused(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
+    how = settings["fused"]
+    if "fusion" not in how:
+        return _star(name, found, settings)
+    if how.keys() - {*ALIGNMENT_OPTIONS, "fusion", "method"} or how["fusion"] in TRAINED_FUSIONS:
+        return None  # a merge with settings of its own, or a student
+    where = ["--method", how["fusion"], "--align", str(how.get("method") or "none")]
+    seed = ["--seed", str(found.seed)] if found.seed else []
+    return ["fuse", "--sources", *_names(found), *where, *_alignment(how), *seed, "-o", name]
 
 
 def _curve(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:

@@ -58,6 +58,14 @@ MADE = {
     "a star by weight": (
         "star", "--sources", *PAIR, "--align", "weight", "--epochs", "1", "--realign-every", "2",
     ),
+    "a star aligned once, with two draws a step": (
+        "star", "--sources", *PAIR, "--epochs", "1", "--realign-every", "never", "--draws-per-step", "2",
+    ),
+    "a fused model": (
+        "fuse", "--sources", *PAIR, "--epochs", "1", "--mu", "0.5", "--objective", "normalised", "--seed", "3",
+    ),
+    "a mean": ("fuse", "--sources", *PAIR, "--method", "mean", "--align", "weight", "--restarts", "2", "--seed", "1"),
+    "a soup": ("fuse", "--sources", *PAIR, "--method", "greedy-soup", "--align", "none"),
 }  # fmt: skip
 
 
