@@ -138,11 +138,16 @@ def _draws(examples: Any) -> bool:
     data = examples.dataset if isinstance(examples, DataLoader) else examples
     if isinstance(data, tuple | list | IterableDataset) or not hasattr(data, "__getitem__"):
         return False
-    with torch.random.fork_rng(devices=[]):
-        twice = [(data[place][0], data[place][0]) for place in range(min(LOOKED_AT, len(data)))]  # type: ignore[arg-type]
+    together = examples.collate_fn if isinstance(examples, DataLoader) and examples.batch_sampler else None
+
+    def inputs(place: int) -> Tensor:
+        found = data[place] if together is None else together([data[place]])
+        return torch.as_tensor(found[0])
+
     try:
-        return not all(torch.equal(*map(torch.as_tensor, pair)) for pair in twice)
-    except (TypeError, ValueError, RuntimeError):  # words or pictures, of which a loader makes tensors
+        with torch.random.fork_rng(devices=[]):
+            return not all(torch.equal(inputs(place), inputs(place)) for place in range(min(LOOKED_AT, len(data))))  # type: ignore[arg-type]
+    except Exception:  # words or pictures; or a data set that its loader reads otherwise, by names or in pieces
         return False
 
 

@@ -53,12 +53,18 @@ def stacked(batch: Any) -> Any:
     return torch.stack([x for x, _ in batch]), [y for _, y in batch]
 
 
+def of_dictionaries(batch: Any) -> Any:
+    return torch.stack([each["x"] for each in batch]), torch.stack([each["y"] for each in batch])
+
+
 @pytest.mark.parametrize("role", ["train", "test"])
 def test_random_transforms_are_noted_by_part(role: str) -> None:
     flipped = Examples(lambda x, y: (x if np.random.rand() < 0.5 else -x, int(y)))
     found = dataset_in_memory({"train": Examples(), "validation": (INPUTS, LABELS), role: DataLoader(flipped)})
     assert [note for note in found.notes if "other ones each time" in note and f"of {role} are" in note]
     assert not dataset_in_memory({"train": Examples(), "test": DataLoader(Examples())}).notes
+    by_name = DataLoader(Examples(lambda x, y: {"x": flipped.form(x, y)[0], "y": y}), collate_fn=of_dictionaries)
+    assert any("other ones each time" in note for note in dataset_in_memory(by_name).notes)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +82,10 @@ def test_random_transforms_are_noted_by_part(role: str) -> None:
         DataLoader(Examples(), batch_size=None, shuffle=True),
         DataLoader(whole_batches(), batch_size=None),
         DataLoader(Stream(), batch_size=9, drop_last=True),
+        DataLoader(Examples(lambda x, y: {"x": x, "y": y}), batch_size=7, collate_fn=of_dictionaries),
         {"train": (INPUTS, LABELS), "test": None},
     ],
-    ids=map(str, range(13)),
+    ids=map(str, range(14)),
 )
 def test_the_same_examples_are_the_same_data(examples: Any) -> None:
     assert dataset_in_memory(examples).fingerprint == SAME
