@@ -36,10 +36,12 @@ class Measure:
     renormalise: Renormalise = RECALIBRATE
 
     def __post_init__(self) -> None:
-        """Refuse what is no split to be measured on, and one that the data do not have."""
+        """Refuse what is no split to be measured on, and one that the data do not have; say what is to be said."""
         if self.split not in MEASURED:
             raise unknown("split", str(self.split), MEASURED)
         self.workspace.dataset.split(self.split)
+        for note in self.workspace.statistics_notes:
+            self.progress.note(note)
 
     @property
     def aligner(self) -> Aligner:

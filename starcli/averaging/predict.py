@@ -106,6 +106,8 @@ class Predictor:
         if domain.renormalise.active:
             self._need_training_data("the activations of points are measured on")
         evaluator = Evaluator(self.workspace, renormalise=domain.renormalise, progress=self.progress)
+        for note in self.workspace.statistics_notes:
+            self.progress.note(note)
         if evaluator.has_statistics:
             self._need_training_data("BatchNorm statistics are re-estimated from")
         if domain.alignment.reads_data:
@@ -122,6 +124,8 @@ class Predictor:
     def _of(self, models: Sequence[Checkpoint]) -> Iterator[Tensor]:
         """The outputs of each model."""
         evaluator = Evaluator(self.workspace, progress=self.progress)
+        for note in self.workspace.statistics_notes if self.recalibrate else ():
+            self.progress.note(note)
         self.progress.start("predicting", len(models))
         for model in models:
             note_stale(evaluator, model, self.recalibrate)

@@ -29,6 +29,8 @@ def evaluation_rows(
     if temperature == "fit":
         scoring.need_room(2)
     evaluator = Evaluator(workspace, progress=progress)
+    for note in workspace.statistics_notes if recalibrate else ():
+        progress.note(note)
     progress.start("measuring", len(models))
     for model in models:
         note_stale(evaluator, model, recalibrate)

@@ -154,7 +154,7 @@ def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRe
         return ()
     if not any(isinstance(each, _NormBase) and each.running_mean is not None for each in network.modules()):
         return ()
-    return (f"BatchNorm statistics that are estimated anew are those of the training split of {measured.name} here",)
+    return (f"BatchNorm statistics are estimated anew on the training split of {measured.name}",)
 
 
 def scaling_notes(dataset: Dataset) -> tuple[str, ...]:

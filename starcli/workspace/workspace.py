@@ -71,6 +71,8 @@ class Workspace:
     """Makes the network where it has no name; None: `architecture` names it."""
     model_notes: tuple[str, ...] = ()
     """What a command should say of the models' weights: how it found them in files of others, and of their types."""
+    statistics_notes: tuple[str, ...] = ()
+    """What a command should say of BatchNorm statistics that it estimates anew."""
     directory: Directory | None = None
     """The first directory of Hugging Face that a model is read from."""
 
@@ -281,10 +283,10 @@ def workspace_of(
     outline = workspace.outline()
     models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)
     network = runnable(outline)  # takes memory only once the files are seen to hold as many weights
-    notes = (*notes, *statistics_note(network, record, trained.metadata.data))
+    of_statistics = statistics_note(network, record, trained.metadata.data)
     notes = (*notes, *run_once(network, workspace), *_tune(network, workspace, given))
     said = [*notes_of(models), *note_of_types(models, writes=not data, dtype=choices.dtype)]
-    return replace(workspace, notes=notes, model_notes=tuple(said)), models
+    return replace(workspace, notes=notes, model_notes=tuple(said), statistics_notes=of_statistics), models
 
 
 def _tune(network: torch.nn.Module, workspace: Workspace, given: Given) -> list[str]:

@@ -37,7 +37,7 @@ def test_rows_tell_them_apart(runs, solutions):
 
 def test_tables_notes_and_errors_tell_them_apart(runs, solutions):
     ran = run_here("barrier", *runs, "--points", 3, "--format", "table")
-    assert " run1/model   run2/model " in ran.out
+    assert " run1   run2 " in ran.out
     assert "run2/model.safetensors was never aligned to run1/model.safetensors" in " ".join(ran.err.split())
     shutil.copy(runs[0], runs[1])
     refused(run_here("barrier", "--star", solutions[2], "--sources", *runs, "--held-out", solutions[3]), *NAMES)

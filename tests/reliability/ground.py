@@ -43,7 +43,7 @@ def memory() -> str | None:
 
 USED = (
     "averaging.cached", "barriers.cached", "data.arrays", "data.digits", "evaluation.rows", "models.densenet",
-    "models.mlp", "models.resnet", "plots.bma_figure", "star.fusion_report", "star.starlight", "training.train",
+    "models.mlp", "models.resnet", "plots.bma_figure", "fusion.fusion_report", "star.starlight", "training.train",
 )  # fmt: skip
 """What the commands import when they run."""
 
