@@ -81,7 +81,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
         typer.Option(
             "--realign-drift",
             metavar="SHARE",
-            help="Align anew only if the star has moved by more than this share of its norm since the last time: 0.05.",
+            help="Align anew only if the star has moved by more than this share of its norm since, such as 0.05.",
             rich_help_panel=ALIGNMENT,
         ),
     ] = None
@@ -91,7 +91,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             "--realign-noise",
             metavar="SHARE",
             min=0,
-            help="Align anew to the star with noise, of this share of each tensor's size: 1.",
+            help="Align anew to the star with noise, of this share of each tensor's size, such as 1.",
             rich_help_panel=ALIGNMENT,
         ),
     ] = 0.0
@@ -110,7 +110,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             "--noise",
             metavar="SHARE",
             min=0,
-            help="Train on points with noise, of this share of each tensor's size: 0.3.",
+            help="Train on points with noise, of this share of each tensor's size, such as 0.3.",
         ),
     ] = 0.0
     pull: Annotated[
@@ -119,7 +119,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
             "--pull",
             metavar="STRENGTH",
             min=0,
-            help="Pull the star to the mean of its aligned sources, as weight decay does to 0: 0.002.",
+            help="Pull the star to the mean of its aligned sources, as weight decay does to 0, such as 0.001.",
         ),
     ] = 0.0
     companions: Annotated[
