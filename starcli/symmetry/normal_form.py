@@ -15,7 +15,7 @@ from torch import Tensor
 from starcli.errors import StarcliError
 from starcli.symmetry.balanced_scales import balanced_scales
 from starcli.symmetry.element import Element
-from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.derivatives import unit_views
 from starcli.symmetry.kinds.elements import Acts, acted, conjugated, diagonal_acts, matrix_acts
 from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
@@ -162,7 +162,7 @@ class _Balance:
     def _rows(self, place: GroupPlace) -> Tensor:
         """What a place bears, (parents..., n, rest)."""
         shape = self.spec.index_shape(place.group)
-        views = [unit_view(block, k, self.tensors[place.tensor]) for block, k in place_blocks(self.spec, place)]
+        views = unit_views(self.spec, place, self.tensors[place.tensor])
         return torch.cat([view.reshape(*shape, -1) for view in views], dim=-1)
 
 

@@ -13,7 +13,7 @@ from starcli.alignment.learned.moving_factors import ComplexNumbers, Factor, Inv
 from starcli.alignment.learned.moving_scales import MovingScales
 from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.symmetry.element import Element
-from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.derivatives import unit_views
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
@@ -121,8 +121,8 @@ def _matrices(kinds: Kinds, kind: GroupKind, entries: Mapping[str, Tensor]) -> _
     at = defaultdict[int, list[Tensor]](list)
     for place, exponent in kind.exponents.items():
         if place.tensor in entries:  # buffers are not learned on
-            for block, k in place_blocks(kinds.spec, place):
-                at[exponent].append(unit_view(block, k, entries[place.tensor]).reshape(parents, n, -1))
+            views = unit_views(kinds.spec, place, entries[place.tensor])
+            at[exponent] += [view.reshape(parents, n, -1) for view in views]
     return _Matrices(kind, {kind.group: parents}, {e: torch.cat(each, -1) for e, each in at.items()})
 
 

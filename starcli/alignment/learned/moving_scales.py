@@ -14,7 +14,7 @@ from torch import Tensor
 
 from starcli.alignment.learned.moving_factors import LARGEST_FACTOR
 from starcli.alignment.learned.parameter_layout import ParameterLayout
-from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.derivatives import unit_views
 from starcli.symmetry.kinds.kinds import Kinds
 
 
@@ -64,9 +64,9 @@ class MovingScales:
                         continue
                     power = self._powers.setdefault(exponent, torch.ones_like(self._values))
                     scales = self._by_group(power)[name][number]
-                    for block, k in place_blocks(kinds.spec, place):
-                        at = (unit_view(block, k, each[place.tensor]).unsqueeze(-1) for each in (entries, products))
-                        entry, product = at
+                    at = (unit_views(kinds.spec, place, each[place.tensor]) for each in (entries, products))
+                    for entry, product in zip(*at, strict=True):
+                        entry, product = entry.unsqueeze(-1), product.unsqueeze(-1)
                         spread = scales.reshape(*scales.shape, *[1] * (entry.dim() - scales.dim()))
                         yield _Place(exponent, spread, entry, product, slopes[name][number])
 

@@ -51,6 +51,11 @@ def place_blocks(spec: Resolved, place: GroupPlace) -> tuple[tuple[Block, int], 
     return spec.blocks_at[place.tensor, place.axis, place.start, place.group]
 
 
+def unit_views(spec: Resolved, place: GroupPlace, tensor: Tensor) -> list[Tensor]:
+    """The `unit_view` of each block that the place covers."""
+    return [unit_view(block, k, tensor) for block, k in place_blocks(spec, place)]
+
+
 def place_derivatives(
     spec: Resolved,
     reference: Reference,
@@ -186,8 +191,8 @@ def unit_slopes(spec: Resolved, place: GroupPlace, gradient: Tensor, tensor: Ten
     """The diagonal of M = G T^T at some units of a place, (parents, units)."""
     parents = len(spec.index_shape(place.group)) - 1
     found = []
-    for block, k in place_blocks(spec, place):
-        g, t = (unit_view(block, k, each).index_select(parents, units) for each in (gradient, tensor))
+    for views in zip(*(unit_views(spec, place, each) for each in (gradient, tensor)), strict=True):
+        g, t = (view.index_select(parents, units) for view in views)
         found.append((g * t.double()).flatten(parents + 1).sum(-1) if g.dim() > parents + 1 else g * t.double())
     return torch.stack(found).sum(0).reshape(-1, len(units))
 

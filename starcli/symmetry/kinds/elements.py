@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.derivatives import unit_views
 from starcli.symmetry.kinds.group_kind import Exponents, Fold
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -98,8 +98,8 @@ def matrix_acts(g: Tensor, exponents: Exponents, before: Acts, after: Acts) -> A
 
 def unit_values(spec: Resolved, place: GroupPlace, tensor: Tensor) -> Tensor:
     """The values (parents..., n) of a tensor that has one for each unit: a scale, a shift."""
-    [(block, k)] = place_blocks(spec, place)
-    return unit_view(block, k, tensor.double()).reshape(spec.index_shape(place.group))
+    [view] = unit_views(spec, place, tensor.double())
+    return view.reshape(spec.index_shape(place.group))
 
 
 def conjugated(
@@ -128,8 +128,7 @@ def act_(spec: Resolved, tensors: Mapping[str, Tensor], acts: Acts) -> None:
     for place, act in acts.items():
         shape = spec.index_shape(place.group)
         diagonal = act.dim() == len(shape)
-        for block, k in place_blocks(spec, place):
-            view = unit_view(block, k, tensors[place.tensor])
+        for view in unit_views(spec, place, tensors[place.tensor]):
             if diagonal and not act.requires_grad:
                 view.mul_(act.reshape(*shape, *[1] * (view.dim() - len(shape))))
                 continue

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.kinds.derivatives import place_blocks, unit_view
+from starcli.symmetry.kinds.derivatives import unit_views
 from starcli.symmetry.kinds.elements import unit_values
 from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.proof.places import GroupPlace
@@ -72,7 +72,6 @@ def _output_axis(reader: GroupPlace) -> int:
 def _read(spec: Resolved, reader: GroupPlace, weight: Tensor, units: Tensor) -> Tensor:
     """What a weight makes of values (parents..., n) of the units that it reads: one number an output."""
     spread = torch.zeros_like(weight)
-    for block, k in place_blocks(spec, reader):
-        view = unit_view(block, k, spread)
+    for view in unit_views(spec, reader, spread):
         view.copy_(units.reshape(*units.shape, *[1] * (view.dim() - units.dim())))
     return (weight * spread).movedim(_output_axis(reader), 0).flatten(1).sum(1)

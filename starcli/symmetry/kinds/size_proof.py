@@ -16,7 +16,7 @@ from torch import Tensor
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
-from starcli.symmetry.kinds.derivatives import by_tensor, place_blocks, unit_view
+from starcli.symmetry.kinds.derivatives import by_tensor, unit_views
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof, acted_together
@@ -99,6 +99,6 @@ def _sized_weights(factor: float, setting: GenericSetting, groups: Iterable[str]
     found = {name: setting.base[name].to(torch.float64, copy=True) for name in by_tensor(at)}
     for place in at:
         times = (factor if place.axis == 0 else 1 / factor) ** (2 if place.tensor.endswith(VARIANCE) else 1)
-        for block, k in place_blocks(setting.spec, place):
-            unit_view(block, k, found[place.tensor]).mul_(times)
+        for view in unit_views(setting.spec, place, found[place.tensor]):
+            view.mul_(times)
     return found

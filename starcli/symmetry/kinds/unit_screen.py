@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
-from starcli.symmetry.kinds.derivatives import by_tensor, gradients_at, place_blocks, unit_slopes, unit_view
+from starcli.symmetry.kinds.derivatives import by_tensor, gradients_at, place_blocks, unit_slopes, unit_views
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
@@ -175,8 +175,8 @@ class UnitScreen:
         def write(state: Mapping[str, Tensor]) -> None:
             for place, factor in at.items():
                 parents = len(self.setting.shape(place.group)) - 1
-                for block, k in place_blocks(self.setting.spec, place):
-                    view = unit_view(block, k, state[place.tensor]).narrow(parents, 0, len(self.units[place.group]))
+                for whole in unit_views(self.setting.spec, place, state[place.tensor]):
+                    view = whole.narrow(parents, 0, len(self.units[place.group]))
                     view.mul_(factor.reshape((*factor.shape, *[1] * (view.dim() - factor.dim()))))
 
         return self.setting.moved(by_tensor(at), write)
