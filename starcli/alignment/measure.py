@@ -9,6 +9,7 @@ from starcli.alignment.cached import match_settings
 from starcli.errors import unknown
 from starcli.evaluation.evaluator import Evaluator, Statistics
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.rows import note_statistics
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.workspace import Workspace
 
@@ -40,8 +41,7 @@ class Measure:
         if self.split not in MEASURED:
             raise unknown("split", str(self.split), MEASURED)
         self.workspace.dataset.split(self.split)
-        for note in self.workspace.statistics_notes:
-            self.progress.note(note)
+        note_statistics(self.workspace, self.progress)
 
     @property
     def aligner(self) -> Aligner:

@@ -19,7 +19,7 @@ from starcli.evaluation.column_predictions import AnyPredictions
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
-from starcli.evaluation.rows import note_stale
+from starcli.evaluation.rows import note_stale, note_statistics
 from starcli.evaluation.tasks.task import Task, task_named
 from starcli.evaluation.temperature import (
     NOT_FITTED,
@@ -106,8 +106,7 @@ class Predictor:
         if domain.renormalise.active:
             self._need_training_data("the activations of points are measured on")
         evaluator = Evaluator(self.workspace, renormalise=domain.renormalise, progress=self.progress)
-        for note in self.workspace.statistics_notes:
-            self.progress.note(note)
+        note_statistics(self.workspace, self.progress)
         if evaluator.has_statistics:
             self._need_training_data("BatchNorm statistics are re-estimated from")
         if domain.alignment.reads_data:
@@ -124,8 +123,8 @@ class Predictor:
     def _of(self, models: Sequence[Checkpoint]) -> Iterator[Tensor]:
         """The outputs of each model."""
         evaluator = Evaluator(self.workspace, progress=self.progress)
-        for note in self.workspace.statistics_notes if self.recalibrate else ():
-            self.progress.note(note)
+        if self.recalibrate:
+            note_statistics(self.workspace, self.progress)
         self.progress.start("predicting", len(models))
         for model in models:
             note_stale(evaluator, model, self.recalibrate)

@@ -29,8 +29,8 @@ def evaluation_rows(
     if temperature == "fit":
         scoring.need_room(2)
     evaluator = Evaluator(workspace, progress=progress)
-    for note in workspace.statistics_notes if recalibrate else ():
-        progress.note(note)
+    if recalibrate:
+        note_statistics(workspace, progress)
     progress.start("measuring", len(models))
     for model in models:
         note_stale(evaluator, model, recalibrate)
@@ -51,6 +51,12 @@ def note_stale(evaluator: Evaluator, model: Checkpoint, recalibrate: bool) -> No
         evaluator.progress.note(
             f"{model.name}: its BatchNorm statistics are not of these weights; --recalibrate mends that"
         )
+
+
+def note_statistics(workspace: Workspace, progress: Progress) -> None:
+    """A note where BatchNorm statistics are to be estimated anew on data that are not the models' own."""
+    for note in workspace.statistics_notes:
+        progress.note(note)
 
 
 ANOTHER_LOSS = 0.01
