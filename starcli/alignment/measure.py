@@ -9,7 +9,7 @@ from starcli.alignment.cached import match_settings
 from starcli.errors import unknown
 from starcli.evaluation.evaluator import Evaluator, Statistics
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
-from starcli.evaluation.rows import note_statistics
+from starcli.evaluation.rows import note_repeats, note_statistics
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.workspace import Workspace
 
@@ -41,6 +41,7 @@ class Measure:
         if self.split not in MEASURED:
             raise unknown("split", str(self.split), MEASURED)
         self.workspace.dataset.split(self.split)
+        note_repeats(self.workspace, self.split, self.progress)
         note_statistics(self.workspace, self.progress)
 
     @property

@@ -12,6 +12,7 @@ from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY, parse_name
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE, MeanStd, parse_normalise
+from starcli.data.repeats import repeats_notes
 from starcli.data.splits import MemorySplit, Split
 from starcli.data.text_options import TextOptions
 from starcli.data.tokens import next_tokens, token_rows
@@ -124,7 +125,8 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     part = split is None and bool((chosen.index != torch.arange(len(chosen))).any())
     others = "--split train has the others" if dataset.per_token else "without labels all are taken"
     note = f"{dataset.name}: only the {len(chosen)} examples held out for testing; {others}"
-    notes, following = (note,) if part else (), dataset.task == NEXT_TOKEN
+    notes = (*([note] if part else []), *repeats_notes(dataset, split or "test"))
+    following = dataset.task == NEXT_TOKEN
     return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, notes, following)
 
 

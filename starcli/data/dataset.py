@@ -62,6 +62,11 @@ class Dataset(DataFacts):
         """Shape of an input by which batches are sized: a token counts as a pixel."""
         return self.input_shape if self.vocab_size is None else (1, *self.input_shape)
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names of the splits besides the training split: validation, where there is one, and test."""
+        return ("test",) if self.validation is None else ("validation", "test")
+
     def split(self, name: str) -> Split:
         """The part called train, validation or test; StarcliError where there is no validation part."""
         found: Split | None = getattr(self, name)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.data.repeats import repeats_notes
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.temperature import NOT_FITTED, Temperature
@@ -29,6 +30,7 @@ def evaluation_rows(
     if temperature == "fit":
         scoring.need_room(2)
     evaluator = Evaluator(workspace, progress=progress)
+    note_repeats(workspace, split, progress)
     if recalibrate:
         note_statistics(workspace, progress)
     progress.start("measuring", len(models))
@@ -56,6 +58,12 @@ def note_stale(evaluator: Evaluator, model: Checkpoint, recalibrate: bool) -> No
 def note_statistics(workspace: Workspace, progress: Progress) -> None:
     """A note where BatchNorm statistics are to be estimated anew on data that are not the models' own."""
     for note in workspace.statistics_notes:
+        progress.note(note)
+
+
+def note_repeats(workspace: Workspace, split: str, progress: Progress) -> None:
+    """A note where examples that models are measured on are training examples too."""
+    for note in repeats_notes(workspace.dataset, split):
         progress.note(note)
 
 

@@ -16,6 +16,7 @@ from starcli.checkpoints.several import labelled
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.rows import note_repeats
 from starcli.evaluation.tasks.task import task_named
 from starcli.fusion.fusing import selection_split
 from starcli.runtime.progress import SILENT, Progress
@@ -136,6 +137,8 @@ class _Comparison:
         dataset = workspace.dataset
         there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
         self.shown = there if split is None else [split]
+        for name in self.shown:
+            note_repeats(workspace, name, progress)
         self.selection = selection_split(dataset)
         self.labels = {name: dataset.split(name).targets.cpu() for name in _measured(dataset, split)}
         self.task = task_named(dataset.task)

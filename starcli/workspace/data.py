@@ -13,6 +13,7 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
+from starcli.data.repeats import repeats_notes
 from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
@@ -181,6 +182,11 @@ def target_notes(dataset: Dataset) -> tuple[str, ...]:
     found = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g} by column"
     how = "{:g} to {:g} suits the usual rates: divide them by it, or change --lr".format(*USUAL_TARGETS)
     return (f"{dataset.name}: targets have a standard deviation of {found}, and are taken as they are; {how}",)
+
+
+def training_notes(dataset: Dataset) -> tuple[str, ...]:
+    """What those who train on data should know: of inputs, of targets, of examples that are measured on as well."""
+    return (*scaling_notes(dataset), *target_notes(dataset), *repeats_notes(dataset, *dataset.measured))
 
 
 @contextmanager

@@ -39,9 +39,8 @@ from starcli.workspace.data import (
     open_named,
     record_of,
     refuse_unknown_tokens,
-    scaling_notes,
     statistics_note,
-    target_notes,
+    training_notes,
 )
 from starcli.workspace.directories import directory_among, in_terms_of_network, notes_of_directory, settled_by
 from starcli.workspace.first_run import run_once
@@ -215,7 +214,7 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
         choices.precision,
         choices,
         opened=dataset,
-        notes=(*scaling_notes(dataset), *target_notes(dataset)),
+        notes=training_notes(dataset),
         builder=given.builder,
         directory=directory,
     )
