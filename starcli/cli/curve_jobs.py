@@ -132,8 +132,9 @@ class CurveRun:
         if self.options.align is None:
             note_unaligned(self.settings.alignment, self.ends, self.watch)
         logs = log_targets(self.options.log, self.options.output)
+        how: dict[str, Any] = {"force": self.options.force, "save_every": self.options.checkpoint_every}
         return [
-            Job(path, plan, self.watch, force=self.options.force, logs=() if number else logs)
+            Job(path, plan, self.watch, logs=() if number else logs, **how)
             for number, (path, plan) in enumerate(zip(paths, plans, strict=True))
         ]
 
@@ -148,7 +149,6 @@ class CurveRun:
             self.options.seed,
             self.settings,
             state=needed[-1].state,
-            checkpoint_every=self.options.checkpoint_every,
             progress=self.watch,
         )
         made = dict(zip(jobs, zip(found.bends, found.metrics, strict=True), strict=True))

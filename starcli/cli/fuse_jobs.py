@@ -133,7 +133,6 @@ class FusionRuns(StarSearch):
             self.sources,
             self.fusion(job.plan.seed or 0),
             state=job.state,
-            checkpoint_every=self.search.checkpoint_every,
             progress=self.watch,
         )
 

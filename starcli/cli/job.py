@@ -28,7 +28,7 @@ class Job:
     """One file in the making: locked while it is made, skipped where it is finished, its state kept beside it.
 
     `metadata` is that of the finished file once there is one, found or just written. `shard_size`: as of
-    `checkpoint.write`. `logs`: where the curves of its run go besides the log beside it.
+    `checkpoint.write`. `logs`: where the curves of its run go besides the log beside it. `save_every`: of its state.
     """
 
     def __init__(
@@ -40,8 +40,10 @@ class Job:
         force: bool = False,
         shard_size: int | None = None,
         logs: "Sequence[LogTarget]" = (),
+        save_every: float | None = None,
     ) -> None:
         self.path, self.plan, self.watch, self.force, self.shard_size = path, plan, watch, force, shard_size
+        self.save_every = save_every
         self._logs = RunLogs(logs, RunFacts(path, plan.run_id, _settings(plan)) if logs else RunFacts(path))
         self.metadata: Metadata | None = None
         self.check()
@@ -66,7 +68,8 @@ class Job:
         if is_standard_stream(self.path):
             return None
         facts = self.plan.metadata().model_copy(update={"spec": None}).model_dump(mode="json")
-        return StateFile(self.path, self.plan.run_id, force=self.force, facts=facts, differences=self._differences)
+        how: dict[str, Any] = {"force": self.force, "save_every": self.save_every}
+        return StateFile(self.path, self.plan.run_id, facts=facts, differences=self._differences, **how)
 
     def _differences(self, facts: Mapping[str, Any]) -> list[str]:
         from starcli.checkpoints.metadata import Metadata

@@ -165,7 +165,8 @@ class StarSearch:
         note_files(self.workspace, self.watch)
         note_what_moves(self.workspace, self.search.alignment, self.watch)
         self.search.note_repaired(self.workspace, self.watch)
-        how: dict[str, Any] = {"force": self.search.force, "logs": log_targets(self.search.log, self.search.output)}
+        logs, search = log_targets(self.search.log, self.search.output), self.search
+        how: dict[str, Any] = {"force": search.force, "save_every": search.checkpoint_every, "logs": logs}
         return [Job(path, wanted, self.watch, **how) for path, wanted in zip(paths, plans, strict=True)]
 
     def _keeper(self, jobs: Sequence[Job], places: Sequence[Sequence[Path]] | None) -> Keeper | None:
@@ -194,7 +195,6 @@ class StarSearch:
             turns=None if self.growth is None else self.growth.turns(),
             held_out=[Source.of(model) for model in self.models["held_out"]],
             state=job.state,
-            checkpoint_every=self.search.checkpoint_every,
             progress=self.watch,
         )
         if self.keeper is not None:

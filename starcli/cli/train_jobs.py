@@ -14,7 +14,6 @@ from starcli.runtime import distributed, sharing
 
 if TYPE_CHECKING:
     from starcli.checkpoints.metadata import Metadata
-    from starcli.files.run_logs.targets import LogTarget
     from starcli.recipes.recipe import Recipe
     from starcli.workspace.workspace import Workspace
 
@@ -28,18 +27,17 @@ class TrainingJobs:
 
     workspace: "Workspace"
     recipe: "Recipe"
-    checkpoint_every: float | None
     watch: Bars
     stacked: bool = False
     sync_batchnorm: bool = False
     log_test: bool = False
 
-    def all(self, paths: Mapping[int, Path], *, force: bool, logs: "Sequence[LogTarget]") -> Iterator[Job]:
-        """Make the files of these seeds that are not there yet, in their order.
+    def all(self, paths: Mapping[int, Path], **how: Any) -> Iterator[Job]:
+        """Make the files of these seeds that are not there yet, in their order; `how`: keywords of each `Job`.
 
         Ranks deal out several networks, and share a single one; of a stack each trains its part.
         """
-        jobs = self._jobs(paths, force=force, logs=logs)
+        jobs = self._jobs(paths, how)
         if self.stacked:
             finished: Iterable[Metadata] = sharing.share_list(jobs, self._stack)
         else:
@@ -48,7 +46,7 @@ class TrainingJobs:
             job.metadata = metadata  # what the rank that did it wrote
             yield job
 
-    def _jobs(self, paths: Mapping[int, Path], *, force: bool, logs: "Sequence[LogTarget]") -> list[Job]:
+    def _jobs(self, paths: Mapping[int, Path], how: Mapping[str, Any]) -> list[Job]:
         from starcli.library.plans import spec_record
         from starcli.workspace.plan import plan_of
 
@@ -56,7 +54,6 @@ class TrainingJobs:
         ranks = distributed.size() if len(paths) == 1 else 1
         settings = {**self.recipe.settings(), **self._beyond_rounding(ranks)}
         plans = [plan_of(self.workspace, "model", settings, seed=seed, spec=spec) for seed in paths]
-        how: dict[str, Any] = {"force": force, "logs": logs}
         return [Job(path, plan, self.watch, **how) for path, plan in zip(paths.values(), plans, strict=True)]
 
     def _beyond_rounding(self, ranks: int) -> dict[str, Any]:
@@ -72,9 +69,8 @@ class TrainingJobs:
 
         with job.making() as needed:
             if needed:
-                seed, every = job.plan.seed or 0, self.checkpoint_every
                 found = train_network(
-                    self.workspace, self.recipe, seed, state=job.state, checkpoint_every=every,
+                    self.workspace, self.recipe, job.plan.seed or 0, state=job.state,
                     sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, progress=self.watch,
                 )  # fmt: skip
                 job.write(found.tensors, history=found.history, metrics=found.metrics)
@@ -89,10 +85,7 @@ class TrainingJobs:
             if missing:
                 stack = _jobs_of_stack(jobs, missing)
                 seeds, state = [job.plan.seed or 0 for job in stack], _stack_state(stack, missing)
-                trained = train_stacked(
-                    self.workspace, self.recipe, seeds, state=state, checkpoint_every=self.checkpoint_every,
-                    progress=self.watch,
-                )  # fmt: skip
+                trained = train_stacked(self.workspace, self.recipe, seeds, state=state, progress=self.watch)
                 works = dict(zip((job.path for job in stack), trained, strict=True))
                 # the state of all lies beside the first of them and goes when that is written: last
                 for job in (*missing[1:], missing[0]):
@@ -120,4 +113,4 @@ def _stack_state(stack: Sequence[Job], missing: Sequence[Job]) -> StateFile | No
     if holder.state is None:
         return None
     ids = [job.plan.run_id for job in stack]
-    return StateFile(holder.path, hash_json(ids), force=holder.force, facts={_STACK: ids})
+    return StateFile(holder.path, hash_json(ids), force=holder.force, facts={_STACK: ids}, save_every=holder.save_every)

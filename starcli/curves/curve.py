@@ -23,7 +23,7 @@ from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream
-from starcli.training.train import augmentation_of, final_metrics
+from starcli.training.train import final_metrics
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -46,7 +46,6 @@ def train_curve(
     settings: CurveSettings = CurveSettings(),  # noqa: B008  a frozen value
     *,
     state: StateFile | None = None,
-    checkpoint_every: float | None = None,
     progress: Progress = SILENT,
 ) -> TrainedCurve:
     """Train the bends of a curve from the first of `ends` to the second, which is aligned to it as the settings say.
@@ -65,13 +64,11 @@ def train_curve(
     objective = OnCurve(workspace, flat, [first.tensors, aligned], recipe, own_seed, settings, progress)
     run = TrainingRun(
         objective,
-        workspace.dataset.train,
+        workspace.dataset,
         recipe,
         own_seed,
-        augmentation=augmentation_of(recipe, workspace.dataset),
         task=f"curve seed {seed}",
         state=state,
-        checkpoint_every=checkpoint_every,
         pieces=pieces_per_step(None, recipe.batch_size),
         progress=progress,
     )

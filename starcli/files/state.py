@@ -35,12 +35,17 @@ class StateFile:
         force: bool = False,
         facts: Mapping[str, Any] | None = None,
         differences: Callable[[Mapping[str, Any]], list[str]] | None = None,
+        save_every: float | None = None,
     ) -> None:
-        """`differences` lists, one line each, how the facts of a saved state differ from `facts`."""
+        """State of a run that saves it after so many seconds each time (None: at ends of epochs).
+
+        `differences` lists, one line each, how the facts of a saved state differ from `facts`.
+        """
         self.path = state_path(target)
         self.run_id = run_id
         self.force = force
         self.facts, self.differences = facts, differences
+        self.save_every = save_every
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state by `state`: tensors, numbers, strings and containers of them."""

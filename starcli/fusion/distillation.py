@@ -25,7 +25,7 @@ from starcli.star.source_bank import Source, SourceBank
 from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import generator, substream
-from starcli.training.train import PlainObjective, augmentation_of, final_metrics, final_statistics_
+from starcli.training.train import PlainObjective, final_metrics, final_statistics_
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -47,13 +47,11 @@ def distil(fusing: Fusing) -> Fused:
     objective = OfTeachers(workspace, flat, recipe, teachers, fusing.progress)
     run = TrainingRun(
         objective,
-        workspace.dataset.train,
+        workspace.dataset,
         recipe,
         seed,
-        augmentation=augmentation_of(recipe, workspace.dataset),
         task=f"distilling seed {fusing.fusion.seed}",
         state=fusing.state,
-        checkpoint_every=fusing.checkpoint_every,
         pieces=fusing.fusion.pieces,
         progress=fusing.progress,
     )

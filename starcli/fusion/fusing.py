@@ -126,7 +126,6 @@ class Fusing:
     sources: Sequence[Checkpoint]
     fusion: Fusion
     state: StateFile | None = None
-    checkpoint_every: float | None = None
     progress: Progress = SILENT
 
     @cached_property
@@ -169,7 +168,6 @@ def fuse_sources(
     fusion: Fusion,
     *,
     state: StateFile | None = None,
-    checkpoint_every: float | None = None,
     progress: Progress = SILENT,
 ) -> Fused:
     """Fuse `sources` as `fusion` says. Saving and resuming are those of `train_network`, where the method trains.
@@ -180,7 +178,7 @@ def fuse_sources(
     warn_of_outliers(workspace, [Source.of(source) for source in sources], progress)
     if fusion.teacher is not None:
         check_roles(fusion.teacher.star, sources, (), progress)
-    fusing = Fusing(workspace, sources, fusion, state, checkpoint_every, progress)
+    fusing = Fusing(workspace, sources, fusion, state, progress)
     found: Fused = resolve(FUSIONS, "method", fusion.method)(fusing)
     return found
 

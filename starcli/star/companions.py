@@ -42,7 +42,8 @@ class StageState(StateFile):
 
     def __init__(self, whole: StateFile, made: list[Mapping[str, Tensor]]) -> None:
         """`made`: the companions that are trained; the stage is that of the next one, or of the star."""
-        self.whole, self.made, self.path = whole, tuple(made), whole.path
+        self.whole, self.made = whole, tuple(made)
+        self.path, self.save_every = whole.path, whole.save_every
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Replace the saved state of the whole run."""
@@ -65,7 +66,6 @@ def train_companions(
     pieces: int,
     sync_batchnorm: bool,
     state: StateFile | None,
-    checkpoint_every: float | None,
     progress: Progress,
 ) -> tuple[list[Source], StateFile | None]:
     """`count` companions for a star that is to be trained by `recipe`, and the state that the star goes on with.
@@ -85,7 +85,6 @@ def train_companions(
             recipe.lasting(epochs),
             substream(seed, "companion", number),
             state=None if state is None else StageState(state, made),
-            checkpoint_every=checkpoint_every,
             pieces=pieces,
             sync_batchnorm=sync_batchnorm,
             task=f"companion {number + 1} of {count}",

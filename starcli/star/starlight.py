@@ -29,7 +29,7 @@ from starcli.symmetry.element import Symmetry
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream
-from starcli.training.train import augmentation_of, final_metrics
+from starcli.training.train import final_metrics
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -60,7 +60,6 @@ def starlight(
     turns: Sequence[int] | None = None,
     held_out: Sequence[Source] = (),
     state: StateFile | None = None,
-    checkpoint_every: float | None = None,
     progress: Progress = SILENT,
 ) -> Star:
     """Find a star of `sources`, beginning from weights drawn from `seed` (or `init`); Algorithm 1 of the paper.
@@ -84,9 +83,10 @@ def starlight(
     _check(sources, recipe, settings, progress)
     own_seed = substream(seed, "star")
     losses = warn_of_outliers(workspace, sources, progress)
-    saving: dict[str, Any] = {"checkpoint_every": checkpoint_every, "progress": progress}
     cut: dict[str, Any] = {"pieces": settings.pieces(recipe), "sync_batchnorm": settings.sync_batchnorm}
-    companions, state = train_companions(workspace, recipe, own_seed, settings.companions, state=state, **cut, **saving)
+    companions, state = train_companions(
+        workspace, recipe, own_seed, settings.companions, state=state, progress=progress, **cut
+    )
     recipe = settings.own_recipe(recipe)
     bank = _bank(workspace, [*sources, *companions], own_seed, init)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
@@ -98,14 +98,13 @@ def starlight(
     objective.fix(sources[0].open() if init is None else init)
     run = TrainingRun(
         objective,
-        workspace.dataset.train,
+        workspace.dataset,
         recipe,
         own_seed,
-        augmentation=augmentation_of(recipe, workspace.dataset),
         task=f"{'fusing' if settings.mu else 'star'} seed {seed}",
         state=state,
         pieces=settings.pieces(recipe),
-        **saving,
+        progress=progress,
     )
     with objective.batchnorm:
         history = run.run()

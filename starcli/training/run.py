@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from starcli.data.splits import Split
+from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError
 from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
@@ -57,36 +57,38 @@ class Position:
 
 
 class TrainingRun:
-    """Run of `objective` over `split` by `recipe`, from the start or from the saved state."""
+    """Run of `objective` over the training split by `recipe`, from the start or from the saved state.
+
+    Its augmentations are those of the recipe, or where it names none, the data set's own.
+    """
 
     def __init__(
         self,
         objective: Objective,
-        split: Split,
+        dataset: Dataset,
         recipe: Recipe,
         seed: int,
         *,
-        augmentation: tuple[str, ...] = (),
         task: str = "training",
         state: StateFile | None = None,
-        checkpoint_every: float | None = None,
         pieces: int = 1,
         progress: Progress = SILENT,
     ) -> None:
         """Prepare the run; nothing is computed yet.
 
         seed: of order, augmentation and dropout.
-        state: where the run is saved, every `checkpoint_every` seconds or at ends of epochs.
+        state: where the run is saved, and how often.
         pieces: number of pieces that each batch is cut into, each with its own draws; ranks share them.
         """
-        if len(split) == 0:
+        if len(dataset.train) == 0:
             raise StarcliError("the training split is empty")
-        self.objective, self.split, self.recipe, self.seed = objective, split, recipe, seed
-        self.augmentation, self.task = augmentation, task
-        self.file, self.checkpoint_every, self.progress = state, checkpoint_every, progress
+        self.objective, self.split, self.recipe, self.seed, self.task = objective, dataset.train, recipe, seed, task
+        self.augmentation = dataset.augmentation if recipe.augmentation is None else recipe.augmentation
+        self.file, self.progress = state, progress
+        self.save_every = None if state is None else state.save_every
         self.device = objective.vector.device
         self.optimizer = build_optimizer(recipe, objective.parts)
-        self.batches = EpochBatches(split, recipe, seed, augmentation, pieces, self.device)
+        self.batches = EpochBatches(self.split, recipe, seed, self.augmentation, pieces, self.device)
         self.position = Position(len(self.batches.sizes))
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -135,7 +137,7 @@ class TrainingRun:
         for batch in sampled(self._batches(), self.position.steps - self.position.step):
             if self._step(batch):
                 self._stop()
-            if self.checkpoint_every is not None and time.monotonic() - self.saved_at >= self.checkpoint_every:
+            if self.save_every is not None and time.monotonic() - self.saved_at >= self.save_every:
                 self._save()
 
     def _batches(self) -> Iterator[Batch]:
@@ -208,7 +210,7 @@ class TrainingRun:
         self.correct.zero_()
         self.checked = 0
         self.progress.record(row)
-        if self.checkpoint_every is None and time.monotonic() - self.saved_at >= self.save_interval:
+        if self.save_every is None and time.monotonic() - self.saved_at >= self.save_interval:
             self._save()
 
     # -- stopping and going on ----------------------------------------------------------------------------------------

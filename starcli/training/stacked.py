@@ -22,7 +22,7 @@ from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import generator, substream
 from starcli.training.stacked_objective import StackedObjective
-from starcli.training.train import Trained, augmentation_of, final_metrics
+from starcli.training.train import Trained, final_metrics
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
@@ -73,7 +73,6 @@ def train_stacked(
     seeds: Sequence[int],
     *,
     state: StateFile | None = None,
-    checkpoint_every: float | None = None,
     progress: Progress = SILENT,
 ) -> list[Trained]:
     """`train_network` for several seeds at once, equal up to rounding; one state for all of them.
@@ -92,13 +91,11 @@ def train_stacked(
     stack = StackedObjective(workspace, flat, recipe, seeds, progress)
     run = StackedRun(
         stack,
-        workspace.dataset.train,
+        workspace.dataset,
         recipe,
         seeds[0],
-        augmentation=augmentation_of(recipe, workspace.dataset),
         task=f"training {len(seeds)} seeds",
         state=state,
-        checkpoint_every=checkpoint_every,
         progress=progress,
     )
     run.seeds = tuple(seeds)

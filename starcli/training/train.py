@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.evaluation.batches import outputs_per_example, scoring_batch_size
@@ -174,7 +173,6 @@ def train_network(
     seed: int,
     *,
     state: StateFile | None = None,
-    checkpoint_every: float | None = None,
     pieces: int | None = None,
     sync_batchnorm: bool = False,
     log_test: bool = False,
@@ -197,13 +195,11 @@ def train_network(
     objective = PlainObjective(workspace, flat, recipe, progress, sync_batchnorm=sync_batchnorm, log_test=log_test)
     run = TrainingRun(
         objective,
-        workspace.dataset.train,
+        workspace.dataset,
         recipe,
         seed,
-        augmentation=augmentation_of(recipe, workspace.dataset),
         task=task or f"training seed {seed}",
         state=state,
-        checkpoint_every=checkpoint_every,
         pieces=pieces_per_step(pieces, recipe.batch_size),
         progress=progress,
     )
@@ -212,11 +208,6 @@ def train_network(
     with run.saving_when_stopped():
         metrics = final_metrics(flat, workspace, progress)
     return Trained(flat.state(), metrics, history)
-
-
-def augmentation_of(recipe: Recipe, dataset: Dataset) -> tuple[str, ...]:
-    """Augmentations of the recipe, or the data set's own where it names none."""
-    return dataset.augmentation if recipe.augmentation is None else recipe.augmentation
 
 
 def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress: Progress = SILENT) -> dict[str, float]:

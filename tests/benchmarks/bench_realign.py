@@ -65,7 +65,7 @@ def alignments(name: str, sources: int, epochs: int, steps: int) -> tuple[list[t
     recipe = Recipe(epochs=epochs, batch_size=32, lr=0.02)
     settings = StarSettings(alignment=Alignment("weight"), draws_per_step=1)
     objective = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
-    TrainingRun(objective, workspace.dataset.train, recipe, 0).run()
+    TrainingRun(objective, workspace.dataset, recipe, 0).run()
     bank.close()
     return bank.alignments, sources * sum(group.size for group in workspace.spec.resolved.groups.values())
 

@@ -76,7 +76,7 @@ def steps(label: str, rounds: int) -> Row:
     [piece] = cut_batch(batch_size, 1)
 
     def stepper(objective: PlainObjective) -> Callable[[], object]:
-        run = TrainingRun(objective, workspace.dataset.train, recipe, 0)
+        run = TrainingRun(objective, workspace.dataset, recipe, 0)
         objective.begin_epoch(0)
 
         def step() -> None:

@@ -56,7 +56,7 @@ def our_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, pr
 
     def work() -> None:
         objective = PlainObjective(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
-        TrainingRun(objective, split, recipe, 0, augmentation=AUGMENTATION).run()
+        TrainingRun(objective, dataset, recipe, 0).run()
 
     return work
 

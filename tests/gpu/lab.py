@@ -157,8 +157,7 @@ class Stepper:
     """Steps of an objective one after the other, with data and optimiser, as a run takes them."""
 
     def __init__(self, objective: Objective, dataset: Dataset, recipe: Recipe) -> None:
-        augmentation = dataset.augmentation
-        self.run = TrainingRun(objective, dataset.train, recipe, 0, augmentation=augmentation)
+        self.run = TrainingRun(objective, dataset, recipe, 0)
         objective.begin_epoch(0)
         self._batches: Iterator[Any] = iter(())
 

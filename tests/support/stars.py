@@ -33,7 +33,7 @@ def objective_of(workspace, models, **changes):
     return OnLines(workspace, bank, RECIPE, 0, settings, HeldOut((), 1), Stopping())
 
 
-RUN = ("init", "turns", "held_out", "state", "checkpoint_every", "progress")
+RUN = ("init", "turns", "held_out", "state", "progress")
 
 
 def search_star(workspace, sources, recipe, seed, **options):

@@ -57,7 +57,8 @@ def small(name: str = "mlp", *, limit: int = 200, val_fraction: float = 0.0, **a
 class Memory:
     """A state file that forgets with the process; `saves` counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, save_every: float | None = None) -> None:
+        self.save_every = save_every
         self.content: bytes | None = None
         self.saves = 0
 

@@ -32,7 +32,7 @@ def test_a_step_follows_torchs_weighted_loss_of_its_batch(pieces, smoothing):
     loss.backward()
     expected = [each.detach() - 0.1 * each.grad for each in network.network.parameters()]
     objective = PlainObjective(where, where.network(0), recipe)
-    [row] = TrainingRun(objective, split, recipe, 0, pieces=pieces).run()
+    [row] = TrainingRun(objective, where.dataset, recipe, 0, pieces=pieces).run()
     assert row["loss"] == pytest.approx(loss.item(), rel=1e-6)
     for own, other in zip(objective.flat.network.parameters(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-5, atol=1e-7)

@@ -135,7 +135,7 @@ def test_a_rank_without_a_gradient_takes_the_others_step(monkeypatch, others):
     recipe = Recipe(epochs=1, batch_size=20, lr=0.5, momentum=0.0, weight_decay=0.1, schedule="constant")
     flat = workspace.network()
     run = TrainingRun(
-        PlainObjective(workspace, flat, recipe), workspace.dataset.train, recipe, 0, pieces=2, progress=Stopping()
+        PlainObjective(workspace, flat, recipe), workspace.dataset, recipe, 0, pieces=2, progress=Stopping()
     )
     monkeypatch.setattr(distributed, "_world", distributed._World(0, 2))
     monkeypatch.setattr(distributed, "maximum", lambda value: value)

@@ -60,7 +60,7 @@ def test_the_loss_is_the_mean_over_tokens(gpt: Small, batch_size: int, monkeypat
 def test_a_step_follows_the_mean_over_the_tokens_of_its_batch(gpt: Small, pieces: int) -> None:
     recipe = Recipe(epochs=1, batch_size=50, lr=0.0)
     objective = PlainObjective(gpt, flat := gpt.network(1), recipe)
-    run = TrainingRun(objective, gpt.dataset.train, recipe, 0, pieces=pieces)
+    run = TrainingRun(objective, gpt.dataset, recipe, 0, pieces=pieces)
     [batch] = run._batches()
     objective.clear()
     total = 0.0

@@ -85,8 +85,8 @@ def test_no_state_is_saved_after_a_loss_that_is_not_finite(monkeypatch: pytest.M
     """Losses are looked at late on a GPU, but before each save: nothing could go on from such a state."""
     recipe = Recipe(epochs=2, batch_size=32, lr=1e30)
     with pretended_cuda(monkeypatch):
-        state = Memory()
+        state = Memory(save_every=0.0)
         with pytest.raises(StarcliError, match="the loss became"):
-            train_network(on_cuda("mlp"), recipe, 0, state=state, checkpoint_every=0.0)  # type: ignore[arg-type]
+            train_network(on_cuda("mlp"), recipe, 0, state=state)  # type: ignore[arg-type]
         saved = state.load()
     assert saved is None or all(map(math.isfinite, saved["losses"]))

@@ -127,17 +127,17 @@ def test_a_run_cut_off_at_any_save_goes_on_from_it(mlp):
             if self.saves in (2, 5, 6, 11):
                 raise KeyboardInterrupt
 
-    whole, state = train_network(mlp, RECIPE, 0), Dying()
+    whole, state = train_network(mlp, RECIPE, 0), Dying(save_every=0)
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            train_network(mlp, RECIPE, 0, state=state, checkpoint_every=0)
-    assert same(whole.tensors, train_network(mlp, RECIPE, 0, state=state, checkpoint_every=0).tensors)
+            train_network(mlp, RECIPE, 0, state=state)
+    assert same(whole.tensors, train_network(mlp, RECIPE, 0, state=state).tensors)
     assert state.saves > 11
 
 
 def test_a_finished_state_gives_the_result_at_once(mlp):
-    state, watcher = Memory(), Stopping()
-    first = train_network(mlp, RECIPE, 0, state=state, checkpoint_every=0)
+    state, watcher = Memory(save_every=0), Stopping()
+    first = train_network(mlp, RECIPE, 0, state=state)
     second = train_network(mlp, RECIPE, 0, state=state, progress=watcher)
     assert same(first.tensors, second.tensors)
     assert watcher.resumed >= 3 * 5 - 1

@@ -82,8 +82,9 @@ def train_command(
         if recipe is None:
             watch.note(f"the default recipe is used: {training.defaults_of(chosen)}")
         note_class_weights(chosen, workspace.dataset, watch)
-        jobs = TrainingJobs(workspace, chosen, checkpoint_every, watch, stacked, sync_batchnorm, log_test)
-        for job in jobs.all(dict(zip(numbers, paths, strict=True)), force=force, logs=targets):
+        jobs = TrainingJobs(workspace, chosen, watch, stacked, sync_batchnorm, log_test)
+        how: dict[str, Any] = {"force": force, "logs": targets, "save_every": checkpoint_every}
+        for job in jobs.all(dict(zip(numbers, paths, strict=True)), **how):
             results.add("train", _row(str(job.path), job.finished), _COLUMNS)
 
 
