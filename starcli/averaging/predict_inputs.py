@@ -97,11 +97,11 @@ def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:
 
 
 def _length(workspace: Workspace) -> int | None:
-    """How many tokens the model reads; None for a class of `transformers` without a record, which takes any number."""
-    if workspace.data is not None:
-        return workspace.data.input_shape[0]
+    """How many tokens the model reads; None for a class of `transformers`, which takes any number."""
     architecture = workspace.architecture
-    return None if is_huggingface(architecture.name) else architecture.input_shape[0]
+    if is_huggingface(architecture.name):
+        return None
+    return (architecture if workspace.data is None else workspace.data).input_shape[0]
 
 
 def _vocabulary(workspace: Workspace) -> int | None:

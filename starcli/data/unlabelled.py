@@ -49,18 +49,17 @@ def is_unlabelled(name: str, texts: TextOptions = AS_THE_FILE_HAS_IT) -> bool:
 def open_unlabelled_tokens(
     name: str, length: int | None, vocab_size: int | None, texts: TextOptions
 ) -> tuple[MemorySplit, list[str]]:
-    """The tokens of `is_unlabelled` data, for a model that reads `length` of them, and notes; labels mean nothing.
+    """The tokens of `is_unlabelled` data, and notes; labels mean nothing.
 
-    length: None for a model that reads texts of any length.
+    length: how many tokens the model reads, unless `texts` say otherwise; None for one that reads any number.
     Raises StarcliError for tokens of another length, and beyond the model's `vocab_size` where that is known.
     """
     kind, rest = parse_name(name)
     texts.refuse_useless(kind)
-    if length is not None and texts.length not in (None, length):
-        raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
     notes: list[str] = []
     if kind == "text":
-        tokens, notes = unlabelled_texts(Path(rest), replace(texts, length=length or texts.length))
+        length = texts.length or length
+        tokens, notes = unlabelled_texts(Path(rest), replace(texts, length=length))
     else:
         found = unlabelled_tokens(Path(rest)) if kind == "arrays" else None
         if found is None:

@@ -207,7 +207,11 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
     except Exception as error:  # a network of the user's own may raise anything
         hints = [TOKENS] if expected is None and _takes_tokens(network, inputs) else []
         if not inputs.is_floating_point():
-            hints = [f"the largest token is {int(inputs.max())}", *([PADDED] if bool((inputs < 0).any()) else [])]
+            hints = [
+                f"the largest token is {int(inputs.max())}",
+                LENGTH,
+                *([PADDED] if bool((inputs < 0).any()) else []),
+            ]
         raise MisfitError(
             f"architecture {name} does not admit inputs of {size}", [first_line(error), *raised_at(error), *hints]
         ) from error
@@ -226,6 +230,9 @@ def _sizes(shape: tuple[int, ...]) -> str:
 
 PADDED = "behind a text stands the token -1: ids.clamp(min=0) can be embedded, ids >= 0 is a mask"
 """What helps where a network was given the padding of texts."""
+
+LENGTH = "--length says how many tokens of a text are read"
+"""What helps where texts are longer, or shorter, than a network takes."""
 
 TOKENS = "it takes integers: --input-dtype int64 says that inputs are tokens"
 """What helps where a network of tokens was given floats."""

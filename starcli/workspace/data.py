@@ -79,7 +79,7 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
 def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> TextOptions:
     """What is said of texts, and for the rest the length, the task and the classes that are recorded.
 
-    Classes without names are called by their numbers. Raises StarcliError for anything else than is recorded, and for
+    Classes without names are called by their numbers. Raises StarcliError for another task than is recorded, and for
     another tokenizer than that of the record's own texts.
     """
     task = None if record is None else record.task_name
@@ -95,12 +95,10 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     if kind not in ("text", "hf") or record.vocab_size is None:
         return replace(texts, task=task)
     [length] = record.input_shape
-    if texts.length not in (None, length):
-        raise StarcliError(f"--length {texts.length}: {length} in the checkpoint")
     if record.name in ("text", "hf"):
         refuse_other_tokenizer(texts.tokenizer, record.tokenizer)
     classes = None if record.per_token else tuple(record.class_names or map(str, range(record.num_classes)))
-    return replace(texts, task=task, length=length, classes=classes)
+    return replace(texts, task=task, length=texts.length or length, classes=classes)
 
 
 def refuse_unknown_tokens(dataset: Dataset, architecture: Architecture | None) -> None:
@@ -125,7 +123,7 @@ def open_agreed(
     if dataset.fingerprint == record.fingerprint:
         _refuse_leaks(dataset, record, model)
         return as_trained(dataset, choices, record, model, measures=measures)
-    what = f"{dataset.name}: not the data that {model} was trained on"
+    what = f"{dataset.name}: not the data that {model} was trained on{_lengths(dataset, record)}"
     if choices.data is None or not measures:
         problems = [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"]
         if choices.data is not None:
@@ -147,6 +145,14 @@ def open_agreed(
         kind = "bytes" if of_floats else "floats"
         raise StarcliError(f"{what}: --normalise says how its {kind} are to be normalised")
     return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were",)
+
+
+def _lengths(dataset: Dataset, record: DataRecord) -> str:
+    """Of tokens, how long texts are here and were when a model was trained, where that is not the same."""
+    here, there = dataset.input_shape, record.input_shape
+    if dataset.vocab_size is None or record.vocab_size is None or [*here] == there:
+        return ""
+    return f": texts of {here[0]} tokens here, {there[0]} there"
 
 
 def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRecord | None) -> tuple[str, ...]:

@@ -56,6 +56,50 @@ def test_texts_longer_than_was_recorded_are_cut_with_a_note(named, saved, tmp_pa
     assert ran.err.splitlines() == [f"note: {tmp_path}/new.csv: 1 of 2 texts are longer than 4 tokens, and cut there"]
 
 
+@pytest.mark.parametrize("length", [3, 7])
+def test_another_length_than_was_recorded_is_read_as_the_library_reads_it(named, saved, tmp_path, length):
+    tokenizers = pytest.importorskip("tokenizers")
+    table, place, found = tmp_path / "texts.csv", tmp_path / "b", tmp_path / "found.npz"
+    rows = [(f"{'abc'[n % 3]} {n}" + " d e f" * (n % 2), NAMES[n % 3]) for n in range(12)]
+    table.write_text("\n".join(["text,label", *(",".join(row) for row in rows)]))
+    data = ("--data", f"text:{table}")
+    assert run_here("align", named, saved("bert", 1), *data, "--length", 5, "-o", place).status == 0
+    ran = run_here("predict", place, *data, "--length", length, "-o", found)
+    note = f"note: text: not the data that b was trained on: texts of {length} tokens here, 5 there"
+    assert ran.status == 0, ran.err
+    assert ran.err.splitlines()[0] == note
+    saved_file = np.load(found)
+    tokenizer, model = tokenizers.Tokenizer.from_file(str(named / "tokenizer.json")), pretrained(place)
+    tokenizer.enable_truncation(length)
+    with torch.no_grad():
+        expected = [
+            model(torch.tensor([tokenizer.encode(rows[row][0]).ids])).logits.softmax(-1)[0].tolist()
+            for row in saved_file["index"]
+        ]
+    np.testing.assert_allclose(saved_file["probabilities"], expected, rtol=1e-4)
+    nll = -np.log(saved_file["probabilities"][np.arange(len(expected)), saved_file["label"]]).mean()
+    [row] = run_here("eval", place, *data, "--length", length).rows
+    assert row["nll"] == pytest.approx(nll, rel=1e-5)
+
+
+def test_a_length_that_does_not_go_says_what_to_do(named, saved, tmp_path):
+    """Beyond the positions of the network; and where files would be made of models with different data."""
+    rows = [f"{'abc'[n % 3]} {n},{NAMES[n % 3]}" for n in range(12)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
+    (tmp_path / "new.csv").write_text("text\na 1\n")
+    data = ("--data", f"text:{tmp_path}/texts.csv")
+    assert run_here("align", named, saved("bert", 1), *data, "-o", tmp_path / "b").status == 0
+    for line in (("eval", *data), ("predict", "--data", f"text:{tmp_path}/new.csv", "-o", tmp_path / "p.csv")):
+        ran = run_here(*line[:1], tmp_path / "b", *line[1:], "--length", 40)
+        assert ran.status == 1
+        assert "does not admit inputs of 40" in ran.err.splitlines()[0]
+        assert "--length says how many tokens of a text are read" in ran.err
+    ran = run_here("star", "--sources", tmp_path / "b", named, *data, "--length", 3, "-o", tmp_path / "s.safetensors")
+    assert ran.status == 1
+    assert "texts of 3 tokens here, 4 there" in ran.err.splitlines()[0]
+    assert "eval, predict, barrier and bma measure on other data" in ran.err
+
+
 def test_images_are_normalised_as_the_directory_says(saved, tmp_path):
     place = shutil.copytree(saved("colours"), tmp_path / "vit")
     said = {"image_mean": [0.25, 0.5, 0.75], "image_std": [0.5, 0.5, 0.25], "do_normalize": True}
