@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starcli.evaluation.frames import ResultTable
     from starcli.evaluation.predictions import Predictions
     from starcli.files.cache import no_cache
+    from starcli.huggingface.adapter_description import describe_adapter
     from starcli.library.adapters import mean_adapter
     from starcli.library.align import align, align_jointly, permute
     from starcli.library.barrier import all_pairs, barrier, interpolate, star_report
@@ -70,6 +71,7 @@ __all__ = [
     "derive_and_prove",
     "derive_kinds",
     "describe",
+    "describe_adapter",
     "evaluate",
     "find_star",
     "fuse",
@@ -100,6 +102,7 @@ _MODULES = {
     "evaluation.frames": ("ResultTable",),
     "evaluation.predictions": ("Predictions",),
     "files.cache": ("no_cache",),
+    "huggingface.adapter_description": ("describe_adapter",),
     "library.adapters": ("mean_adapter",),
     "library.align": ("align", "align_jointly", "permute"),
     "library.barrier": ("all_pairs", "barrier", "interpolate", "star_report"),

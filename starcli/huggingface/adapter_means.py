@@ -13,7 +13,8 @@ from starcli.errors import StarcliError, few, first_of
 from starcli.files.safetensors import read_tensors
 from starcli.files.shards import ADAPTER
 from starcli.files.write import check_output, write_atomically, write_tensors
-from starcli.huggingface.adapters import WEIGHTS, Adapter, Factors
+from starcli.huggingface.adapter_description import WEIGHTS
+from starcli.huggingface.adapters import Adapter, Factors
 from starcli.huggingface.directory import config_text
 
 _PLACES = (

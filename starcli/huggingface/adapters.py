@@ -13,19 +13,13 @@ from torch import Tensor
 
 from starcli.errors import StarcliError, first_of
 from starcli.files.safetensors import read_tensors
-from starcli.files.shards import ADAPTER
-from starcli.huggingface.directory import read_json
-
-WEIGHTS = "adapter_model.safetensors"
-"""File of an adapter's tensors."""
-
-_BEFORE = "base_model.model."
-_FACTOR = re.compile(r"(?P<module>.+)\.(lora_(?:embedding_)?)A(\.weight)?")
-_UNKNOWN = ("use_dora", "use_qalora", "use_bdlora", "megatron_config", "layer_replication", "alora_invocation_tokens")
-"""Settings of a config under which the change is another than s B A."""
-
-_OF_ANOTHER_BASE = ("pissa", "olora", "corda", "loftq", "mica", "lora_ga")
-"""Beginnings of `init_lora_weights` under which the package takes what A and B begin as away from the base first."""
+from starcli.huggingface.adapter_description import (
+    FACTOR,
+    IN_MODEL,
+    adapter_config,
+    weights_of_adapter,
+    why_not_applied,
+)
 
 
 @dataclass(frozen=True)
@@ -56,20 +50,20 @@ class Adapter:
     @property
     def replaced(self) -> dict[str, Tensor]:
         """Tensors that are in the adapter as a whole, such as a new classifier, by their names in the model."""
-        return {name.removeprefix(_BEFORE): each for name, each in self.tensors.items() if "lora_" not in name}
+        return {name.removeprefix(IN_MODEL): each for name, each in self.tensors.items() if "lora_" not in name}
 
     @cached_property
     def factors(self) -> list[Factors]:
         """All changes in factors. StarcliError for an A without a B."""
         found = []
         for name, down in self.tensors.items():
-            match = _FACTOR.fullmatch(name)
+            match = FACTOR.fullmatch(name)
             if match is None:
                 continue
             other = name.replace(f"{match[2]}A", f"{match[2]}B")
             if other not in self.tensors:
                 raise StarcliError(f"{self.path}: {name} has no B beside its A")
-            module, rank = match["module"].removeprefix(_BEFORE), len(down)
+            module, rank = match["module"].removeprefix(IN_MODEL), len(down)
             scale = self._alpha(module) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
             found.append(Factors(module, (name, other), scale, down, self.tensors[other]))
         return found
@@ -119,21 +113,10 @@ def read_adapter(path: Path) -> Adapter:
 
     Weights in PyTorch's own format are not read.
     """
-    config = read_json(path / ADAPTER)
-    if not config:
-        raise StarcliError(f"{path}: holds no adapter ({ADAPTER}) that a base could take")
-    if config.get("peft_type") != "LORA" or not isinstance(config.get("lora_alpha"), int | float):
-        raise StarcliError(f"{path}: an adapter of kind {config.get('peft_type')}; read are those of LoRA")
-    if other := [key for key in _UNKNOWN if config.get(key)]:
-        raise StarcliError(f"{path}: an adapter with {other[0]}, which is not known")
-    if str(config.get("init_lora_weights")).lower().startswith(_OF_ANOTHER_BASE):
+    config, tensors = adapter_config(path), read_tensors(weights_of_adapter(path))[1]
+    if problem := why_not_applied(config, tensors):
         hint = "its own package can save it as one of the base (path_initial_model_for_weight_conversion)"
-        raise StarcliError(f"{path}: an adapter of {config['init_lora_weights']}, which changes its base first", [hint])
-    tensors = read_tensors(path / WEIGHTS)[1]
+        raise StarcliError(f"{path}: {problem}", [hint] if "changes its base" in problem else [])
     if not all(torch.isfinite(each).all() for each in tensors.values()):
         raise StarcliError(f"{path}: has values that are not finite")
-    factors = {f"{found[1]}.{found[2]}" for name in tensors if (found := _FACTOR.fullmatch(name))}
-    known = {f"{each}{end}" for each in factors for end in ("A", "B", "A.weight", "B.weight")}
-    if strange := sorted(name for name in tensors if "lora_" in name and name not in known):
-        raise StarcliError(f"{path}: has {strange[0]}, which is not known")
     return Adapter(path, config, tensors)

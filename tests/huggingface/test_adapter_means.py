@@ -13,7 +13,8 @@ import starcli as sc
 from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
-from starcli.huggingface.adapters import WEIGHTS, read_adapter
+from starcli.huggingface.adapter_description import WEIGHTS
+from starcli.huggingface.adapters import read_adapter
 from starcli.runtime import distributed
 
 CONFIG = {"peft_type": "LORA", "lora_alpha": 6, "target_modules": ["q", "v"], "r": 2}

@@ -9,6 +9,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.project_file import find_project_file
 from starcli.cli.framework.results import Column
+from starcli.cli.inspected_adapter import adapter_lines
 from starcli.cli.options.common import Common
 from starcli.cli.options.shared import IN
 from starcli.data.normalise_option import normalise_words
@@ -38,7 +39,9 @@ _COLUMNS = (
     see="docs/architecture.md#checkpoints",
 )
 def inspect_command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Checkpoints, permutations; - is stdin."), IN],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Checkpoints, permutations, adapters; - is stdin."), IN
+    ],
     common: Common,
     *,
     lineage: Annotated[bool, typer.Option("--lineage", help="Draw what each was made from, back to training.")] = False,
@@ -46,26 +49,33 @@ def inspect_command(
         bool, typer.Option("--verify", help="Hash the weights anew, and those of ancestors that lie beside the file.")
     ] = False,
 ) -> None:
-    """Say what a checkpoint is, how it was made and from what. Needs no torch, reads no weights unless to verify."""
+    """Say what a checkpoint is, how it was made and from what; of an adapter, what it changes in which base.
+
+    Needs no torch, reads no weights unless to verify.
+    """
     from starcli.checkpoints.lineage import describe
+    from starcli.huggingface.adapter_description import AdapterDescription, adapter_place, describe_adapter
 
     broken: list[str] = []
     project = find_project_file()
     with common.session() as (watch, results):
         for path, name in zip(files, shortest_names(files), strict=True):
             with on_disk(path) as file:
-                found = describe(file, verify=verify)
+                place = adapter_place(file)
+                found = describe_adapter(place) if place else describe(file, verify=verify)
             row = {**found.to_json(), "file": name, **(project.to_json() if project else {})}
             if results.for_programs or len(files) > 1:
                 results.add("inspect", row, _COLUMNS)
             else:
                 columns = (Column("what", "file"), Column("found", name, main=True))
-                for what, said in _details(row):
+                for what, said in adapter_lines(row) if place else _details(row):
                     results.add("inspect", {"what": what, "found": said}, columns)
+            if verify and row["verified"] is None:
+                watch.note(f"{path}: records no hash of its weights, which cannot be verified")
+            if isinstance(found, AdapterDescription):
+                continue
             if lineage:
                 results.text(_tree(found))
-            if verify and found.verified is None:
-                watch.note(f"{path}: records no hash of its weights, which cannot be verified")
             for missing in found.missing:
                 watch.note(f"{path}: {missing} does not lie beside it and was not verified")
             broken += [f"{name}: {hashes}" for hashes in found.broken]

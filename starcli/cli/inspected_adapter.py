@@ -1,0 +1,31 @@
+"""What `inspect` shows of an adapter."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from starcli.errors import few
+
+_SHOWN = 4
+"""Names of modules and tensors that are shown of many."""
+
+
+def adapter_lines(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All that an adapter says of itself, a line for each thing; what it does not say is left out.
+
+    row: of `AdapterDescription.to_json`.
+    """
+    rank, ranks, targets = row["rank"], row["ranks"], row["target_modules"]
+    others = "" if ranks in ([], [rank]) else f" (of its tensors {', '.join(map(str, ranks))})"
+    count = len(row["modules"])
+    lines = {
+        "kind": f"adapter, {row['method']}",
+        "base": row["base"],
+        "rank": None if rank is None else f"{rank}{others}",
+        "alpha": None if row["alpha"] is None else f"{row['alpha']}, scaled by {row['scaled_by']}",
+        "target modules": ", ".join(map(str, targets)) if isinstance(targets, list) else targets,
+        "changes": f"{count} weight{'s' * (count != 1)}: {few(row['modules'], _SHOWN)}" if count else None,
+        "holds whole": few(row["whole"], _SHOWN) if row["whole"] else None,
+        "parameters": f"{row['parameters']:,} in {row['tensors']} tensors",
+        "with its base": row["problem"] or "starcli convert ADAPTER --base BASE -o OUT makes a model of it",
+    }
+    yield from ((what, said) for what, said in lines.items() if said not in (None, ""))
