@@ -56,14 +56,14 @@ STAR = -1
 """Number of the star among the models of a report."""
 
 
-def regular_pairs(sources: int, held_out: int, partners: int | None = None) -> list[Pair]:
-    """Pairs of a source (numbered from 0) and a held-out model (from `sources` on): `partners` sources for each.
+def regular_pairs(sources: int, held_out: int) -> list[Pair]:
+    """Pairs of a source (numbered from 0) and a held-out model (from `sources` on).
 
-    The default is as many as there are held-out models, at least 2, at most all: n of each are compared in all n^2
+    Each has as many sources as there are held-out models, at least 2, at most all: n of each are compared in all n^2
     pairs, as in the paper's appendix C.2. Where there are more sources, each held-out model takes the next ones in a
     circle, so that as many sources as possible take part, and about equally often.
     """
-    width = min(sources, max(held_out, 2) if partners is None else partners)
+    width = min(sources, max(held_out, 2))
     return sorted(((place * width + i) % sources, sources + place) for place in range(held_out) for i in range(width))
 
 
@@ -76,12 +76,11 @@ def measure_star(
     alignment: Alignment = AS_GIVEN,
     aligned_sources: Sequence[Model] = (),
     points: int = POINTS,
-    partners: int | None = None,
     stores: Mapping[str, BarrierStore] | None = None,
 ) -> StarReport:
     """Measure whether `star` is one: its barriers to sources and held-out models, against those of regular models.
 
-    Regular-regular pairs are each held-out model with `partners` of the sources: see `regular_pairs`. The `alignment`
+    Regular-regular pairs are each held-out model with some of the sources: see `regular_pairs`. The `alignment`
     brings the second model of each pair to the first, in every group alike. `aligned_sources` are the sources as star
     training left them. Models are numbered: sources from 0, then held-out ones; the star is -1.
     """
@@ -99,7 +98,7 @@ def measure_star(
         found = barriers(evaluator, models, pairs, points=points, alignment=how, store=stores.get(name), title=name)
         return group_of(pairs, found, strata)
 
-    regular = regular_pairs(count, len(held_out), partners)
+    regular = regular_pairs(count, len(held_out))
     some = sorted({r for r, _ in regular})
     groups = {} if not alignment.active else {UNALIGNED: measure(UNALIGNED, regular, [some, others])}
     groups["regular-regular"] = measure("regular-regular", regular, [some, others])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from starcli.checkpoints.checkpoint import Checkpoint, read
-from starcli.checkpoints.metadata import MODELS, Kind, Sha256
+from starcli.checkpoints.metadata import Sha256
 from starcli.errors import StarcliError, few
 from starcli.files.names import shortest_names
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 def read_all(
     paths: Sequence[Path],
     *,
-    kinds: Sequence[Kind] = MODELS,
     distinct: bool = True,
     verify: bool = True,
     pick: "Pick | None" = None,
@@ -26,7 +25,7 @@ def read_all(
     checkpoints, problems = [], []
     for path in paths:
         try:
-            checkpoints.append(read(path, kinds=kinds, verify=verify, pick=pick))
+            checkpoints.append(read(path, verify=verify, pick=pick))
         except StarcliError as error:
             problems.append(error)
     if len(problems) == 1:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from starcli.alignment.kinds.best_step import Parts, best_parts
 from starcli.alignment.kinds.paths import added_up, is_rotated, unit_paths
+from starcli.alignment.matching.descent import MAX_SWEEPS
 from starcli.alignment.objective import inner_product
 from starcli.runtime.progress import Progress
 from starcli.symmetry.element import Element
@@ -44,14 +45,14 @@ class Ascent:
         self.tensors: Mapping[str, Tensor] = element.apply(self.model)
         self.objective = inner_product(self.kinds.spec, self.reference, self.tensors)
 
-    def run(self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0) -> None:
-        """Sweep over all groups in random order until none gains, or `max_sweeps` are done.
+    def run(self, generator: np.random.Generator, most: int = MAX_SWEEPS, weight: float = 1.0) -> None:
+        """Sweep over all groups in random order until none gains, or `most` sweeps are done.
 
         With a `weight` other than 1, what makes a unit counts that much more than what it feeds, and the objective may
         fall: see `Descent.run`.
         """
         stale = set(self.paths)
-        for _ in range(max_sweeps):
+        for _ in range(most):
             if not stale:
                 break
             self.sweeps += 1

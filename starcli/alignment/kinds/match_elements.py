@@ -15,8 +15,6 @@ from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import folded_element, normal_element
 from starcli.symmetry.permutation import Permutation
 
-MOST_SWEEPS = 100
-
 
 def match_elements(
     reference: Mapping[str, Tensor],
@@ -63,7 +61,7 @@ WEIGHT = MatchMethod(one=match_weights, many=match_many, settings=("kinds",), el
 
 def _search(ascent: Ascent, generator: np.random.Generator, restarts: int, *, cold: bool) -> None:
     """Ascend from here, in a `cold` search from where settling ends too, then along detours; keep the highest end."""
-    ascent.run(generator, MOST_SWEEPS)
+    ascent.run(generator)
     best, objective = ascent.element, ascent.objective
     detours = [detour for wave in waves(restarts - 1, cold=False) for _, detour in wave]
     for detour in [None, *detours] if cold and restarts else detours:
@@ -73,7 +71,7 @@ def _search(ascent: Ascent, generator: np.random.Generator, restarts: int, *, co
         else:
             ascent.place(best)
             ascent.run(generator, detour.sweeps, detour.weight)
-        ascent.run(generator, MOST_SWEEPS)
+        ascent.run(generator)
         if ascent.objective > objective:
             best, objective = ascent.element, ascent.objective
     ascent.place(best)

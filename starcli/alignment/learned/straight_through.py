@@ -28,8 +28,6 @@ from starcli.symmetry.permutation import Permutation
 
 LATENT_REACH = 8.0
 """How far a latent weight can go in one round, in root mean squares of all weights."""
-MAX_SWEEPS = 100
-"""Largest number of sweeps of a matching; one or two are usual, from where the last one ended."""
 
 
 class StraightThrough:
@@ -72,7 +70,7 @@ class StraightThrough:
         for costs in self._descent.costs:
             costs.forget()
         before = dict(self._descent.state.index)
-        self._descent.run(self._generator, MAX_SWEEPS)
+        self._descent.run(self._generator)
         if any(each is not before[name] for name, each in self._descent.state.index.items()):
             self._weights = self._layout.vector(self.symmetry().apply(self._model))
 

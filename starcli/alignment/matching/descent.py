@@ -15,6 +15,10 @@ ROUNDING = 16 * EPS
 """Rounding error of a float32 inner product, as a share of the product of the norms; beyond the errors measured."""
 
 
+MAX_SWEEPS = 100
+"""Largest number of sweeps of a descent that is to end at an optimum."""
+
+
 class Descent:
     """Descent in progress: the permutations so far, and the number of sweeps."""
 
@@ -32,15 +36,15 @@ class Descent:
         self.state = MatchingState(self.problem.layout, index)
 
     def run(
-        self, generator: np.random.Generator, max_sweeps: int, weight: float = 1.0, *, forward: bool = False
+        self, generator: np.random.Generator, most: int = MAX_SWEEPS, weight: float = 1.0, *, forward: bool = False
     ) -> None:
-        """Sweep over all groups until none gains or `max_sweeps` are done: in random order, or from the input on.
+        """Sweep over all groups until none gains or `most` sweeps are done: in random order, or from the input on.
 
         With a `weight` other than 1, what makes a unit counts that much more than what it feeds. The objective may then
         fall: such sweeps are a detour, from which a run with weight 1 comes back to an optimum.
         """
         stale = set(self.free)
-        for _ in range(max_sweeps):
+        for _ in range(most):
             if not stale:
                 return
             self.sweeps += 1

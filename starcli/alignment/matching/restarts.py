@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from starcli.alignment.matching.costs import Costs
-from starcli.alignment.matching.descent import Descent
+from starcli.alignment.matching.descent import MAX_SWEEPS, Descent
 from starcli.alignment.matching.linear_assignment import Indices
 from starcli.alignment.matching.problem import MatchingProblem
 from starcli.runtime import sharing
@@ -60,12 +60,11 @@ class Detour:
         costs: Sequence[Costs],
         start: Mapping[str, Indices],
         generator: np.random.Generator,
-        max_sweeps: int,
     ) -> DetourEnd:
         """Make the detour from `start` and descend again, on copies of the coarse `costs`."""
         descent = Descent(problem, [each.reset_copy() for each in costs], start)
-        descent.run(generator, min(self.sweeps, max_sweeps), self.weight, forward=self.forward)
-        descent.run(generator, min(COARSE_SWEEPS, max_sweeps) if problem.uses_int8 else max_sweeps)
+        descent.run(generator, self.sweeps, self.weight, forward=self.forward)
+        descent.run(generator, COARSE_SWEEPS if problem.uses_int8 else MAX_SWEEPS)
         return DetourEnd(problem.objective(descent.state), descent.state.index, descent.sweeps)
 
 
@@ -90,7 +89,6 @@ def search(
     start: Mapping[str, Indices],
     seed: int,
     rounds: int,
-    max_sweeps: int,
     cold: bool,
     progress: Progress = SILENT,
 ) -> tuple[dict[str, Indices], float, int]:
@@ -103,20 +101,20 @@ def search(
     point = Descent(problem, problem.exact, start)
     sweeps, objective = 0, -math.inf
     if not cold and rounds > 1:
-        point.run(generator, max_sweeps)
+        point.run(generator)
         objective = problem.objective(point.state)
     for wave in waves(rounds - 1, cold):
-        ends = _ends(problem, point.state.index, wave, seed, max_sweeps, progress)
+        ends = _ends(problem, point.state.index, wave, seed, progress)
         sweeps += sum(end.sweeps for end in ends)
         best = max(ends, key=lambda end: end.objective)
         if best.objective > objective:
             point.place(best.index)
             objective = best.objective
-    point.run(generator, max_sweeps)
+    point.run(generator)
     objective = problem.objective(point.state)
     if cold and objective < problem.at_identity + 1e-5 * abs(problem.at_identity):
         plain = Descent(problem, problem.exact, start)
-        plain.run(generator, max_sweeps)
+        plain.run(generator)
         sweeps += plain.sweeps
         reached = problem.objective(plain.state)
         if reached >= objective:
@@ -146,7 +144,6 @@ def _ends(
     start: Mapping[str, Indices],
     wave: Sequence[tuple[int, Detour]],
     seed: int,
-    max_sweeps: int,
     progress: Progress,
 ) -> list[DetourEnd]:
     """Ends of the detours of a wave, each of which draws from a generator of its own."""
@@ -156,7 +153,7 @@ def _ends(
         progress.stop_if_asked()
         number, detour = numbered
         # not [seed, 0], which is the stream of `seed` itself
-        return detour.go(problem, costs, start, np.random.default_rng([seed, 1 + number]), max_sweeps)
+        return detour.go(problem, costs, start, np.random.default_rng([seed, 1 + number]))
 
     threads = min(torch.get_num_threads(), max(1, SIDE_BY_SIDE // max(1, sum(each.size for each in costs))))
     return sharing.share_pieces(wave, lambda own: list(in_threads(end, own, threads)))

@@ -37,7 +37,6 @@ def match_weights(
     seed: int = 0,
     restarts: int = 1,
     start: Permutation | None = None,
-    max_sweeps: int = 100,
     device: torch.device | str = "cpu",
     progress: Progress = SILENT,
 ) -> Match:
@@ -56,7 +55,7 @@ def match_weights(
     _check(reference, spec, "the reference")
     _check(model, spec, "the model")
     sides = StackedModel(spec, reference, device), StackedModel(spec, model, device)
-    return _match(*sides, seed, restarts, start, max_sweeps, progress)
+    return _match(*sides, seed, restarts, start, progress)
 
 
 def match_many(
@@ -67,7 +66,6 @@ def match_many(
     seeds: Sequence[int] | None = None,
     restarts: int = 1,
     starts: Sequence[Permutation | None] | None = None,
-    max_sweeps: int = 100,
     workers: int | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = SILENT,
@@ -88,7 +86,7 @@ def match_many(
         model = models[number]  # once: it may be made when it is asked for
         _check(model, spec, f"model {number}")
         own = StackedModel(spec, model, device)
-        return _match(side, own, seeds[number], restarts, starts[number], max_sweeps, progress)
+        return _match(side, own, seeds[number], restarts, starts[number], progress)
 
     progress.start("aligning", len(models))
     found, size, matched = [], sum(tensor.nbytes for tensor in side.tensors.values()), 0
@@ -140,7 +138,6 @@ def _match(
     seed: int,
     restarts: int,
     start: Permutation | None,
-    max_sweeps: int,
     progress: Progress,
 ) -> Match:
     """Match two models that are laid out and checked."""
@@ -156,7 +153,6 @@ def _match(
         first,
         seed,
         max(1, restarts),
-        max_sweeps,
         cold=start is None and restarts > 0,
         progress=progress,
     )

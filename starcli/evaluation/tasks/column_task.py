@@ -15,6 +15,26 @@ class ColumnTask(Task):
     """Predictions (N, columns) are the outputs themselves, targets are float32 (N, columns)."""
 
     @abstractmethod
+    def mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss over examples and columns."""
+
+    @abstractmethod
+    def taught(self, teachers: Tensor) -> Tensor:
+        """Targets (N, columns) of a student of the outputs (teachers, N, columns)."""
+
+    def loss(
+        self, outputs: Tensor, targets: Tensor, *, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+    ) -> Tensor:
+        """See `mean_loss`; there are no classes to smooth or to weigh."""
+        return self.mean_loss(outputs, targets)
+
+    def loss_to(
+        self, outputs: Tensor, teachers: list[Tensor], *, label_smoothing: float = 0.0, weights: Tensor | None = None
+    ) -> Tensor:
+        """The loss to what they have `taught`."""
+        return self.mean_loss(outputs, self.taught(torch.stack(teachers)))
+
+    @abstractmethod
     def scores_of(self, found: Tensor, targets: Tensor) -> Scores:
         """Loss and metrics of predictions (N, columns), float64, for targets in their type."""
 

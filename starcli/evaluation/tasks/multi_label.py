@@ -68,27 +68,13 @@ class MultiLabel(ColumnTask):
     name = MULTI_LABEL
     metrics = ("micro_f1", "macro_f1")
 
-    def loss(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: Tensor | None = None,
-    ) -> Tensor:
+    def mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over examples and labels of - y log p - (1 - y) log(1 - p),  p = sigmoid of the output."""
         return binary_cross_entropy_with_logits(outputs, targets)
 
-    def loss_to(
-        self,
-        outputs: Tensor,
-        teachers: list[Tensor],
-        *,
-        label_smoothing: float = 0.0,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Binary cross-entropy with the teachers' mean probabilities."""
-        return binary_cross_entropy_with_logits(outputs, torch.stack(teachers).sigmoid().mean(0))
+    def taught(self, teachers: Tensor) -> Tensor:
+        """The mean probabilities."""
+        return teachers.sigmoid().mean(0)
 
     def drawn_loss(self, outputs: Tensor, draws: Generator) -> Tensor:
         """Binary cross-entropy, summed over labels, with each label there or not as its probability says."""
@@ -98,7 +84,7 @@ class MultiLabel(ColumnTask):
 
     def scores_of(self, found: Tensor, targets: Tensor) -> Scores:
         """Binary cross-entropy and F1."""
-        loss = float(binary_cross_entropy_with_logits(found, targets.to(found.dtype)))
+        loss = float(self.mean_loss(found, targets.to(found.dtype)))
         return Scores(loss, f1_scores(_chosen(found, targets), targets), len(found))
 
     def means(self, predictions: Iterator[Tensor]) -> Iterator[Tensor]:

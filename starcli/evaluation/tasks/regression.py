@@ -37,27 +37,13 @@ class Regression(ColumnTask):
     name = REGRESSION
     metrics = ("r2", "rmse")
 
-    def loss(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        *,
-        label_smoothing: float = 0.0,
-        class_weights: Tensor | None = None,
-    ) -> Tensor:
+    def mean_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over examples and columns of (y - p)^2."""
         return mse_loss(outputs, targets)
 
-    def loss_to(
-        self,
-        outputs: Tensor,
-        teachers: list[Tensor],
-        *,
-        label_smoothing: float = 0.0,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Mean squared distance to the mean of the teachers' outputs."""
-        return mse_loss(outputs, torch.stack(teachers).mean(0))
+    def taught(self, teachers: Tensor) -> Tensor:
+        """The mean of the outputs."""
+        return teachers.mean(0)
 
     def drawn_loss(self, outputs: Tensor, draws: Generator) -> Tensor:
         """(y - p)^2 / 2, summed, of y with normal errors of variance 1; what does not depend on p is left out."""
@@ -66,7 +52,7 @@ class Regression(ColumnTask):
 
     def scores_of(self, found: Tensor, targets: Tensor) -> Scores:
         """Mean squared error, R2 and RMSE."""
-        loss = float(mse_loss(found, targets.to(found.dtype)))
+        loss = float(self.mean_loss(found, targets.to(found.dtype)))
         return Scores(loss, {"r2": r_squared(found.cpu(), targets.cpu()), "rmse": math.sqrt(loss)}, len(found))
 
     def means(self, predictions: Iterator[Tensor]) -> Iterator[Tensor]:
