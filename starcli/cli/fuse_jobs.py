@@ -14,7 +14,7 @@ from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
 from starcli.cli.options.shared import IN, SPLIT_WORDS, FuseAlignOpt, choice_in, choice_of
 from starcli.cli.read_models import read_groups
-from starcli.cli.star_jobs import StarSearch
+from starcli.cli.star_jobs import StarRuns
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 
@@ -74,7 +74,7 @@ class FuseOptions(SearchOptions, MergeOptions):
 
     def settings(self) -> "StarSettings":
         """The settings of the search, with the model's own loss in the objective."""
-        return dataclasses.replace(super().settings(), mu=self.mu, normalised=self.objective == "normalised")
+        return dataclasses.replace(super().settings(), normalised=self.objective == "normalised")
 
     def chosen(self, seed: int = 0) -> "Alignment":
         """By activation unless the command line says otherwise, but models of one base are taken as they are."""
@@ -84,7 +84,7 @@ class FuseOptions(SearchOptions, MergeOptions):
 
 
 @dataclasses.dataclass
-class FusionRuns(StarSearch):
+class FusionRuns(StarRuns):
     """One command's fusions by other methods than star: one for each seed, all of the same sources."""
 
     options: FuseOptions = dataclasses.field(kw_only=True)

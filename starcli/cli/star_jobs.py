@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from starcli.recipes.recipe import Recipe
     from starcli.star.growing import Growth
     from starcli.star.settings import StarSettings
+    from starcli.star.star_search import StarSearch
     from starcli.star.starlight import Star
     from starcli.workspace.plan import Plan
     from starcli.workspace.workspace import Workspace
 
 
 @dataclass
-class StarSearch:
+class StarRuns:
     """One command's searches: one for each seed, all from the same sources."""
 
     search: SearchOptions
@@ -149,9 +150,22 @@ class StarSearch:
         """Plan the model of seed `number`."""
         from starcli.library.plans import star_plan
 
-        recipe, settings = self.recipe, self.settings  # what is wrong with them is told before the spec is proved
-        facts: dict[str, Any] = {"init": self.initial, "growth": self.growth, "held_out": self.models["held_out"]}
-        return star_plan(self.workspace, kind, self.sources, recipe, number, settings, **facts)
+        search = self.searched(number)  # what is wrong with it is told before the spec is proved
+        return star_plan(self.workspace, kind, search)
+
+    def searched(self, seed: int) -> "StarSearch":
+        """What the model of `seed` is searched by."""
+        from starcli.star.star_search import StarSearch
+
+        return StarSearch(
+            recipe=self.recipe,
+            settings=self.settings,
+            seed=seed,
+            sources=self.sources,
+            init=self.initial,
+            growth=self.growth,
+            held_out=self.models["held_out"],
+        )
 
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
         from starcli.star.check_sources import check_held_out, note_doubtful_solutions
@@ -182,21 +196,10 @@ class StarSearch:
 
     def make(self, job: Job) -> "Star | Fused":
         """Make the model of a job, and keep its permuted sources where that is asked for."""
-        from starcli.star.source_bank import Source
         from starcli.star.starlight import starlight
 
-        found = starlight(
-            self.workspace,
-            [Source.of(model) for model in self.sources],
-            self.recipe,
-            job.plan.seed or 0,
-            self.settings,
-            init=None if self.initial is None else self.initial.tensors,
-            turns=None if self.growth is None else self.growth.turns(),
-            held_out=[Source.of(model) for model in self.models["held_out"]],
-            state=job.state,
-            progress=self.watch,
-        )
+        search = self.searched(job.plan.seed or 0)
+        found = starlight(self.workspace, search, state=job.state, progress=self.watch)
         if self.keeper is not None:
             distributed.by_writer(partial(self.keeper.keep, found, job))
         return found

@@ -5,7 +5,7 @@ Wortsman et al. 2022 (Model soups), who average models that were fine-tuned from
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import repeated
 from starcli.star.check_sources import check_roles, warn_of_outliers
+from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source
 from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
@@ -41,10 +42,9 @@ if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 OF_STARS = (
-    "mu", "objective", "normalised", "sampling", "realign_every", "realign_restarts", "realign_method", "realign_drift",
-    "realign_noise", "draws_per_step", "noise", "pull", "companions", "sync_batchnorm", "held_out", "eval_every",
-    "aligned_sources", "grow",
-)  # fmt: skip
+    *(each.name for each in fields(StarSettings) if each.name not in ("alignment", "renormalise")),
+    *("objective", "held_out", "aligned_sources", "grow"),
+)
 """Settings that only a star has."""
 
 OF_DOMAINS = ("star", "samples", "in_turn")

@@ -54,7 +54,7 @@ def fuse(
     init: ModelLike | None = None,
     grow: ModelLike | None = None,
     star: ModelLike | None = None,
-    samples: int = 5,
+    samples: int = DomainTeacher.samples,
     in_turn: bool = False,
     **options: Unpack[FuseKeywords],
 ) -> StarModel:
@@ -90,7 +90,7 @@ def fuse(
         alignment = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(alignment)
     given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
-    given |= {"star": star is not None, "samples": samples != 5, "in_turn": in_turn}
+    given |= {"star": star is not None, "samples": samples != DomainTeacher.samples, "in_turn": in_turn}
     given |= dict.fromkeys((*split_options(others)[1], *merging), True)
     usual = StarSettings(mu=1.0, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]

@@ -22,7 +22,8 @@ from starcli.models.dtypes import float_types
 from starcli.models.state_dicts import load_state, versions_of
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import FLOATS, Choices
-from starcli.workspace.workspace import Given, NetworkBuilder, Workspace, new_workspace, workspace_of
+from starcli.workspace.given import Given, NetworkBuilder
+from starcli.workspace.workspace import Workspace, new_workspace, workspace_of
 
 ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tensor]
 """A model: a file, a checkpoint (also what this library returned), a module, or a state dict."""

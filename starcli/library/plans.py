@@ -19,8 +19,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.fusion.fusing import Fusion
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
-    from starcli.star.growing import Growth
-    from starcli.star.settings import StarSettings
+    from starcli.star.star_search import StarSearch
     from starcli.symmetry.element import Symmetry
     from starcli.workspace.workspace import Workspace
 
@@ -125,30 +124,22 @@ def point_plan(workspace: Workspace, models: Sequence[Checkpoint], point: Point,
 def star_plan(
     workspace: Workspace,
     kind: Literal["star", "fused"],
-    sources: Sequence[Checkpoint],
-    recipe: Recipe,
-    seed: int,
-    settings: StarSettings,
-    *,
-    init: Checkpoint | None = None,
-    growth: Growth | None = None,
-    held_out: Sequence[Checkpoint] = (),
+    search: StarSearch,
 ) -> Plan:
-    """Plan a star or a fused model; how held-out models are measured changes its log alone, which a run leaves too.
-
-    init: the model that it begins at; with `growth` the star that grows.
-    """
-    search = {
-        **settings.record(recipe),
+    """Plan a star or a fused model; how held-out models are measured changes its log alone, which a run leaves too."""
+    settings, init = search.settings, search.init
+    how = {
+        **settings.record(search.recipe),
         **settings.alignment.kinds_in(workspace),
-        **(settings.renormalise.settings() if held_out else {}),
+        **(settings.renormalise.settings() if search.held_out else {}),
         "init": init.sha256 if init is not None else None,
-        **({"grown": growth.record()} if growth is not None else {}),
-        "held_out": [model.sha256 for model in held_out],
+        **({"grown": search.growth.record()} if search.growth is not None else {}),
+        "held_out": [model.sha256 for model in search.held_out],
     }
-    parents = [*sources, *([init] if init is not None else [])]
+    parents = [*search.sources, *([init] if init is not None else [])]
     spec = workspace.spec.record() if settings.alignment.active else None
-    return plan_of(workspace, kind, {**recipe.settings(), kind: search}, seed=seed, parents=parents, spec=spec)
+    trained = {**search.recipe.settings(), kind: how}
+    return plan_of(workspace, kind, trained, seed=search.seed, parents=parents, spec=spec)
 
 
 def curve_plans(

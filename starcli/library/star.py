@@ -26,7 +26,7 @@ from starcli.runtime.progress import Progress
 from starcli.star.check_sources import check_held_out, note_doubtful_solutions
 from starcli.star.growing import Growth, growth_of
 from starcli.star.settings import StarSettings
-from starcli.star.source_bank import Source
+from starcli.star.star_search import StarSearch
 from starcli.star.starlight import starlight
 
 
@@ -158,20 +158,15 @@ def search_for_star(
     check_held_out([*own, *models[several:]], others)
     note_doubtful_solutions([*own, *others], watcher)
     growth = None if beginning is None or grow is None else _growth(beginning, own, recipe, watcher)
-    chosen = inherited(recipe, own, changed) if growth is None else _grown_recipe(growth, changed)
-    begins: dict[str, Any] = {"init": beginning, "growth": growth}
-    plan = star_plan(workspace, kind, own, chosen, seed, settings, **begins, held_out=others)
-    found = starlight(
-        workspace,
-        [Source.of(model) for model in own],
-        chosen,
-        seed,
-        settings,
-        init=None if beginning is None else beginning.tensors,
-        turns=None if growth is None else growth.turns(),
-        held_out=[Source.of(model) for model in others],
-        progress=watcher,
+    if growth is None:
+        chosen = inherited(recipe, own, changed)
+    else:
+        chosen = growth.recipe(changed.get("epochs")).override(**changed)
+    search = StarSearch(
+        recipe=chosen, settings=settings, seed=seed, sources=own, init=beginning, growth=growth, held_out=others
     )
+    plan = star_plan(workspace, kind, search)
+    found = starlight(workspace, search, progress=watcher)
     aligned = [
         replace(source, tensors=found.aligned(number), reopen=None, path=None, stored=None)
         for number, source in enumerate(own)
@@ -193,8 +188,3 @@ def _growth(
     if found.dropped or found.companions:
         watcher.note(found.title)
     return found
-
-
-def _grown_recipe(growth: Growth, changed: RecipeSettings) -> Recipe:
-    """The recipe of a star that grows, with the settings that are said."""
-    return growth.recipe(changed.get("epochs")).override(**changed)

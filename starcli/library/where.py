@@ -16,7 +16,7 @@ from starcli.library.networks import network_copies
 from starcli.models.names import check_architecture_name
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import Choices
-from starcli.workspace.workspace import Given
+from starcli.workspace.given import Given
 
 NetworkLike = str | nn.Module | Callable[[], nn.Module]
 """A network: a name as `--arch` takes it, a module (its weights do not count), or a function that builds one."""

@@ -22,6 +22,12 @@ ALIGNMENT_OPTIONS = {
 }  # fmt: skip
 """Settings of an alignment, and their options."""
 
+STAR_OPTIONS = (
+    "sampling", "realign_every", "realign_restarts", "realign_method", "realign_drift", "realign_noise", "noise",
+    "pull", "draws_per_step", "companions", "mu",
+)  # fmt: skip
+"""Settings of a search for a star whose options have their names."""
+
 Words = Iterator[str]
 
 
@@ -193,20 +199,9 @@ def _star(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] 
     words = ["fuse" if fused else "star", *beginning, "--sources", *sources]
     words += [*_recipe(settings, all_of_it="--grow" in beginning), "--align", str(how.get("method") or "none")]
     words += _alignment({key: value for key, value in how.items() if key != "seed"})
-    for key, usual in (
-        ("sampling", "uniform"),
-        ("realign_every", 1),
-        ("realign_restarts", 1),
-        ("realign_method", None),
-        ("realign_drift", None),
-        ("realign_noise", 0.0),
-        ("noise", 0.0),
-        ("pull", 0.0),
-        ("draws_per_step", 1),
-        ("companions", 0),
-        ("mu", 1.0 if fused else 0.0),
-    ):
-        if how.get(key, usual) != usual:
+    usual = {"sampling": "uniform", "realign_every": 1, "draws_per_step": 1, "mu": 1.0 if fused else 0.0}
+    for key in STAR_OPTIONS:  # the others are recorded only where they are not as usual
+        if key in how and how[key] != usual.get(key):
             words += [option_of(key), "never" if how[key] is None else _value(how[key])]
     words += ["--objective", "normalised"] if how.get("normalised") else []
     return [*words, *(["--seed", str(found.seed)] if found.seed else []), "-o", name]

@@ -9,7 +9,6 @@ paper, by activations beside the weights unless the settings say otherwise.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -18,12 +17,11 @@ from starcli.averaging.sampling import lies_between
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.mixed_buffers import admit_points
 from starcli.files.state import StateFile
-from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
 from starcli.star.companions import train_companions
-from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
+from starcli.star.star_search import StarSearch
 from starcli.star.starlight_step import HeldOut, OnLines
 from starcli.symmetry.element import Symmetry
 from starcli.training.objective import Row
@@ -50,19 +48,9 @@ class Star:
 
 
 def starlight(
-    workspace: "Workspace",
-    sources: Sequence[Source],
-    recipe: Recipe,
-    seed: int,
-    settings: StarSettings = StarSettings(),  # noqa: B008  a frozen value
-    *,
-    init: Mapping[str, Tensor] | None = None,
-    turns: Sequence[int] | None = None,
-    held_out: Sequence[Source] = (),
-    state: StateFile | None = None,
-    progress: Progress = SILENT,
+    workspace: "Workspace", search: StarSearch, *, state: StateFile | None = None, progress: Progress = SILENT
 ) -> Star:
-    """Find a star of `sources`, beginning from weights drawn from `seed` (or `init`); Algorithm 1 of the paper.
+    """Find a star, beginning from weights drawn from the seed of `search` (or its `init`); Algorithm 1 of the paper.
 
     Alignment by all kinds of symmetries, and by methods that learn these, has nothing to do with random weights: then
     the sources are aligned to the first of them, and the star begins at their mean (or at `init`).
@@ -70,40 +58,39 @@ def starlight(
     What training leaves as it is (frozen parameters, buffers that are averaged) goes along the lines too; the star
     itself has it from its first source, or from `init`.
 
-    turns: numbers of sources, one of which is drawn in each step: what is there twice is drawn twice as often (None:
-        all alike).
     With `settings.companions` the search trains further sources itself, in a part of its epochs: see
     `starcli.star.companions`.
-
-    held_out: models to which barriers are logged, as `settings.eval_every` says; they select nothing.
 
     All its draws come from a stream apart from that of `train`: star 0 shares neither first weights nor order of the
     data with model 0. Saving, resuming and errors are those of `train_network`.
     """
-    _check(sources, recipe, settings, progress)
-    own_seed = substream(seed, "star")
+    _check(search, progress)
+    settings, own_seed = search.settings, substream(search.seed, "star")
+    sources, held_out = ([Source.of(model) for model in models] for models in (search.sources, search.held_out))
     losses = warn_of_outliers(workspace, sources, progress)
-    cut: dict[str, Any] = {"pieces": settings.pieces(recipe), "sync_batchnorm": settings.sync_batchnorm}
+    pieces = settings.pieces(search.recipe)
+    cut: dict[str, Any] = {"pieces": pieces, "sync_batchnorm": settings.sync_batchnorm}
     companions, state = train_companions(
-        workspace, recipe, own_seed, settings.companions, state=state, progress=progress, **cut
+        workspace, search.recipe, own_seed, settings.companions, state=state, progress=progress, **cut
     )
-    recipe = settings.own_recipe(recipe)
+    recipe = settings.own_recipe(search.recipe)
+    init = None if search.init is None else search.init.tensors
     bank = _bank(workspace, [*sources, *companions], own_seed, init)
     watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
-    at_mean = init is None and settings.begins_at_mean
-    objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, at_mean=at_mean, turns=turns)
-    beginning = [] if init is None else [Source("init", partial(dict, init))]
-    ends = (model.open() for model in [*sources, *held_out, *beginning])
-    admit_points(workspace, bank.flat, ends, "a star", progress)
+    how: dict[str, Any] = {"at_mean": init is None and settings.begins_at_mean}
+    how |= {"turns": None if search.growth is None else search.growth.turns()}
+    objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, **how)
+    ends = [*search.sources, *search.held_out, *([search.init] if search.init is not None else [])]
+    admit_points(workspace, bank.flat, (model.fresh_tensors() for model in ends), "a star", progress)
     objective.fix(sources[0].open() if init is None else init)
     run = TrainingRun(
         objective,
         workspace.dataset,
         recipe,
         own_seed,
-        task=f"{'fusing' if settings.mu else 'star'} seed {seed}",
+        task=f"{'fusing' if settings.mu else 'star'} seed {search.seed}",
         state=state,
-        pieces=settings.pieces(recipe),
+        pieces=pieces,
         progress=progress,
     )
     with objective.batchnorm:
@@ -111,13 +98,14 @@ def starlight(
     with run.saving_when_stopped():
         objective.finish()
         metrics = final_metrics(bank.flat, workspace, progress)
-    what = f"the {'fused model' if settings.mu else 'star'} of seed {seed}"
+    what = f"the {'fused model' if settings.mu else 'star'} of seed {search.seed}"
     warn_of_weak_star(workspace, bank.flat.state(), losses, what, progress)
     return Star(bank.flat.state(), metrics, history, bank.symmetries[: len(sources)], bank.aligned)
 
 
-def _check(sources: Sequence[Source], recipe: Recipe, settings: StarSettings, progress: Progress) -> None:
-    need_several(sources)
+def _check(search: StarSearch, progress: Progress) -> None:
+    recipe, settings = search.recipe, search.settings
+    need_several(search.sources)
     draws, problems = settings.draws_per_step, []
     if draws is not None and draws > recipe.batch_size:
         problems.append(f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}")

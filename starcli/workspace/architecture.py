@@ -6,7 +6,7 @@ from typing import Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, DataRecord
-from starcli.data.names import needs_path
+from starcli.data.names import IMAGES_OF_ANY_SIZE, needs_path
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import why_unknown
 from starcli.models.build import complete_arguments
@@ -68,6 +68,18 @@ def chosen_architecture(
     return Architecture(
         name=recorded_name(name), arguments=arguments, input_shape=list(shape), input_dtype=data.input_dtype
     )
+
+
+def refuse_other_inputs(architecture: Architecture, record: DataRecord | None, choices: Choices) -> None:
+    """Raise StarcliError where a network is told, or takes, another input than the data have."""
+    if record is None:
+        return
+    if choices.input or choices.input_dtype:
+        hint = ["--image-size says to what size images are resized"] if record.name in IMAGES_OF_ANY_SIZE else []
+        raise StarcliError(f"--input is for networks without data; an input is as {record.name} data have it", hint)
+    if architecture.input_dtype != record.input_dtype:
+        takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")
+        raise StarcliError(f"the network {architecture.name} takes {takes}, and {record.name} has {has}")
 
 
 def require_flags(

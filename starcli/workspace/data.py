@@ -155,6 +155,17 @@ def _lengths(dataset: Dataset, record: DataRecord) -> str:
     return f": texts of {here[0]} tokens here, {there[0]} there"
 
 
+def agreed_data(
+    choices: "Choices", given: Dataset | None, record: DataRecord | None, model: str, *, needed: bool, measures: bool
+) -> tuple[Dataset | None, tuple[str, ...]]:
+    """The data of models, and notes: those `given` in memory, else as of `open_agreed` if `needed` or named at all."""
+    if given is not None:
+        return agreed_in_memory(given, choices, record, model, measures=measures)
+    if needed or choices.names_data:
+        return open_agreed(choices, record, model, measures=measures)
+    return None, ()
+
+
 def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRecord | None) -> tuple[str, ...]:
     """A note for those who measure on other data than the models' own, from which BatchNorm's statistics come then."""
     if measured is None or own is None or measured.fingerprint == own.fingerprint:

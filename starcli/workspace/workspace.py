@@ -1,6 +1,6 @@
 """What one command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,13 +11,13 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, DataRecord, SpecRecord
 from starcli.checkpoints.several import notes_of
 from starcli.data.dataset import Dataset
-from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY
+from starcli.data.names import IN_MEMORY
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import Directory
 from starcli.models.build import build_network, build_outline, runnable
 from starcli.models.external import is_of_library
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.inputs import example_input, parse_input_shape
+from starcli.models.inputs import example_input
 from starcli.models.names import is_external
 from starcli.models.own_inputs import admits_channels_last, give_own_inputs_
 from starcli.registry.tasks import CLASSES
@@ -30,10 +30,10 @@ from starcli.symmetry.find_kinds import find_kinds
 from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.workspace.agreement import first_that_says, fitted, note_of_types, refuse_differences
-from starcli.workspace.architecture import agreed_architecture, chosen_architecture, require_flags
+from starcli.workspace.architecture import agreed_architecture, chosen_architecture, refuse_other_inputs, require_flags
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import (
-    agreed_in_memory,
+    agreed_data,
     misfits_explained,
     open_agreed,
     open_named,
@@ -44,9 +44,7 @@ from starcli.workspace.data import (
 )
 from starcli.workspace.directories import directory_among, in_terms_of_network, notes_of_directory, settled_by
 from starcli.workspace.first_run import run_once
-
-NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
-"""Makes a network, its weights drawn from a generator (None: they will be loaded)."""
+from starcli.workspace.given import NOTHING_GIVEN, Given, NetworkBuilder
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,6 @@ class Workspace:
     architecture: Architecture
     data: DataRecord | None
     device: torch.device
-    precision: str
     choices: Choices
     record: SpecRecord | None = None
     opened: Dataset | None = None
@@ -138,6 +135,11 @@ class Workspace:
         return network_fingerprint(self.architecture.name, self.build(), (self.example(),))
 
     @property
+    def precision(self) -> str:
+        """Type that networks compute in."""
+        return self.choices.precision
+
+    @property
     def average_buffers(self) -> bool | None:
         """Whether buffers in which models differ may be averaged; None: no, and nobody can choose it."""
         return self.choices.average_buffers
@@ -173,30 +175,7 @@ class Workspace:
         return example_input(self.architecture.input_shape, self.architecture.input_dtype)
 
 
-@dataclass(frozen=True)
-class Given:
-    """What a caller of the library has in memory, and what its process admits."""
-
-    dataset: Dataset | None = None
-    builder: NetworkBuilder | None = None
-    own_process: bool = True
-    """Whether freed memory may be kept, as suits the program; a library's caller may want it otherwise."""
-
-    def architecture(self, data: DataRecord | None, choices: Choices) -> Architecture | None:
-        """The architecture of the network in memory, known by its input alone; None where there is no such network."""
-        if self.builder is None:
-            return None
-        dtype = choices.input_dtype or "float32"
-        if data is not None:
-            shape, dtype = tuple(data.input_shape), data.input_dtype
-        elif choices.input is not None:
-            shape = parse_input_shape(choices.input)
-        else:
-            raise StarcliError("data or an input shape is needed: what goes into the network")
-        return Architecture.model_validate({"name": IN_MEMORY, "input_shape": list(shape), "input_dtype": dtype})
-
-
-def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
+def new_workspace(choices: Choices, given: Given = NOTHING_GIVEN) -> Workspace:
     """The workspace of a network that does not exist yet: the choices, or what is `given`, say all of it."""
     directory = directory_among(choices)
     choices = settled_by(directory, choices, recorded=False)
@@ -211,7 +190,6 @@ def new_workspace(choices: Choices, given: Given = Given()) -> Workspace:
         architecture,
         record,
         device,
-        choices.precision,
         choices,
         opened=dataset,
         notes=training_notes(dataset),
@@ -230,7 +208,7 @@ def workspace_of(
     *,
     data: bool = True,
     measures: bool = False,
-    given: Given = Given(),
+    given: Given = NOTHING_GIVEN,
 ) -> tuple[Workspace, list[Checkpoint]]:
     """The workspace that all `checkpoints` share, and these with the tensors that its network makes of theirs.
 
@@ -249,29 +227,19 @@ def workspace_of(
     record = trained.metadata.data
     if given.builder is None:
         require_flags(first.metadata.architecture, record, choices, data=data and given.dataset is None)
-    opened, notes = given.dataset, tuple[str, ...]()
-    if opened is None and (data or choices.names_data):
-        opened, notes = open_agreed(choices, record, trained.name, measures=measures)
-    elif given.dataset is not None:
-        opened, notes = agreed_in_memory(given.dataset, choices, record, trained.name, measures=measures)
+    opened, notes = agreed_data(choices, given.dataset, record, trained.name, needed=data, measures=measures)
     if opened is not None:
         refuse_unknown_tokens(opened, first.metadata.architecture)
         record = record_of(opened)
     with misfits_explained(opened):
         architecture = given.architecture(record, choices) or agreed_architecture(first, choices, record, data=data)
-    if record is not None and (choices.input or choices.input_dtype):
-        hint = ["--image-size says to what size images are resized"] if record.name in IMAGES_OF_ANY_SIZE else []
-        raise StarcliError(f"--input is for networks without data; an input is as {record.name} data have it", hint)
-    if record is not None and architecture.input_dtype != record.input_dtype:
-        takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")
-        raise StarcliError(f"the network {architecture.name} takes {takes}, and {record.name} has {has}")
+    refuse_other_inputs(architecture, record, choices)
     if not recorded:
         notes = (*notes, *notes_of_directory(directory, opened))
     workspace = Workspace(
         architecture,
         record,
         choose_device(choices.device),
-        choices.precision,
         choices,
         record=first_that_says(checkpoints, "spec").metadata.spec,
         opened=opened,

@@ -15,6 +15,7 @@ from starcli.library.inputs import open_models
 from starcli.library.plans import alignment_plan, fusion_plan, permutation_plan, point_plan, star_plan
 from starcli.recipes.recipe import Recipe
 from starcli.star.settings import StarSettings
+from starcli.star.star_search import StarSearch
 
 SPEC = """format: 2
 groups: {{h: {{kind: {}}}}}
@@ -33,11 +34,13 @@ def known(tmp_path):
         spec.write_text(SPEC.format(kind, place))
         workspace, [a, b], _ = open_models(networks, {"spec": str(spec), "data": {"train": split, "test": split}})
         how = Alignment("weight", kinds=kinds)
+        settings = StarSettings(alignment=how)
+        search = StarSearch(recipe=Recipe(), settings=settings, seed=0, sources=[a, b])
         plans = {
             "align": alignment_plan(workspace, how, a, b),
             "element": permutation_plan(workspace, how, a, b),
             "point": point_plan(workspace, [a, b], Point([0.5, 0.5]), how),
-            "star": star_plan(workspace, "star", [a, b], Recipe(), 0, StarSettings(alignment=how)),
+            "star": star_plan(workspace, "star", search),
             "mean": fusion_plan(workspace, [a, b], Fusion(method="mean", alignment=how, seed=0)),
         }
         measured = hash_json(Measure(workspace, how).settings())

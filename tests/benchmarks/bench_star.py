@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from bench_matching import train as train_briefly
 from rows import Row, compare, parser, save, show
-from support.training import Small, Stopping, small
+from support.training import Small, Stopping, search_of, small
 
 from starcli.alignment.alignment import Alignment
 from starcli.data.dataset import Dataset
@@ -109,15 +109,15 @@ def whole(
     workspace: Small, states: list[dict[str, torch.Tensor]], recipe: Recipe, repeats: int, what: str
 ) -> tuple[Row, Row]:
     """A star run, alignment and all, against `train`; and its later epochs, which begin with a realignment."""
-    sources = [Source(str(number), lambda state=state: state) for number, state in enumerate(states)]  # type: ignore[misc]
-    ours, theirs, by_weight = Epochs(), Epochs(), StarSettings(alignment=Alignment("weight"))
+    ours, theirs = Epochs(), Epochs()
+    search = search_of(states, recipe, StarSettings(alignment=Alignment("weight")))
     times = compare(
-        lambda: starlight(workspace, sources, recipe, 0, by_weight, progress=ours),  # type: ignore[arg-type]
+        lambda: starlight(workspace, search, progress=ours),  # type: ignore[arg-type]
         lambda: train_network(workspace, recipe, 0, progress=theirs),  # type: ignore[arg-type]
         repeats,
         time.process_time,
     )
-    of = f"of {what}, {len(sources)} sources"
+    of = f"of {what}, {len(states)} sources"
     run = Row(
         f"a star run, {recipe.epochs} epochs {of}", "a train run of as many epochs", **times, kind="price", target="1.1"
     )

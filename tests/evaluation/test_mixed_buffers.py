@@ -19,7 +19,8 @@ from starcli.evaluation.mixed_buffers import admit_buffers, differing_buffers, r
 from starcli.library.networks import network_copies
 from starcli.models.flat_network import FlatNetwork
 from starcli.workspace.choices import Choices
-from starcli.workspace.workspace import Given, Workspace, new_workspace
+from starcli.workspace.given import Given
+from starcli.workspace.workspace import Workspace, new_workspace
 
 Model = Mapping[str, Tensor]
 

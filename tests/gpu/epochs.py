@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from support.training import search_of
 
 from starcli.alignment.alignment import Alignment
 from starcli.runtime.progress import Progress
@@ -52,11 +53,11 @@ def run(lab: Lab) -> None:
     ways = {
         "train": lambda ends: train_network(workspace, recipe, 0, progress=ends),
         "star, 5 sources, not aligned": lambda ends: starlight(
-            workspace, found, recipe, 0, StarSettings(alignment=Alignment(None)), progress=ends
+            workspace, search_of(found, recipe, StarSettings(alignment=Alignment(None))), progress=ends
         ),
-        "star, 5 sources": lambda ends: starlight(workspace, found, recipe, 0, progress=ends),
+        "star, 5 sources": lambda ends: starlight(workspace, search_of(found, recipe, StarSettings()), progress=ends),
     }
-    found = sources(workspace, 5)
+    found = [source.open() for source in sources(workspace, 5)]
     for what, way in ways.items():
         ends = Ends()
         whole = lab.seconds(lambda way=way, ends=ends: way(ends))

@@ -22,7 +22,8 @@ from starcli.recipes.recipe import Recipe
 from starcli.training.objective import Objective
 from starcli.training.run import TrainingRun
 from starcli.workspace.choices import Choices
-from starcli.workspace.workspace import Given, Workspace, new_workspace
+from starcli.workspace.given import Given
+from starcli.workspace.workspace import Workspace, new_workspace
 
 NO_CARD = "no card"
 """In the place of a card's name."""

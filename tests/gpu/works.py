@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 import torch
-from support.training import Memory, Stopping
+from support.training import Memory, Stopping, search_of
 
 import starcli as sc
 from starcli.data.dataset import open_data
@@ -20,7 +20,7 @@ from starcli.data.streaming import StreamedSplit
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.arithmetic import arithmetic_restored, set_arithmetic
 from starcli.runtime.progress import Interrupted
-from starcli.star.source_bank import Source
+from starcli.star.settings import StarSettings
 from starcli.star.starlight import starlight
 from starcli.training.train import train_network
 
@@ -103,10 +103,10 @@ def bytes_of_runs(lab: Lab, arch: str, arguments: dict[str, Any], precision: str
         return train_network(workspace, recipe, 0, **options).tensors
 
     states = [train_network(workspace, recipe, seed).tensors for seed in (1, 2)]
-    sources = [Source(str(number), lambda state=state: state) for number, state in enumerate(states)]
+    search = search_of(states, recipe, StarSettings())
 
     def star(**options: Any) -> Any:
-        return starlight(workspace, sources, recipe, 0, **options).tensors
+        return starlight(workspace, search, **options).tensors
 
     for what, made in (("train", train), ("star", star)):
         whole = made()

@@ -8,7 +8,8 @@ from torch.nn.utils import parametrizations
 
 from starcli.library.networks import network_copies
 from starcli.workspace.choices import Choices
-from starcli.workspace.workspace import Given, Workspace, new_workspace
+from starcli.workspace.given import Given
+from starcli.workspace.workspace import Workspace, new_workspace
 
 STYLES: dict[str, Callable[[nn.Module], nn.Module]] = {
     "old": nn.utils.spectral_norm,

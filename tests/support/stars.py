@@ -1,15 +1,20 @@
 """Small star runs: their recipe, settings, and how one is stopped and compared."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from support.training import Memory, Stopping
 
 from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import uniform_t
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Interrupted
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import SourceBank
+from starcli.star.star_search import StarSearch
 from starcli.star.starlight import starlight
 from starcli.star.starlight_step import HeldOut, OnLines
 
@@ -33,13 +38,24 @@ def objective_of(workspace, models, **changes):
     return OnLines(workspace, bank, RECIPE, 0, settings, HeldOut((), 1), Stopping())
 
 
-RUN = ("init", "turns", "held_out", "state", "progress")
+def checkpoint_of(source):
+    """A source as the checkpoint that it would be of."""
+    return Checkpoint(source.open(), Metadata(), source.name, reopen=source.open)
 
 
-def search_star(workspace, sources, recipe, seed, **options):
-    """`starlight` with its settings as plain arguments."""
-    run = {name: options.pop(name) for name in RUN if name in options}
-    return starlight(workspace, sources, recipe, seed, settings_of(**options), **run)
+def search_star(workspace, sources, recipe, seed, *, init=None, turns=None, held_out=(), **options):
+    """`starlight` of sources, with its settings as plain arguments; `turns` as of a star that grows."""
+    run = {name: options.pop(name) for name in ("state", "progress") if name in options}
+    search = StarSearch(
+        recipe=recipe,
+        settings=settings_of(**options),
+        seed=seed,
+        sources=[*map(checkpoint_of, sources)],
+        init=None if init is None else Checkpoint(init, Metadata(), "init"),
+        growth=None if turns is None else SimpleNamespace(turns=lambda: turns),
+        held_out=[*map(checkpoint_of, held_out)],
+    )
+    return starlight(workspace, search, **run)
 
 
 def stopped_run(pauses, *arguments, **options):

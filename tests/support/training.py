@@ -1,16 +1,22 @@
 """What the tests of training and stars share: a small workspace on the embedded digits, and a watcher that stops."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
 from starcli.data.dataset import Dataset, open_data
 from starcli.models.build import build_network, complete_arguments
 from starcli.models.flat_network import FlatNetwork
+from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Progress
+from starcli.star.settings import StarSettings
+from starcli.star.star_search import StarSearch
 from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.shipped import shipped_spec
@@ -52,6 +58,12 @@ def small(name: str = "mlp", *, limit: int = 200, val_fraction: float = 0.0, **a
     dataset = open_data("digits", limit=limit, val_fraction=val_fraction)
     complete = complete_arguments(name, arguments, input_shape=dataset.input_shape, num_classes=dataset.num_classes)
     return Small(name, complete, dataset)
+
+
+def search_of(models: Sequence[Mapping[str, Tensor]], recipe: Recipe, settings: StarSettings) -> StarSearch:
+    """A search by seed 0 for a star of state dicts, which are called by their numbers."""
+    sources = [Checkpoint(tensors, Metadata(), str(number)) for number, tensors in enumerate(models)]
+    return StarSearch(recipe=recipe, settings=settings, seed=0, sources=sources)
 
 
 class Memory:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.training import Memory, Stopping
+from support.training import Memory, Stopping, search_of
 from torch import nn
 
 from starcli.errors import StarcliError
@@ -10,13 +10,13 @@ from starcli.library.networks import network_copies
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.star.settings import StarSettings
-from starcli.star.source_bank import Source
 from starcli.star.starlight import starlight
 from starcli.training.stacked import train_stacked
 from starcli.training.train import train_network
 from starcli.training.trial import trial_pass
 from starcli.workspace.choices import Choices
-from starcli.workspace.workspace import Given, new_workspace
+from starcli.workspace.given import Given
+from starcli.workspace.workspace import new_workspace
 
 
 def vectors():
@@ -34,8 +34,7 @@ def workspace_of(build, limit):
 
 def star(workspace, recipe, **options):
     models = [workspace.network(seed).state() for seed in (0, 1)]
-    sources = [Source(str(number), lambda model=model: model) for number, model in enumerate(models)]
-    return starlight(workspace, sources, recipe, 0, StarSettings(), **options)
+    return starlight(workspace, search_of(models, recipe, StarSettings()), **options)
 
 
 WAYS = {

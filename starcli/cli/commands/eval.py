@@ -9,7 +9,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.options.common import Common
 from starcli.cli.options.setup import EvalSetup
-from starcli.cli.options.shared import SPLIT_WORDS, ModelsArg, TemperatureOpt, choice_of
+from starcli.cli.options.shared import SPLIT_WORDS, ModelsArg, RecalibrateOpt, TemperatureOpt, choice_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION
@@ -58,7 +58,7 @@ def eval_command(
             **choice_of("split", *SPLIT_WORDS),
         ),
     ] = "test",
-    recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,
+    recalibrate: RecalibrateOpt = False,
     temperature: TemperatureOpt = None,
 ) -> None:
     """Measure models: accuracy, loss, calibration, and how well their confidence tells right from wrong.

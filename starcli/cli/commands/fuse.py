@@ -15,7 +15,7 @@ from starcli.cli.options.merging import files_alone
 from starcli.cli.options.setup import LinesSetup
 from starcli.cli.options.training import Training
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION
-from starcli.cli.star_jobs import StarSearch
+from starcli.cli.star_jobs import StarRuns
 from starcli.files.shards import is_adapter
 from starcli.registry.tasks import METRICS
 
@@ -67,11 +67,11 @@ def fuse_command(
     paint = figure.writer([path for path in asked.sources if not is_adapter(path)])  # of which there is no figure
     drawn: list[Mapping[str, Any]] = []
     with common.session(asked.output) as (watch, results):
-        run: AdapterMean | StarSearch | FileMerges
+        run: AdapterMean | StarRuns | FileMerges
         if any(map(is_adapter, asked.inputs)):
             run = AdapterMean(asked, setup, watch, drawn=figure.plot is not None)
         elif asked.method == "star":
-            run = StarSearch(asked, setup, training, watch)
+            run = StarRuns(asked, setup, training, watch)
         elif files_alone(asked.method, asked.inputs, setup):
             run = FileMerges(asked, watch)
         else:

@@ -11,7 +11,7 @@ from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.options import checks
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.setup import LinesSetup
-from starcli.cli.options.shared import OUT, SPLIT_WORDS, ForceOpt, choice_of, words_of
+from starcli.cli.options.shared import OUT, SPLIT_WORDS, ForceOpt, RecalibrateOpt, choice_of, words_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
@@ -64,7 +64,7 @@ def predict_command(
         ),
         Checked(checks.data_set),
     ] = None,
-    recalibrate: Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")] = False,
+    recalibrate: RecalibrateOpt = False,
     temperature: Annotated[
         str | None,
         typer.Option(

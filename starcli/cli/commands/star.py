@@ -7,7 +7,7 @@ from starcli.cli.options.search import SearchOptions
 from starcli.cli.options.setup import LinesSetup
 from starcli.cli.options.training import Training
 from starcli.cli.shared_columns import LOSS_KIND
-from starcli.cli.star_jobs import StarSearch
+from starcli.cli.star_jobs import StarRuns
 
 _COLUMNS = (
     Column("output", "star", "name"),
@@ -33,5 +33,5 @@ def star_command(search: SearchOptions, common: CommonPlanned, setup: LinesSetup
     anew in each epoch. Settings are those of the sources unless a flag changes them. Held-out models are only measured.
     """
     with common.session(search.output) as (watch, results):
-        for made in StarSearch(search, setup, training, watch).all("star"):
+        for made in StarRuns(search, setup, training, watch).all("star"):
             results.add("star", made.row(), _COLUMNS)

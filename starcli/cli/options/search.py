@@ -1,6 +1,6 @@
 """The options of a search for a star, which `star` and `fuse` have alike."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -212,22 +212,9 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
         return self.chosen()
 
     def settings(self) -> "StarSettings":
-        """The settings of the search."""
+        """The settings of the search, by the options of their names."""
         from starcli.star.settings import StarSettings
 
-        return StarSettings(
-            sampling=self.sampling,
-            alignment=self.alignment,
-            realign_every=epochs_between(self.realign_every),
-            realign_restarts=self.realign_restarts,
-            realign_method=self.realign_method,
-            realign_drift=self.realign_drift,
-            realign_noise=self.realign_noise,
-            draws_per_step=self.draws_per_step,
-            noise=self.noise,
-            pull=self.pull,
-            companions=self.companions,
-            eval_every=self.eval_every,
-            sync_batchnorm=self.sync_batchnorm,
-            renormalise=self.between(),
-        )
+        said = {each.name: getattr(self, each.name) for each in fields(StarSettings) if hasattr(self, each.name)}
+        said |= {"realign_every": epochs_between(self.realign_every), "renormalise": self.between()}
+        return StarSettings(**said)

@@ -199,6 +199,7 @@ AverageBuffersOpt = Annotated[
     ),
 ]
 RepeatsOpt = Annotated[int, typer.Option("--repeats", min=1, help="How often everything random is drawn anew.")]
+RecalibrateOpt = Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")]
 RecipeOpt = Annotated[
     str | None,
     typer.Option(

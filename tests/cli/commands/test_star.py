@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
-from starcli.cli.star_jobs import StarSearch
+from starcli.cli.star_jobs import StarRuns
 from starcli.reports.rebuilt_line import rebuilt_line
 from starcli.workspace.workspace import Workspace
 
@@ -149,7 +149,7 @@ def _copied(path, target):
 def _refused(words, place, *expected):
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(StarSearch, "make", lambda *_: pytest.fail("searched"))
+        patched.setattr(StarRuns, "make", lambda *_: pytest.fail("searched"))
         ran = run_here("star", *words, "--epochs", 1)
     assert ran.status == 1, ran.err
     assert all(word in ran.err for word in expected), ran.err

@@ -9,7 +9,7 @@ from support.program import run_here
 
 import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
-from starcli.cli.star_jobs import StarSearch
+from starcli.cli.star_jobs import StarRuns
 from starcli.reports.rebuilt_line import rebuilt_line
 
 
@@ -109,7 +109,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("sources", "more", "expected"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_grow_is_said_before_any_work(sources, more, expected, star, solutions, place, monkeypatch):
-    monkeypatch.setattr(StarSearch, "make", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(StarRuns, "make", lambda *_: pytest.fail("searched"))
     files = [star if each == "star" else solutions[each] for each in sources]
     more = [solutions[each] if isinstance(each, int) else each for each in more]
     ran = run_here("star", "--grow", star, "--sources", *files, *more, "-o", "x.safetensors")

@@ -7,13 +7,13 @@ from support.program import run_here
 
 import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
-from starcli.cli.star_jobs import StarSearch
+from starcli.cli.star_jobs import StarRuns
 
 
 @pytest.fixture
 def refused(monkeypatch):
     """Run a search, which is refused before its work."""
-    monkeypatch.setattr(StarSearch, "make", lambda *_: pytest.fail("searched"))
+    monkeypatch.setattr(StarRuns, "make", lambda *_: pytest.fail("searched"))
 
     def refused(*words):
         ran = run_here("star", *words, "-o", "x.safetensors")

@@ -1,0 +1,27 @@
+"""What a star is searched by."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.recipes.recipe import Recipe
+from starcli.star.growing import Growth
+from starcli.star.settings import StarSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarSearch:
+    """What a star, or a model that is fused as one, is made from, and how.
+
+    seed: of all that is drawn, weights at the beginning among it. init: a model to begin at in their place; with
+    `growth` the star that grows. held_out: models to which barriers are logged, as `settings.eval_every` says; they
+    select nothing.
+    """
+
+    recipe: Recipe
+    settings: StarSettings
+    seed: int
+    sources: Sequence[Checkpoint]
+    init: Checkpoint | None = None
+    growth: Growth | None = None
+    held_out: Sequence[Checkpoint] = ()
