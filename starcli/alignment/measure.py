@@ -1,6 +1,6 @@
 """How a comparison measures: the same for all its models."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from starcli.alignment.aligner import Aligner
@@ -72,5 +72,6 @@ class Measure:
             "points": self.points,
             "statistics": self.statistics,
             "split": self.split,
+            **({"tested": asdict(tested)} if (tested := self.workspace.dataset.tested) else {}),
             **self.renormalise.settings(),
         }

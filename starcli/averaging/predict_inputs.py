@@ -62,23 +62,22 @@ class Inputs:
 
 
 def open_inputs(
-    checkpoints: Sequence[Checkpoint], choices: Choices, split: str | None, train_data: str | None
+    checkpoints: Sequence[Checkpoint], choices: Choices, split: str | None
 ) -> tuple[Workspace, list[Checkpoint], Inputs]:
     """The workspace and models as of `workspace_of`, and a split of the data (test), or all of data without labels.
 
-    train_data: where the data of the models themselves lie, whose training split BatchNorm statistics are estimated
-    from, while those that are predicted on have no labels.
+    `--train-data` says where the data of the models themselves lie, whose training split BatchNorm statistics are
+    estimated from.
     """
+    train_data = choices.train_data
     if choices.data is None or not to_be_labelled(checkpoints[0], choices.data, choices.texts):
-        if train_data is not None:
-            raise StarcliError("--train-data goes with --data that have no labels, and so no training split")
         workspace, models = workspace_of(checkpoints, choices, measures=True)
         return workspace, models, labelled_inputs(workspace.dataset, split)
     if split is not None:
         raise StarcliError(f"{choices.data}: has no labels, and no splits: leave out --split")
     if choices.image_size is not None:
         raise StarcliError(f"{choices.data}: has no labels, and is sized as the models take it: leave out --image-size")
-    own = replace(choices, data=train_data, normalise=None)
+    own = replace(choices, data=train_data, train_data=None, normalise=None)
     if train_data is None:
         own = replace(own, text_column=None, label_column=None, tokenizer=None, length=None, task=None)
     try:
@@ -124,7 +123,8 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     chosen = dataset.split(split or "test")
     part = split is None and bool((chosen.index != torch.arange(len(chosen))).any())
     others = "--split train has the others" if dataset.per_token else "without labels all are taken"
-    note = f"{dataset.name}: only the {len(chosen)} examples held out for testing; {others}"
+    name = dataset.test_name if split is None else dataset.name
+    note = f"{name}: only the {len(chosen)} examples held out for testing; {others}"
     notes = (*([note] if part else []), *repeats_notes(dataset, split or "test"))
     following = dataset.task == NEXT_TOKEN
     return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, notes, following)

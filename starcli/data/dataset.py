@@ -26,12 +26,22 @@ FAR = 30.0
 """Floats beyond this, or below its negative, are hardly what somebody has normalised."""
 
 
+@dataclass(frozen=True)
+class TestData:
+    """Other data that a test split is of: name, fingerprint and `written` as of `DataFacts`."""
+
+    name: str
+    fingerprint: str
+    written: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset(DataFacts):
     """Data set, ready to be read, with everything that a checkpoint records about it.
 
     mean, std: by which inputs are normalised, after bytes are scaled to [0, 1]; floats are taken as they are before.
     scaling: a note on how inputs are normalised, where they are a user's own and nobody said how.
+    tested: which data the test split is of, where these are others.
     """
 
     mean: tuple[float, ...]
@@ -43,6 +53,12 @@ class Dataset(DataFacts):
     split_seed: int
     limit: int | None
     scaling: str = ""
+    tested: TestData | None = None
+
+    @property
+    def test_name(self) -> str:
+        """The name of the data that the test split is of."""
+        return self.tested.name if self.tested else self.name
 
     @property
     def per_token(self) -> bool:

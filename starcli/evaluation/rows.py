@@ -79,7 +79,8 @@ def note_other_loss(workspace: Workspace, model: Checkpoint, split: str, loss: f
     metadata = model.metadata
     recorded = ((metadata.metrics or {}).get(split) or {}).get("loss")
     precision = (metadata.recipe or {}).get("precision", "fp32")
-    if recorded is None or metadata.data != workspace.data or precision != workspace.precision:
+    others = split == "test" and workspace.dataset.tested is not None
+    if recorded is None or others or metadata.data != workspace.data or precision != workspace.precision:
         return
     if not abs(loss - recorded) <= ANOTHER_LOSS * abs(recorded) + 1e-6:
         what = "it computes something else than when it was made (code of the network, libraries, images?)"

@@ -24,7 +24,7 @@ from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, bends_in, listed, open_models
 from starcli.library.plans import point_plan
 from starcli.library.train import made
-from starcli.library.where import Where
+from starcli.library.where import Where, WhereMeasured
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.star.check_sources import check_roles, warn_of_weak_report
 
@@ -41,7 +41,7 @@ def barrier(
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     split: str = "test",
-    **where: Unpack[Where],
+    **where: Unpack[WhereMeasured],
 ) -> Barrier:
     """Measure how far the loss rises on the straight line from `a` to `b`, on the training split and on `split`.
 
@@ -54,7 +54,7 @@ def barrier(
     between, or "own-ends" (the paper's way). renormalise: "recalibrate", BatchNorm statistics alone; "repair" also
     restores mean and deviation of the units between the ends, also without BatchNorm, and `renormalise_logits` those of
     the logits, see `Renormalise`. split: test, or validation to choose by; its curve is then `curves["validation"]`.
-    where: `arch`, `data`, `device` and others, see `Where`.
+    where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
@@ -115,14 +115,14 @@ def all_pairs(
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     split: str = "test",
-    **where: Unpack[Where],
+    **where: Unpack[WhereMeasured],
 ) -> PairsReport:
     """Measure the lines between all pairs of models; `alignment` brings the second of each pair to the first.
 
     The same weights twice are refused: such a pair has no barrier, and would change means and the share of stars.
     `alignment` has to be said: models that were aligned to one reference are not aligned to each other. None takes all
     as given. Other keywords are those of `barrier`.
-    where: `arch`, `data`, `device` and others, see `Where`.
+    where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> models = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2)]
@@ -151,14 +151,14 @@ def star_report(
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     split: str = "test",
-    **where: Unpack[Where],
+    **where: Unpack[WhereMeasured],
 ) -> StarReport:
     """Measure whether a model is a star: its barriers to sources and held-out models, against those of regular models.
 
     The row of the paper's Table 1, see `StarReport`. aligned_sources: the sources as the star's training left them.
     Look at the star's own loss too (`.star`): a barrier is a rise above both ends, and is low where an end is high.
     Other keywords are those of `barrier`.
-    where: `arch`, `data`, `device` and others, see `Where`.
+    where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2))

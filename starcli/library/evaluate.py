@@ -16,7 +16,7 @@ from starcli.evaluation.temperature import Temperature
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
-from starcli.library.where import Where
+from starcli.library.where import WhereMeasured
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.star.check_sources import check_domain
 
@@ -27,14 +27,14 @@ def evaluate(
     split: str = "test",
     recalibrate: bool = False,
     temperature: Temperature | None = None,
-    **where: Unpack[Where],
+    **where: Unpack[WhereMeasured],
 ) -> ResultTable:
     """Measure models: accuracy, loss (`nll`, nats), calibration, and how well confidence tells right from wrong.
 
     A row for each model, with the keys of `starcli eval --json`. split: train, validation or test. recalibrate:
     re-estimate BatchNorm statistics first. temperature: measure at this one too (`scaled`); "fit" takes the one with
     the least loss on the validation split.
-    where: `arch`, `data`, `device` and others, see `Where`.
+    where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> model = sc.train("mlp", "digits", epochs=1, limit=60)
@@ -65,7 +65,7 @@ def bma(
     temperature: Temperature | None = None,
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
-    **where: Unpack[Where],
+    **where: Unpack[WhereMeasured],
 ) -> ResultTable:
     """Average the predictions of models sampled between a star and its sources, against their ensemble.
 
@@ -79,7 +79,7 @@ def bma(
     choose: at the end a row for star domain and ensemble each, whose number of samples has the least loss on the
     validation split (`selected_on`). temperature: as of `evaluate`, of the averaged predictions; "fit" fits one to each
     average of both. renormalise, renormalise_logits: of the points between star and sources, see `barrier`.
-    where: `arch`, `data`, `device` and others, see `Where`.
+    where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]

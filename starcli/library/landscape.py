@@ -10,7 +10,7 @@ from starcli.landscape.measure import GRID, Landscape, check_plane, plane_landsc
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, bends_in, open_models
-from starcli.library.where import Where
+from starcli.library.where import WhereMeasured
 
 
 @library_call
@@ -21,7 +21,7 @@ def plane(
     margin: float = 0.2,
     alignment: Alignment | str | None = None,
     split: str = "test",
-    **where: Unpack[Where],
+    **where: Unpack[WhereMeasured],
 ) -> Landscape:
     """Measure the loss on the plane through three models, on the training split and on `split`.
 
@@ -32,7 +32,7 @@ def plane(
     plane goes through its first bend. points: on each side of the grid, which reaches beyond models and curve by
     `margin` of their extent. alignment: how the other models are aligned to the first; the second as in the curve's
     training unless it is said.
-    where: `arch`, `data`, `device` and others, see `Where`.
+    where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2))
@@ -57,14 +57,14 @@ def surface(
     radius: float = 1.0,
     seed: int = 0,
     split: str = "test",
-    **where: Unpack[Where],
+    **where: Unpack[WhereMeasured],
 ) -> Landscape:
     """Measure the loss around a model along two random directions, on the training split and on `split`.
 
     The directions, drawn from `seed`, are normalised filter by filter: each filter of a direction has the norm of the
     model's (Li et al. 2018); biases and scales of norms stay. The grid goes from -radius to radius in both. BatchNorm
     statistics are re-estimated at each point.
-    where: `arch`, `data`, `device` and others, see `Where`.
+    where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> model = sc.train("mlp", "digits", epochs=1, limit=60)

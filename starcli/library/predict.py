@@ -65,7 +65,7 @@ def predict(
     ensemble: the mean of the models' probabilities. star, sources, samples, sampling, in_turn, seed, alignment: in
         place of models, the mean over points of the star domain, as `bma` draws them; BatchNorm statistics are
         re-estimated, and `renormalise` and `renormalise_logits` say what else, see `barrier`.
-    train_data: the models' own data, for BatchNorm statistics and temperatures, where `data` are inputs alone.
+    train_data: the models' own data, for BatchNorm statistics and temperatures, where `data` are others.
     split: of labelled data (test unless said). recalibrate: re-estimate BatchNorm statistics first.
     temperature: of the probabilities; "fit" takes the one with the least loss on the validation split.
     where: `arch`, `device` and others, see `Where`. Its `data` may also be inputs alone: a tensor or array (N, ...), a
@@ -104,9 +104,8 @@ def _opened(
     texts = TextOptions(**{name: where[name] for name in OPTIONS if where.get(name) is not None})
     unlabelled = isinstance(data, str) and to_be_labelled(as_checkpoint(models[0]), data, texts)
     if not in_memory and not unlabelled:
-        if train_data is not None:
-            raise StarcliError("train_data goes with data that have no labels, and so no training split")
-        workspace, found, watcher = open_models(models, cast(Where, {**where, "data": data}), measures=True)
+        where |= {"data": data, "train_data": train_data}
+        workspace, found, watcher = open_models(models, cast(Where, where), measures=True)
         return workspace, found, labelled_inputs(workspace.dataset, split), watcher
     if split is not None:
         raise StarcliError("the data have no labels, and no splits: leave out split")

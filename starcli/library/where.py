@@ -80,6 +80,16 @@ class Where(Surroundings, total=False):
     average_buffers: bool
 
 
+class WhereMeasured(Where, total=False):
+    """Keywords of what measures: those of `Where`, and `train_data`.
+
+    train_data: the models' own data, where `data` are others, of which the test split alone then counts: BatchNorm
+        statistics, temperatures and losses of training are of the models' own.
+    """
+
+    train_data: DataLike | None
+
+
 _OF_TEXTS = ("text_column", "label_column", "tokenizer", "length", "task")
 _OF_NAMED_DATA = ("data_dir", "download", "limit", "val_fraction", "split_seed", "image_size", *_OF_TEXTS[:-1])
 
@@ -92,7 +102,9 @@ def understood(where: Where, module: nn.Module | None, *, frozen: bool = False) 
     arch, data = where.get("arch"), where.get("data")
     data = os.fspath(data) if isinstance(data, os.PathLike) else data
     arch = module if arch is None else arch
-    named = {field.name for field in fields(Choices)} & where.keys() - {"arch", "data", "input"}
+    train_data = cast(DataLike | None, where.get("train_data"))
+    train_data = os.fspath(train_data) if isinstance(train_data, os.PathLike) else train_data
+    named = {field.name for field in fields(Choices)} & where.keys() - {"arch", "data", "train_data", "input"}
     values: dict[str, Any] = {name: where[name] for name in named}  # type: ignore[literal-required]
     for name in ("data_dir", "spec", "tokenizer"):
         if values.get(name) is not None:
@@ -111,15 +123,21 @@ def understood(where: Where, module: nn.Module | None, *, frozen: bool = False) 
     choices = Choices(
         arch=arch if isinstance(arch, str) else None,
         data=data if isinstance(data, str) else None,
+        train_data=train_data if isinstance(train_data, str) else None,
         input=_input(where.get("input_shape")),
         **values,
     )
-    dataset = None
-    if in_memory[0]:
-        dataset = data if isinstance(data, Dataset) else dataset_in_memory(cast(Examples, data), values.get("task"))
-        dataset = dataset if choices.normalise is None else dataset.normalised_by(choices.normalise)
+    datasets = _held(data, choices), _held(train_data, choices)
     builder = network_copies(arch, frozen=frozen) if in_memory[1] else None
-    return choices, Given(dataset, builder, own_process=False)
+    return choices, Given(*datasets, builder=builder, own_process=False)
+
+
+def _held(data: DataLike | None, choices: Choices) -> Dataset | None:
+    """Data in memory, normalised as asked for; None of data by name."""
+    if data is None or isinstance(data, str):
+        return None
+    dataset = data if isinstance(data, Dataset) else dataset_in_memory(cast(Examples, data), choices.task)
+    return dataset if choices.normalise is None else dataset.normalised_by(choices.normalise)
 
 
 def _input(shape: Any) -> str | None:

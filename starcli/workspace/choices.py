@@ -21,6 +21,8 @@ class Choices:
     spec: Path | None = None
     unproved: bool = False
     data: str | None = None
+    train_data: str | None = None
+    """Of what measures: the models' own data, where `data` are others, whose test split alone then counts."""
     data_dir: Path | None = None
     download: bool = False
     limit: int | None = None
@@ -71,7 +73,15 @@ class Choices:
             self.download
             or any(
                 each is not None
-                for each in (self.data, self.limit, self.val_fraction, self.split_seed, self.image_size, self.normalise)
+                for each in (
+                    self.data,
+                    self.train_data,
+                    self.limit,
+                    self.val_fraction,
+                    self.split_seed,
+                    self.image_size,
+                    self.normalise,
+                )
             )
             or self.texts != AS_THE_FILE_HAS_IT
         )

@@ -172,7 +172,8 @@ def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRe
         return ()
     if not any(isinstance(each, _NormBase) and each.running_mean is not None for each in network.modules()):
         return ()
-    return (f"BatchNorm statistics are estimated anew on the training split of {measured.name}",)
+    where = f"the training split of {measured.name}"
+    return (f"BatchNorm statistics are estimated anew on {where}; --train-data names the models' own data",)
 
 
 def scaling_notes(dataset: Dataset) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ class Given:
     """What a caller of the library has in memory, and what its process admits."""
 
     dataset: Dataset | None = None
+    train_dataset: Dataset | None = None
+    """In the place of `--train-data`."""
     builder: NetworkBuilder | None = None
     own_process: bool = True
     """Whether freed memory may be kept, as suits the program; a library's caller may want it otherwise."""

@@ -8,6 +8,7 @@ from starcli.registry.tasks import LOSS_KINDS
 from starcli.version import __version__
 
 if TYPE_CHECKING:
+    from starcli.data.dataset import Dataset, TestData
     from starcli.workspace.workspace import Workspace
 
 
@@ -21,15 +22,22 @@ Stamp = Callable[[Sequence[Checkpoint]], dict[str, Any]]
 def stamps(workspace: "Workspace") -> Stamp:
     """What says of a result what it rests on, the same on every machine: `weights`, `data`, `precision`, `program`.
 
-    Also `task` and `loss_kind` where neither classes nor next tokens are predicted. The hashes are of the files as
-    given: a model that is aligned before it is measured keeps the hash that it has.
+    Also `train_data` where these are not the data that is measured on, `task` and `loss_kind` where neither classes nor
+    next tokens are predicted. The hashes are of the files as given: a model that is aligned before it is measured keeps
+    the hash that it has.
     """
     dataset = workspace.dataset
     # the hash is of the whole data: of a part of them, training loss and BatchNorm statistics are others
     parts = {name: value for name in ("limit", "val_fraction") if (value := getattr(dataset, name))}
-    data = {"name": dataset.name, "fingerprint": dataset.fingerprint[:HASH_CHARACTERS], **parts}
-    how = {**task_facts(dataset.task), "data": data, "precision": workspace.precision, "program": __version__}
+    data: dict[str, Any] = {"data": {**_named(dataset), **parts}}
+    if dataset.tested:
+        data = {"data": _named(dataset.tested), "train_data": data["data"]}
+    how = {**task_facts(dataset.task), **data, "precision": workspace.precision, "program": __version__}
     return lambda models: {"weights": short_hashes(models), **how}
+
+
+def _named(data: "Dataset | TestData") -> dict[str, str]:
+    return {"name": data.name, "fingerprint": data.fingerprint[:HASH_CHARACTERS]}
 
 
 def task_facts(task: str) -> dict[str, str]:

@@ -33,7 +33,6 @@ from starcli.workspace.agreement import first_that_says, fitted, note_of_types, 
 from starcli.workspace.architecture import agreed_architecture, chosen_architecture, refuse_other_inputs, require_flags
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import (
-    agreed_data,
     misfits_explained,
     open_agreed,
     open_named,
@@ -45,6 +44,7 @@ from starcli.workspace.data import (
 from starcli.workspace.directories import directory_among, in_terms_of_network, notes_of_directory, settled_by
 from starcli.workspace.first_run import run_once
 from starcli.workspace.given import NOTHING_GIVEN, Given, NetworkBuilder
+from starcli.workspace.opening import opened_data
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Workspace:
     @property
     def is_known(self) -> bool:
         """Whether it is known for sure which network and data these are, so that results may be kept."""
-        return self.dataset.name != IN_MEMORY and self.fingerprint is not None
+        return IN_MEMORY not in (self.dataset.name, self.dataset.test_name) and self.fingerprint is not None
 
     @cached_property
     def spec(self) -> Proved:
@@ -227,7 +227,7 @@ def workspace_of(
     record = trained.metadata.data
     if given.builder is None:
         require_flags(first.metadata.architecture, record, choices, data=data and given.dataset is None)
-    opened, notes = agreed_data(choices, given.dataset, record, trained.name, needed=data, measures=measures)
+    opened, notes = opened_data(choices, given, record, trained.name, needed=data, measures=measures)
     if opened is not None:
         refuse_unknown_tokens(opened, first.metadata.architecture)
         record = record_of(opened)

@@ -60,6 +60,12 @@ def test_unequal_rows_of_equal_keys_are_told_apart(monkeypatch: pytest.MonkeyPat
     assert repeated_examples(split(rows[1:], labels[1:]), split(rows[:1], labels[:1])) == 0
 
 
+def test_examples_of_other_types_or_shapes_are_others() -> None:
+    rows, labels = torch.zeros(3, 4), torch.zeros(3, dtype=torch.int64)
+    for other in (rows.to(torch.uint8), torch.zeros(3, 8), torch.zeros(3, 2, 2)):
+        assert repeated_examples(split(rows, labels), split(other, labels)) == 0
+
+
 def test_masked_texts_are_compared_as_they_were() -> None:
     """One text, masked at another place each time."""
     text, mask = torch.tensor([[5, 6, 7, 8]]), 1

@@ -64,7 +64,7 @@ def test_a_star_of_the_library_predicts_on_inputs_alone(data):
         (lambda model, data: sc.predict(model, star=model, sources=[model], data=data), "takes models, or a star"),
         (lambda model, data: sc.predict(model, ensemble=True, data=data), "at least two"),
         (lambda model, data: sc.predict(model, data=torch.rand(2, 12), split="test"), "leave out split"),
-        (lambda model, data: sc.predict(model, data=data, train_data=data), "have no labels"),
+        (lambda model, data: sc.predict(model, train_data=data), "train_data goes with data: the data that"),
         (lambda model, data: sc.predict(model, data=torch.ones(2, 12, dtype=torch.int64)), "finite floats or uint8"),
         (lambda model, data: sc.predict(model, data=torch.full((2, 12), torch.nan)), "finite floats or uint8"),
         (lambda model, data: sc.predict(model, data=data, renormalise="repair"), "they need a star"),

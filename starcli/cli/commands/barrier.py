@@ -11,8 +11,8 @@ from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.options.alignment import SelectOptions
 from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.renormalise import RenormaliseOptions
-from starcli.cli.options.setup import LinesSetup
 from starcli.cli.options.shared import PointsOpt, SeedOpt, SplitOpt, StatisticsOpt
 from starcli.cli.read_models import grouped_like, note_data, note_what_moves
 from starcli.errors import StarcliError
@@ -31,7 +31,7 @@ TOLERANCES = (0.01, 0.05, 0.1, 0.2, 0.5)
 )
 def barrier_command(
     common: CommonPlanned,
-    setup: LinesSetup,
+    setup: MeasuredSetup,
     given: BarrierModels,
     figure: PlotOptions,
     how: SelectOptions,

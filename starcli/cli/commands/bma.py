@@ -9,9 +9,9 @@ from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.options.alignment import AlignedOptions
 from starcli.cli.options.common import CommonPlanned
+from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.points import PointOptions
 from starcli.cli.options.renormalise import RenormaliseOptions
-from starcli.cli.options.setup import LinesSetup
 from starcli.cli.options.shared import (
     RepeatsOpt,
     SeedOpt,
@@ -34,7 +34,7 @@ def bma_command(
     star: StarOpt,
     sources: SourcesOpt,
     common: CommonPlanned,
-    setup: LinesSetup,
+    setup: MeasuredSetup,
     figure: PlotOptions,
     how: AlignedOptions,
     activations: RenormaliseOptions,

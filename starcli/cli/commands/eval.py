@@ -8,7 +8,7 @@ from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.options.common import Common
-from starcli.cli.options.setup import EvalSetup
+from starcli.cli.options.measured import EvalSetup
 from starcli.cli.options.shared import SPLIT_WORDS, ModelsArg, RecalibrateOpt, TemperatureOpt, choice_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.read_models import note_data, read_groups

@@ -10,7 +10,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.landscape_results import show_landscape
 from starcli.cli.options.alignment import SelectOptions
 from starcli.cli.options.common import CommonPlanned
-from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.shared import IN, CurveOpt, GridOpt, SeedOpt, SplitOpt
 from starcli.cli.read_models import grouped_like, note_data, note_unaligned, note_what_moves, read_groups
 
@@ -23,7 +23,7 @@ from starcli.cli.read_models import grouped_like, note_data, note_unaligned, not
 def plane_command(
     models: Annotated[list[Path], typer.Argument(metavar="A B [C]", help="The models that it goes through."), IN],
     common: CommonPlanned,
-    setup: LinesSetup,
+    setup: MeasuredSetup,
     figure: PlotOptions,
     how: SelectOptions,
     *,

@@ -6,11 +6,10 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.framework.command import Checked, command
+from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
-from starcli.cli.options import checks
 from starcli.cli.options.common import CommonCached
-from starcli.cli.options.setup import LinesSetup
+from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.shared import OUT, SPLIT_WORDS, ForceOpt, RecalibrateOpt, choice_of, words_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.outputs import check_place
@@ -47,7 +46,7 @@ def predict_command(
         OUT,
     ],
     common: CommonCached,
-    setup: LinesSetup,
+    setup: MeasuredSetup,
     *,
     split: Annotated[
         str | None,
@@ -56,13 +55,6 @@ def predict_command(
             help="Of labelled data: train, validation or test (the default).",
             **choice_of("split", *SPLIT_WORDS),
         ),
-    ] = None,
-    train_data: Annotated[
-        str | None,
-        typer.Option(
-            "--train-data", metavar="NAME", help="The models' own data, for BatchNorm, where --data has no labels."
-        ),
-        Checked(checks.data_set),
     ] = None,
     recalibrate: RecalibrateOpt = False,
     temperature: Annotated[
@@ -93,7 +85,7 @@ def predict_command(
     if not is_standard_stream(output):
         check_place(output, asked.paths)
         check_output(output, force=force)
-    workspace, models, inputs = open_inputs(asked.read(), setup, split, train_data)
+    workspace, models, inputs = open_inputs(asked.read(), setup, split)
     with common.session(output) as (watch, results):
         note_data(workspace, watch)
         found = asked.ask(Predictor(workspace, inputs, recalibrate, heat, watch), models)

@@ -8,7 +8,7 @@ from starcli.cli.figures import PlotOptions
 from starcli.cli.framework.command import command
 from starcli.cli.landscape_results import show_landscape
 from starcli.cli.options.common import CommonPlanned
-from starcli.cli.options.setup import EvalSetup
+from starcli.cli.options.measured import EvalSetup
 from starcli.cli.options.shared import GridOpt, ModelArg, SeedOpt, SplitOpt
 from starcli.cli.read_models import note_data, read_groups
 

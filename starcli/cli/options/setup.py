@@ -242,13 +242,6 @@ class NetworkSetup(Setup):
     ] = None
 
 
-@leaving_out("spec", "unproved")
-@bundle
-@dataclasses.dataclass(frozen=True)
-class EvalSetup(Setup):
-    """Network and data of commands that look at each model alone, and match no units."""
-
-
 @leaving_out(
     "spec",
     "unproved",

@@ -247,7 +247,7 @@ def test_what_is_wrong_is_said_before_any_work(solutions, place):
     ran = run_here("predict", solutions[0], "--temperature", "fit", "--val-fraction", 0, "-o", "p.csv")
     refused(ran, "there is no validation split")
     ran = run_here("predict", solutions[0], "--train-data", "digits", "-o", "p.csv")
-    refused(ran, "--train-data goes with --data that have no labels")
+    refused(ran, "--train-data goes with --data: the data that models are measured on")
     assert list(place.iterdir()) == []
 
 

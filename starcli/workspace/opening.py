@@ -1,0 +1,60 @@
+"""The data that models are measured on: what `--data` names, and with `--train-data` the models' own beside it."""
+
+from dataclasses import replace
+
+from starcli.checkpoints.metadata import DataRecord
+from starcli.data.dataset import Dataset, TestData
+from starcli.data.names import IN_MEMORY
+from starcli.data.normalise_option import same_statistics
+from starcli.errors import StarcliError, few
+from starcli.registry.tasks import CLASSES
+from starcli.workspace.choices import Choices
+from starcli.workspace.data import agreed_data
+from starcli.workspace.given import Given
+
+
+def opened_data(
+    choices: Choices, given: Given, record: DataRecord | None, model: str, *, needed: bool, measures: bool
+) -> tuple[Dataset | None, tuple[str, ...]]:
+    """The data of models, and notes, as of `agreed_data`; with `--train-data` the two that are named there as one."""
+    held, held_train = given.dataset, given.train_dataset
+    if choices.train_data is None and held_train is None:
+        return agreed_data(choices, held, record, model, needed=needed, measures=measures)
+    if held is None and choices.data is None:
+        raise StarcliError("--train-data goes with --data: the data that models are measured on, where they are others")
+    of_training = replace(choices, data=choices.train_data)
+    own, of_own = agreed_data(of_training, held_train, record, model, needed=True, measures=measures)
+    # nothing but their test split is read
+    choices = replace(choices, val_fraction=0.0)
+    other, of_other = agreed_data(choices, held, record, model, needed=True, measures=measures)
+    assert own is not None
+    assert other is not None
+    return with_test_split_of(own, other), tuple(dict.fromkeys((*of_own, *of_other)))
+
+
+def with_test_split_of(own: Dataset, other: Dataset) -> Dataset:
+    """`own` data with the test split of `other` ones, normalised alike; `tested` says which these are.
+
+    Those in memory are taken as they are. Raises StarcliError with all in which they differ so that no model takes
+    both.
+    """
+    as_given = other.name == IN_MEMORY
+    kinds = [
+        (each.task, each.input_shape, each.vocab_size is None, None if as_given else each.span) for each in (own, other)
+    ]
+    names = ("what is predicted", "shape of an input", "no tokens", "largest raw input")
+    problems = [
+        f"{name}: {theirs} of --data, {ours} of --train-data"
+        for name, ours, theirs in zip(names, *kinds, strict=True)
+        if ours != theirs
+    ]
+    if other.num_classes > own.num_classes or (own.task != CLASSES and other.num_classes != own.num_classes):
+        problems.append(f"outputs: {other.num_classes} of --data, {own.num_classes} of --train-data")
+    if own.class_names and other.class_names and own.class_names != other.class_names:
+        problems.append(f"classes: {few(other.class_names, 5)} of --data, {few(own.class_names, 5)} of --train-data")
+    if problems:
+        raise StarcliError("--data and --train-data are not for the same models", problems)
+    if not as_given and not same_statistics((own.mean, own.std), (other.mean, other.std)):
+        other = other.normalised(own.mean, own.std)
+    which = TestData(other.name, other.fingerprint, other.written)
+    return replace(own, test=other.test, tested=which, notes=tuple(dict.fromkeys((*own.notes, *other.notes))))
