@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.lineage import describe
     from starcli.errors import StarcliError
-    from starcli.evaluation.frames import ResultTable
     from starcli.evaluation.predictions import Predictions
+    from starcli.evaluation.result_table import ResultTable
     from starcli.files.cache import no_cache
     from starcli.huggingface.adapter_description import describe_adapter
     from starcli.library.adapters import mean_adapter
@@ -99,7 +99,7 @@ _MODULES = {
     "checkpoints.checkpoint": ("Checkpoint",),
     "checkpoints.lineage": ("describe",),
     "errors": ("StarcliError",),
-    "evaluation.frames": ("ResultTable",),
+    "evaluation.result_table": ("ResultTable",),
     "evaluation.predictions": ("Predictions",),
     "files.cache": ("no_cache",),
     "huggingface.adapter_description": ("describe_adapter",),

@@ -13,7 +13,7 @@ from starcli.alignment.measure import POINTS
 from starcli.barriers.path import Path
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.evaluation.frames import frame_of
+from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores, metric_of
 from starcli.registry.tasks import METRICS
 

@@ -12,7 +12,7 @@ from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.evaluation.frames import frame_of
+from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from starcli.evaluation.confidence import entropy
-from starcli.evaluation.frames import pandas_frame
+from starcli.evaluation.result_table import pandas_frame
 from starcli.runtime.memory import need_bytes
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from starcli.barriers.line_barrier import grid
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.evaluation.frames import frame_of
+from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.cache import hash_json, recall, remember
 from starcli.landscape.plane import OnPlane, WeightPlane, mean_weights

@@ -17,8 +17,8 @@ from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError, need_several, unknown
 from starcli.evaluation.evaluator import Statistics
-from starcli.evaluation.frames import frame_of
 from starcli.evaluation.renormalise import Renormalise
+from starcli.evaluation.result_table import frame_of
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, ModelLike, bends_in, listed, open_models

@@ -8,8 +8,8 @@ from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
 from starcli.averaging.sampling import PointSampling, Sampling
-from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import Renormalise
+from starcli.evaluation.result_table import ResultTable
 from starcli.evaluation.rows import evaluation_rows
 from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.temperature import Temperature

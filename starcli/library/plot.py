@@ -8,7 +8,7 @@ from typing import Any
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError
-from starcli.evaluation.frames import ResultTable
+from starcli.evaluation.result_table import ResultTable
 from starcli.files.write import write_atomically
 from starcli.library.barrier import PairsReport
 from starcli.plots.draw import draw

@@ -4,7 +4,7 @@ from typing import Unpack
 
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.selftest import PLANTS, at_hand, every_search, recoveries
-from starcli.evaluation.frames import ResultTable
+from starcli.evaluation.result_table import ResultTable
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, open_models

@@ -11,8 +11,8 @@ from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import Sampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
-from starcli.evaluation.frames import ResultTable
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.result_table import ResultTable
 from starcli.fusion.fusion_report import fusion_rows
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack, cast
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
-from starcli.evaluation.frames import frame_of
+from starcli.evaluation.result_table import frame_of
 from starcli.library.calls import library_call
 from starcli.library.inputs import MadeModel, open_network
 from starcli.library.plans import spec_record

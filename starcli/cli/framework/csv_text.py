@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from starcli.evaluation.frames import flat_row
+from starcli.evaluation.result_table import flat_row
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
