@@ -39,7 +39,10 @@ def machine() -> str:
     bf16 = "with" if torch.cpu._is_avx512_bf16_supported() else "without"
     capability = torch.backends.cpu.get_cpu_capability()
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    return f"{os.cpu_count()} CPU cores, {capability}, {bf16} bf16 instructions; {versions}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    model = [line.partition(":")[2].strip() + ", " for line in lines if line.startswith("model name")][:1]
+    return f"{os.cpu_count()} CPU cores, {''.join(model)}{capability}, {bf16} bf16 instructions; {versions}"
 
 
 def render(results: dict[str, Any]) -> str:

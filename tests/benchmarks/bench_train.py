@@ -2,9 +2,9 @@
 
     python tests/benchmarks/bench_train.py [--quick] [--json FILE]
 
-Seconds on the wall, both ways in turn; the machine should have nothing else to do. The plain loop is given two workers
-where it is not quick, and what everyone writes: transforms for each image, `loss.item()`. It runs in a process of its
-own, since ours change how freed memory is kept.
+One thread, processor time (what a busy machine gives to others does not count), both ways in turn. The plain loop is
+what everyone writes: transforms for each image, `loss.item()`; its loader has no workers, whose time would not be seen.
+It runs in a process of its own, since ours change how freed memory is kept.
 """
 
 import multiprocessing
@@ -61,7 +61,7 @@ def our_way(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, pr
     return work
 
 
-def plain_epoch(name: str, arguments: dict[str, Any], recipe: Recipe, count: int, workers: int) -> None:
+def plain_epoch(name: str, arguments: dict[str, Any], recipe: Recipe, count: int) -> None:
     """The same epoch as most people write it."""
     from PIL import Image
     from torch.utils.data import DataLoader
@@ -90,10 +90,7 @@ def plain_epoch(name: str, arguments: dict[str, Any], recipe: Recipe, count: int
     optimizer = torch.optim.SGD(
         network.parameters(), lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
-    context = "fork" if workers else None  # this process was spawned, and hands that on to its own
-    loader = DataLoader(
-        Images(), batch_size=recipe.batch_size, shuffle=True, num_workers=workers, multiprocessing_context=context
-    )
+    loader = DataLoader(Images(), batch_size=recipe.batch_size, shuffle=True)
     for _ in range(recipe.epochs):
         for inputs, targets in loader:
             optimizer.zero_grad()
@@ -103,25 +100,25 @@ def plain_epoch(name: str, arguments: dict[str, Any], recipe: Recipe, count: int
             loss.item()
 
 
-def plain_seconds(threads: int, *arguments: Any) -> float:
+def plain_seconds(*arguments: Any) -> float:
     """Seconds of `plain_epoch` in the process that this is called in."""
-    torch.set_num_threads(threads)
-    return seconds(lambda: plain_epoch(*arguments))
+    torch.set_num_threads(1)
+    return seconds(lambda: plain_epoch(*arguments), time.process_time)
 
 
-def epochs(threads: int, quick: bool) -> list[Row]:
+def epochs(quick: bool) -> list[Row]:
     """An epoch of two networks in both precisions, ours and the plain one in turn."""
-    repeats, workers, count = (1, 0, 500) if quick else (3, 2, 5_000)
+    repeats, count = (1, 500) if quick else (5, 5_000)
     recipe = Recipe(epochs=1)
     rows = []
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         for name, arguments in (("resnet", {"width": 8}), ("resnet18-cifar", {"width": 16})):
-            theirs = [threads, name, arguments, recipe, count, workers]
+            theirs = [name, arguments, recipe, count]
             ways = {precision: our_way(name, arguments, recipe, count, precision) for precision in ("fp32", "bf16")}
             times: dict[str, list[float]] = {"plain": [], **{precision: [] for precision in ways}}
             for repeat in range(-1, repeats):  # the first warms up
                 found = {"plain": pool.submit(plain_seconds, *theirs).result()}
-                found |= {precision: seconds(way) for precision, way in ways.items()}
+                found |= {precision: seconds(way, time.process_time) for precision, way in ways.items()}
                 for key, value in found.items() if repeat >= 0 or quick else ():
                     times[key].append(value)
             for precision in ways:
@@ -138,7 +135,7 @@ def stacked(seeds: int, epochs: int, hidden: int, repeats: int) -> Row:
         lambda: train_stacked(workspace, recipe, range(seeds)),  # type: ignore[arg-type]
         lambda: [train_network(workspace, recipe, seed) for seed in range(seeds)],  # type: ignore[arg-type]
         repeats,
-        time.perf_counter,
+        time.process_time,
     )
     what = f"train --stacked, {seeds} MLPs 64-{hidden}-10, {epochs} epochs"
     return Row(what, "one after the other", **times, target="10")
@@ -146,13 +143,10 @@ def stacked(seeds: int, epochs: int, hidden: int, repeats: int) -> Row:
 
 def main() -> None:
     """Measure and print."""
-    options_of = parser(__doc__)
-    options_of.add_argument("--threads", type=int, default=2)
-    options = options_of.parse_args()
+    options = parser(__doc__).parse_args()
     keep_freed_memory()  # as every command does
-    torch.set_num_threads(options.threads)
-    rows = epochs(options.threads, options.quick)
     torch.set_num_threads(1)
+    rows = epochs(options.quick)
     rows.append(show(stacked(*(20, 5, 32, 1) if options.quick else (100, 25, 32, 3))))
     save(options.json, rows)
 

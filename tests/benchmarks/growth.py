@@ -1,11 +1,11 @@
 """How time and memory grow with sources, width, depth, data and points: whole commands. Writes docs/growth.md.
 
-    python tests/benchmarks/growth.py [--quick] [--work DIR] [-o docs/growth.md]
+    python tests/benchmarks/growth.py [--quick] [--repeats 1] [-o docs/growth.md] [GROUP ...]
 
 Processor seconds (user and system) and the largest resident memory of fresh processes, one thread. What an epoch takes
 is the difference of two runs of different length, so that start-up, reading and the last scores drop out. The exponent
 is the slope of log(seconds) over log(size) by least squares over the larger half of the sizes, where constant parts
-weigh little.
+weigh little. Each repeat measures all rows of the groups anew; the rows of other groups stay in the page as they are.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ import numpy as np
 STARCLI = [sys.executable, "-m", "starcli"]
 EPOCHS, MANY_EPOCHS = (2, 6), (2, 52)
 """Lengths of the two runs of which the difference is taken; of epochs of few milliseconds it takes many."""
+STAR_EPOCHS, MANY_STAR_EPOCHS = (2, 10), (2, 102)
+"""The same of stars, of which the smaller ones are over in a fraction of what two starts differ by."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Growth:
     sizes: Sequence[int]
     costs: Sequence[Cost]
     expected: str
+    repeats: Sequence["Growth"] = ()
+    """Rows of which this one has the medians."""
 
     def exponent(self) -> float:
         """Slope of log(seconds) over log(size), over the larger half of the sizes."""
@@ -74,7 +78,21 @@ class Growth:
         seconds = ", ".join(f"{cost.seconds:.3g}" for cost in self.costs)
         memory = ", ".join(f"{cost.memory / 1e6:.0f}" for cost in self.costs)
         sizes = ", ".join(f"{size:,}" for size in self.sizes)
-        return [self.what, self.by, sizes, seconds, f"{self.exponent():.2f}", self.expected, memory]
+        exponent, own = f"{self.exponent():.2f}", [repeat.exponent() for repeat in self.repeats]
+        if own:
+            exponent += f" ({min(own):.2f} to {max(own):.2f}, {len(own)} runs)"
+        return [self.what, self.by, sizes, seconds, exponent, self.expected, memory]
+
+
+def medians(repeats: Sequence[Growth]) -> Growth:
+    """The same row measured several times, as one row of medians."""
+    first, *others = repeats
+    if not others:
+        return first
+    sizes = zip(*(repeat.costs for repeat in repeats), strict=True)
+    median = statistics.median
+    costs = [Cost(median(c.seconds for c in of), round(median(c.memory for c in of))) for of in sizes]
+    return replace(first, costs=costs, repeats=repeats)
 
 
 def images(path: Path, count: int, *, size: int = 16) -> Path:
@@ -119,7 +137,7 @@ def by_sources(counts: Sequence[int]) -> list[Growth]:
     """Epochs of stars of MLPs, with their sources aligned anew in each epoch and once."""
     run(f"train {MLP} --epochs 2 --stacked --seeds 0-{counts[-1] - 1} -o sources/{{seed}}.safetensors")
     found = []
-    for realign, expected, lengths in (("epoch", "1", EPOCHS), ("never", "0", MANY_EPOCHS)):
+    for realign, expected, lengths in (("epoch", "1", STAR_EPOCHS), ("never", "0", MANY_STAR_EPOCHS)):
         costs = []
         for count in counts:
             sources = " ".join(f"sources/{seed}.safetensors" for seed in range(count))
@@ -178,38 +196,74 @@ def by_examples(counts: Sequence[int], points: Sequence[int]) -> list[Growth]:
     return [*rows, Growth("`barrier`, beyond 3 points", "points", [n - 3 for n in points], beyond, "1")]
 
 
-def page(rows: Sequence[Growth]) -> str:
+HEADER = ["what", "by", "sizes", "CPU seconds", "exponent", "expected", "memory, MB"]
+
+
+def kept_rows(path: Path) -> dict[tuple[str, str], list[str]]:
+    """Cells of the rows of a page, by the first two of them."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    return {
+        (cells[0], cells[1]): cells
+        for cells in rows
+        if len(cells) == len(HEADER) and "---" not in cells and cells != HEADER
+    }
+
+
+def page(rows: Sequence[Sequence[str]]) -> str:
     """The whole page."""
-    header = ["what", "by", "sizes", "CPU seconds", "exponent", "expected", "memory, MB"]
-    lines = [header, ["---"] * len(header), *(row.cells() for row in rows)]
+    lines = [HEADER, ["---"] * len(HEADER), *rows]
     return "\n".join([
         "# Growth", "",
         "Made by `python tests/benchmarks/growth.py`: processor seconds of one thread and the largest resident memory",
         "of whole commands, importing torch included. The exponent is the slope of log(seconds) over",
         "log(size), over the larger half of the sizes. Small networks are bound by the calls of operators, not by",
         "arithmetic, so their exponents stay below those of the arithmetic, which are the expected ones. Differences",
-        "of whole commands are uncertain by some tenths of a second: much of the smaller figures of `align`.", "",
+        "of whole commands are uncertain by some tenths of a second: much of the smaller figures of `align`. Where an",
+        "exponent has a spread in parentheses, figures are medians of so many runs; others are of one run.", "",
         *("| " + " | ".join(cells) + " |" for cells in lines), "", FULL_WIDTH,
     ])  # fmt: skip
+
+
+def groups(*, quick: bool) -> dict[str, Callable[[], list[Growth]]]:
+    """What can be measured, by name; quick: the smallest sizes."""
+    few: Callable[[Sequence[int]], Sequence[int]] = lambda sizes: sizes[:3] if quick else sizes  # noqa: E731
+    return {
+        "sources": lambda: by_sources(few([5, 20, 100, 300, 1000])),
+        "large-sources": lambda: by_large_sources(few([5, 20, 50, 200]), 4 if quick else 16),
+        "width": lambda: by_network("hidden_dim", few([16, 64, 256, 1024]), "depth=3", ["2", "3"]),
+        "depth": lambda: by_network("depth", few([2, 4, 8, 16, 32]), "hidden_dim=64", ["1", "1"]),
+        "examples": lambda: by_examples(few([1000, 5000, 20000, 50000]), few([11, 27, 51])),
+    }
 
 
 def main() -> None:
     """Measure, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=", ".join(groups(quick=True)) + "; all if none")
     parser.add_argument("--quick", action="store_true", help="the smallest sizes")
-    parser.add_argument("--work", type=Path, help="where models are kept (an empty folder); else nowhere")
+    parser.add_argument("--repeats", type=int, default=1, help="measure so many times, and show medians")
     parser.add_argument("-o", "--output", type=Path, default=Path(__file__).parents[2] / "docs" / "growth.md")
     options = parser.parse_args()
-    few: Callable[[Sequence[int]], Sequence[int]] = lambda sizes: sizes[:3] if options.quick else sizes  # noqa: E731
+    measures = groups(quick=options.quick)
+    if unknown := set(options.groups) - set(measures):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if options.repeats < 1:
+        parser.error(f"--repeats {options.repeats}: at least 1")
     output = options.output.resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(options.work or folder)
-        rows = by_sources(few([5, 20, 100, 300, 1000]))
-        rows += by_large_sources(few([5, 20, 50, 200]), 4 if options.quick else 16)
-        rows += by_network("hidden_dim", few([16, 64, 256, 1024]), "depth=3", ["2", "3"])
-        rows += by_network("depth", few([2, 4, 8, 16, 32]), "hidden_dim=64", ["1", "1"])
-        rows += by_examples(few([1000, 5000, 20000, 50000]), few([11, 27, 51]))
-    output.write_text(page(rows))
+    rows = kept_rows(output)
+    for name in options.groups or measures:
+        repeats = []
+        for _ in range(options.repeats):
+            with tempfile.TemporaryDirectory() as folder:  # another one each time: finished files are not made again
+                os.chdir(folder)
+                repeats.append(measures[name]())
+                os.chdir(output.parent)
+        for same in zip(*repeats, strict=True):
+            cells = medians(same).cells()
+            rows[cells[0], cells[1]] = cells
+            print(" | ".join(cells), flush=True)
+        output.write_text(page(list(rows.values())), encoding="utf-8")
 
 
 if __name__ == "__main__":
