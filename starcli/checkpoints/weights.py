@@ -84,9 +84,13 @@ def is_torch_file(path: Path) -> bool:
 def _unpickled(path: Path) -> object:
     """Content of a file of PyTorch's."""
     try:
+        with path.open("rb") as file:
+            safetensors.refuse_other_kind(file.read(8), str(path))
         return pickles.load_pickle(path)
     except OSError as error:
         raise_os_error(path, error, "read")
+    except StarcliError:
+        raise
     except RefusedPickle as error:
         raise StarcliError(f"{path}: is not read: {error}") from error
     except pickle.UnpicklingError as error:

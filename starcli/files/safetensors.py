@@ -129,24 +129,37 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
 
 
 def other_kind(first: bytes) -> str | None:
-    """What a file is by its first bytes, where it is a figure or results; None for any other file.
+    """What a file is by its first 8 bytes, where it is a figure, results, or in the place of a file; None of all else.
 
     >>> other_kind(b'{"schema": 1}'), other_kind((100).to_bytes(8, "little"))
     ('a file of results or a log', None)
     """
     if first.startswith(b'{"'):
         return "a file of results or a log"
+    if first.startswith(b"version "):
+        return "a pointer of Git LFS"
+    if first.lower().startswith((b"<html", b"<!doctyp")):
+        return "a web page"
     return "a figure" if first.startswith((b"\x89PNG", b"%PDF", b"<?xml", b"<svg")) else None
+
+
+def refuse_other_kind(first: bytes, source: str) -> None:
+    """Raise StarcliError for a file that is of another kind by its first 8 bytes, or has none."""
+    if not first:
+        format_ = "PyTorch" if source.lower().endswith(PICKLED) else "safetensors"
+        raise StarcliError(f"{source}: not a whole {format_} file: it is empty")
+    if other := other_kind(first):
+        hint = ["git lfs pull fetches the file itself"] if "Git LFS" in other else []
+        raise StarcliError(f"{source}: is {other}, not a checkpoint", hint)
 
 
 def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
     """Read and check the header at the beginning of a stream of `size` bytes."""
     try:
+        first = handle.read(8)
+        refuse_other_kind(first, source)
         if size < 8:
             raise ValueError("it is shorter than a header")
-        first = handle.read(8)
-        if other := other_kind(first):
-            raise StarcliError(f"{source}: is {other}, not a checkpoint")
         length = int.from_bytes(first, "little")
         if length > min(size - 8, MAXIMUM_HEADER):
             raise ValueError("its header is longer than the file or than 8 MiB")

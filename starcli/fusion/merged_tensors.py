@@ -1,6 +1,7 @@
 """The merge of several state dicts, made tensor by tensor when a tensor is asked for."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -126,8 +127,26 @@ def _common_names(models: Sequence[SlicedModel]) -> list[str]:
         elif kinds == {False} and len(first.shape) and not _all_equal([model.tensors[name] for model in models]):
             problems.append(f"{name}: other integers in each model, as quantised weights are, which are not merged")
     if problems or not common:
-        raise StarcliError("the models do not have the same tensors", first_of(problems, 12))
+        raise StarcliError("the models do not have the same tensors", first_of([*_prefixed(models), *problems], 12))
     return common
+
+
+def _prefixed(models: Sequence[SlicedModel]) -> list[str]:
+    """A line for each model whose names would be those of another one without a prefix, such as `model.`."""
+    lines = []
+    for model in models:
+        ends = re.finditer(r"\.", next(iter(model.tensors), ""))
+        prefixes = [end.string[: end.end()] for end in ends if _all_begin(model.tensors, end.string[: end.end()])]
+        names = [{name.removeprefix(prefix) for name in model.tensors} for prefix in prefixes]
+        for prefix, bare in zip(prefixes, names, strict=True):
+            if any(bare == set(other.tensors) for other in models):
+                key = prefix.removesuffix(".")
+                lines.append(f"{model.name}: all names begin with {prefix}; starcli convert --key {key} leaves it out")
+    return lines
+
+
+def _all_begin(names: Iterable[str], prefix: str) -> bool:
+    return all(name.startswith(prefix) for name in names)
 
 
 def _is_copy(name: str, model: SlicedModel, common: Sequence[str]) -> bool:

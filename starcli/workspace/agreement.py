@@ -1,5 +1,6 @@
 """What checkpoints must have in common, and with their network: all that is wrong is said at once."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -99,8 +100,16 @@ def fitted(
             problems.setdefault(line, []).append(checkpoint.name)
     if problems:
         said = [line if "starcli convert" in line else f"{line} in {few(where, 3)}" for line, where in problems.items()]
-        raise StarcliError(f"the weights do not fit the network {network}", first_of(said, MISFITS))
+        shards = [
+            f"{each.name}: one shard of several; its folder is the whole" for each in checkpoints if _is_shard(each)
+        ]
+        raise StarcliError(f"the weights do not fit the network {network}", first_of([*shards, *said], MISFITS))
     return found
+
+
+def _is_shard(model: Checkpoint) -> bool:
+    """Whether a model was read from a file that is called as one of several shards."""
+    return model.path is not None and re.search(r"-\d{5}-of-\d{5}\.[a-z]+$", model.path.name) is not None
 
 
 def _fitted(

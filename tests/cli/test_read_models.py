@@ -31,6 +31,33 @@ def test_truncated_and_foreign_files(place, solutions):
     refused(run_here("inspect", "text.safetensors"), "not a whole safetensors file")
 
 
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pt"])
+@pytest.mark.parametrize("command", ["inspect", "eval"])
+def test_what_stands_in_the_place_of_a_file_is_called_by_its_name(place, name, command):
+    (place / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    refused(run_here(command, name), f"{name}: is a pointer of Git LFS, not a checkpoint", "git lfs pull")
+    (place / name).write_text("<!DOCTYPE html><html>404</html>")
+    refused(run_here(command, name), f"{name}: is a web page, not a checkpoint")
+    (place / name).write_bytes(b"")
+    refused(run_here(command, name), f"{name}: not a whole ", "file: it is empty")
+
+
+def test_folders_say_which_files_lie_there(place):
+    (place / "runs").mkdir()
+    (place / "runs" / "last.ckpt").write_bytes(b"x")
+    refused(run_here("eval", "runs"), "runs: is a directory, not a file; its files are runs/*.ckpt")
+
+
+def test_a_single_shard_is_called_one(place, solutions):
+    assert run_here("convert", solutions[0], "--shard-size", "4kB", "-o", "sharded/model.safetensors").status == 0
+    first, *others = sorted((place / "sharded").glob("*-of-*.safetensors"))
+    assert others
+    plain = ("--arch", "mlp", "--data", "digits")
+    run = run_here("eval", first, *plain)
+    refused(run, f"{first.name}: one shard of several; its folder is the whole")
+    assert run_here("eval", "sharded").status == 0
+
+
 def test_a_newer_format_is_refused_by_name(place, solutions):
     content = solutions[0].read_bytes()
     (length,) = struct.unpack("<Q", content[:8])

@@ -42,6 +42,17 @@ def test_tensors_that_differ_are_named():
     refused("w: floats in some models alone", sliced("a", w=w), sliced("b", w=w.long()))
 
 
+def test_names_that_differ_by_a_prefix_alone_say_how_to_leave_it_out():
+    a = sliced("a.ckpt", **{"net.model.w": torch.zeros(2), "net.model.v": torch.zeros(3)})
+    b = sliced("b.pt", w=torch.zeros(2), v=torch.zeros(3))
+    hint = "a.ckpt: all names begin with net.model.; starcli convert --key net.model leaves it out"
+    refused(hint, a, b)
+    refused(hint, b, a)
+    with pytest.raises(StarcliError) as caught:
+        merged_tensors(LINEAR, [a, sliced("c", w=torch.zeros(2))])
+    assert "convert" not in "\n".join(caught.value.problems)
+
+
 def test_integers_that_are_no_counts_are_never_those_of_one_model():
     a, b = (
         sliced("a", w=torch.ones(3), q=torch.tensor([[1, 2]])),

@@ -11,6 +11,7 @@ from typing import Any
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream
 from starcli.files.run_logs.targets import LogTarget
+from starcli.files.safetensors import PICKLED
 from starcli.files.shards import INDEX, checkpoints_in, is_adapter
 from starcli.files.write import check_directory
 from starcli.registry.entry import Entry, lookup
@@ -33,7 +34,8 @@ def _unreadable(path: Path) -> str | None:
     except OSError as error:
         return f"{path}: cannot read: {error.strerror}"
     if path.is_dir() and not checkpoints_in(path) and not is_adapter(path):
-        inside = f"; its files are {path}/*.safetensors" if any(path.glob("*.safetensors")) else ""
+        kinds = [kind for kind in (".safetensors", *PICKLED) if any(path.glob(f"*{kind}"))]
+        inside = f"; its files are {path}/*{kinds[0]}" if kinds else ""
         return f"{path}: is a directory, not a file{inside}"
     return None if os.access(path, os.R_OK) else f"{path}: cannot read: Permission denied"
 
