@@ -62,10 +62,12 @@ def test_faults_are_one_error_and_say_where(code: Path) -> None:
 
 def test_no_file_names_code(code: Path) -> None:
     """A model says that its data were built, not by what."""
-    model = sc.train("mlp", f"{code}:classes", epochs=1)
+    with pytest.warns(sc.StarcliWarning, match="all 9 test examples are training examples too"):
+        model = sc.train("mlp", f"{code}:classes", epochs=1)
     assert model.metadata.data is not None
     assert "built_data" not in model.metadata.to_text()
-    row = sc.evaluate(model, data=f"{code}:classes")[0]
+    with pytest.warns(sc.StarcliWarning, match="all 9 test examples are training examples too"):
+        row = sc.evaluate(model, data=f"{code}:classes")[0]
     assert row["accuracy"] == model.metadata.metrics["test"]["accuracy"]
     sc.save(model, code.parent / "m.safetensors")
     with pytest.raises(StarcliError, match="what the checkpoint does not settle"):

@@ -208,7 +208,8 @@ def test_data_in_memory(files):
     assert found == pytest.approx(loss_of(half, as_torchvision([0.0], [1.0])), rel=1e-5)
     with pytest.raises(sc.StarcliError, match="normalised otherwise than when"):
         sc.find_star([half, second], data=(images, labels), normalise="none", epochs=1)
-    named = sc.train("mlp", files / "bytes.npz", normalise="none", **settings)
+    with pytest.warns(sc.StarcliWarning, match="all 30 test examples are training examples too"):
+        named = sc.train("mlp", files / "bytes.npz", normalise="none", **settings)
     assert named.metadata.data.mean == [0.0]
     with pytest.raises(sc.StarcliError, match="normalise=3"):
         sc.train("mlp", "digits", normalise=3)  # type: ignore[arg-type]
