@@ -18,6 +18,7 @@ from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
+from starcli.models.names import is_external
 from starcli.registry.tasks import CLASSES, NEXT_TOKEN, REGRESSION
 
 if TYPE_CHECKING:
@@ -102,10 +103,21 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
 
 
 def refuse_unknown_tokens(dataset: Dataset, architecture: Architecture | None) -> None:
-    """Raise StarcliError for tokens that a trained network has no embedding of, as far as its arguments say."""
+    """Raise StarcliError for tokens, and a length of texts, that a trained network is not for, by its arguments.
+
+    Of networks from outside the registry it is not known what an argument `length` means.
+    """
     known = architecture.arguments.get("vocab_size") if architecture is not None else None
     if known is not None and dataset.vocab_size is not None and dataset.vocab_size > known:
         raise StarcliError(f"data {dataset.name}: token {dataset.vocab_size - 1}, the model knows 0 to {known - 1}")
+    if architecture is None or is_external(architecture.name) or dataset.name not in ("text", "hf"):
+        return
+    length = architecture.arguments.get("length")
+    if length is not None and dataset.input_shape != (length,):
+        here = dataset.input_shape[0]
+        raise StarcliError(
+            f"--length {here}: {length} in the checkpoint, and {architecture.name} reads no other number"
+        )
 
 
 def open_agreed(
