@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starcli.errors import StarcliError
-from starcli.files.safetensors import Header, read_header
+from starcli.files.safetensors import Header, TensorInfo, read_header
 from starcli.files.shards import ADAPTER, is_adapter
 from starcli.huggingface.directory import read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WEIGHTS = "adapter_model.safetensors"
 """File of an adapter's tensors."""
@@ -139,16 +142,52 @@ def weights_of_adapter(place: Path) -> Path:
     return place / WEIGHTS
 
 
-def why_not_applied(config: Mapping[str, Any], names: Mapping[str, object]) -> str | None:
-    """Why an adapter with tensors of these names is no change s B A of its base's weights, or of another kind."""
-    if config.get("peft_type") != "LORA" or not isinstance(config.get("lora_alpha"), int | float):
+def why_not_applied(config: Mapping[str, Any], tensors: Mapping[str, "TensorInfo | Tensor"]) -> str | None:
+    """Why an adapter of these tensors is no change s B A of its base's weights, or of another kind."""
+    if config.get("peft_type") != "LORA":
         return f"an adapter of kind {config.get('peft_type')}; read are those of LoRA"
+    if wrong := _wrong_scale(config):
+        return wrong
     if other := [key for key in _UNKNOWN if config.get(key)]:
         return f"an adapter with {other[0]}, which is not known"
     if str(config.get("init_lora_weights")).lower().startswith(_OF_ANOTHER_BASE):
         return f"an adapter of {config['init_lora_weights']}, which changes its base first"
-    factors = {f"{found[1]}.{found[2]}" for name in names if (found := FACTOR.fullmatch(name))}
-    known = {f"{each}{end}" for each in factors for end in ("A", "B", "A.weight", "B.weight")}
-    if strange := sorted(name for name in names if "lora_" in name and name not in known):
+    pairs = {name: name_of_up(name, found[2]) for name in tensors if (found := FACTOR.fullmatch(name))}
+    known = {*pairs, *pairs.values()}
+    if strange := sorted(name for name in tensors if "lora_" in name and name not in known):
         return f"has {strange[0]}, which is not known"
+    return next(filter(None, (_misfit(down, up, tensors) for down, up in pairs.items())), None)
+
+
+def name_of_up(down: str, kind: str) -> str:
+    """Name of the B beside an A of this name; `kind` is the second group of `FACTOR`.
+
+    >>> name_of_up("q.lora_A.weight", "lora_")
+    'q.lora_B.weight'
+    """
+    return down.replace(f"{kind}A", f"{kind}B")
+
+
+def _wrong_scale(config: Mapping[str, Any]) -> str | None:
+    """What is wrong with the alphas of a config, if anything is."""
+    own = config.get("alpha_pattern") or {}
+    if not isinstance(own, Mapping):
+        return f"alpha_pattern {str(own)[:60]}, expected numbers by the names of modules"
+    for name, alpha in {"lora_alpha": config.get("lora_alpha"), **own}.items():
+        if not isinstance(alpha, int | float) or isinstance(alpha, bool):
+            return f"alpha {alpha!r:.60} of {name}, expected a number"
+        try:
+            re.compile(name)
+        except re.error:
+            return f"alpha_pattern {name[:60]}, expected names of modules, or regular expressions"
+    return None
+
+
+def _misfit(down: str, up: str, tensors: Mapping[str, "TensorInfo | Tensor"]) -> str | None:
+    """Why an A and its B, by their names, have no product; None where they have."""
+    if up not in tensors:
+        return f"{down} has no B beside its A"
+    one, other = tuple(tensors[down].shape), tuple(tensors[up].shape)
+    if len(one) < 2 or len(other) < 2 or not one[0] == other[1] > 0:
+        return f"{down} of shape {one} and a B of shape {other}, expected (r, ...) and (out, r, ...)"
     return None

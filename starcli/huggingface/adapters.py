@@ -17,6 +17,7 @@ from starcli.huggingface.adapter_description import (
     FACTOR,
     IN_MODEL,
     adapter_config,
+    name_of_up,
     weights_of_adapter,
     why_not_applied,
 )
@@ -54,15 +55,13 @@ class Adapter:
 
     @cached_property
     def factors(self) -> list[Factors]:
-        """All changes in factors. StarcliError for an A without a B."""
+        """All changes in factors."""
         found = []
         for name, down in self.tensors.items():
             match = FACTOR.fullmatch(name)
             if match is None:
                 continue
-            other = name.replace(f"{match[2]}A", f"{match[2]}B")
-            if other not in self.tensors:
-                raise StarcliError(f"{self.path}: {name} has no B beside its A")
+            other = name_of_up(name, match[2])
             module, rank = match["module"].removeprefix(IN_MODEL), len(down)
             scale = self._alpha(module) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
             found.append(Factors(module, (name, other), scale, down, self.tensors[other]))

@@ -25,22 +25,26 @@ def opened_data(
     of_training = replace(choices, data=choices.train_data)
     own, of_own = agreed_data(of_training, held_train, record, model, needed=True, measures=measures)
     # nothing but their test split is read
-    choices = replace(choices, val_fraction=0.0)
-    other, of_other = agreed_data(choices, held, record, model, needed=True, measures=measures)
+    of_test = replace(choices, val_fraction=0.0)
+    other, of_other = agreed_data(of_test, held, record, model, needed=True, measures=measures)
     assert own is not None
     assert other is not None
-    return with_test_split_of(own, other), tuple(dict.fromkeys((*of_own, *of_other)))
+    if record is None:
+        of_other = ()  # on how they are normalised, which is as the models' own data are
+    elif own.fingerprint != record.fingerprint:
+        of_own = tuple(f"--train-data: {note}" for note in of_own)
+    as_given = other.name == IN_MEMORY and choices.normalise is None
+    return with_test_split_of(own, other, as_given=as_given), tuple(dict.fromkeys((*of_own, *of_other)))
 
 
-def with_test_split_of(own: Dataset, other: Dataset) -> Dataset:
-    """`own` data with the test split of `other` ones, normalised alike; `tested` says which these are.
+def with_test_split_of(own: Dataset, other: Dataset, *, as_given: bool = False) -> Dataset:
+    """`own` data with the test split of `other` ones (`tested`), which is normalised alike unless it is `as_given`.
 
-    Those in memory are taken as they are. Raises StarcliError with all in which they differ so that no model takes
-    both.
+    Raises StarcliError with all in which they differ so that no model takes both.
     """
-    as_given = other.name == IN_MEMORY
+    held = other.name == IN_MEMORY  # its floats may be those that bytes are scaled to
     kinds = [
-        (each.task, each.input_shape, each.vocab_size is None, None if as_given else each.span) for each in (own, other)
+        (each.task, each.input_shape, each.vocab_size is None, None if held else each.span) for each in (own, other)
     ]
     names = ("what is predicted", "shape of an input", "no tokens", "largest raw input")
     problems = [
@@ -52,6 +56,8 @@ def with_test_split_of(own: Dataset, other: Dataset) -> Dataset:
         problems.append(f"outputs: {other.num_classes} of --data, {own.num_classes} of --train-data")
     if own.class_names and other.class_names and own.class_names != other.class_names:
         problems.append(f"classes: {few(other.class_names, 5)} of --data, {few(own.class_names, 5)} of --train-data")
+    if own.features and other.features and own.features != other.features:
+        problems.append(f"columns: {few(other.features, 5)} of --data, {few(own.features, 5)} of --train-data")
     if problems:
         raise StarcliError("--data and --train-data are not for the same models", problems)
     if not as_given and not same_statistics((own.mean, own.std), (other.mean, other.std)):

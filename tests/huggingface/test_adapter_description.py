@@ -1,6 +1,7 @@
 """What adapters say of themselves, held to what `peft` writes and to what is applied."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from support.program import run_here
 
 import starcli as sc
 from starcli.errors import StarcliError
+from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
 from starcli.huggingface.adapter_description import WEIGHTS
 from starcli.huggingface.adapters import read_adapter
@@ -82,6 +84,30 @@ def test_adapters_that_are_not_applied_are_shown_with_the_reason(tmp_path, confi
     with pytest.raises(StarcliError, match=problem):
         read_adapter(place)
     assert problem in " ".join(run_here("inspect", place, tty=True).out.split())
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "problem"),
+    [
+        ({}, {"h.0.q.lora_B.weight": None}, "h.0.q.lora_A.weight has no B beside its A"),
+        ({}, {"h.0.q.lora_B.weight": torch.ones(7, 9)}, r"of shape \(2, 5\) and a B of shape \(7, 9\)"),
+        ({}, {"h.0.q.lora_A.weight": torch.ones(0, 5), "h.0.q.lora_B.weight": torch.ones(7, 0)}, r"of shape \(0, 5\)"),
+        ({}, {"h.0.q.lora_A.weight": torch.tensor(1.0)}, r"of shape \(\) and a B"),
+        ({"lora_alpha": "8"}, {}, "alpha '8' of lora_alpha, expected a number"),
+        ({"alpha_pattern": {"q": None}}, {}, "alpha None of q, expected a number"),
+        ({"alpha_pattern": {"q(": 3}}, {}, r"alpha_pattern q\(, expected names of modules, or regular expressions"),
+        ({"alpha_pattern": ["q"]}, {}, "expected numbers by the names of modules"),
+    ],
+)
+def test_what_is_wrong_with_an_adapter_is_shown_and_refused_in_one_line(tmp_path, config, tensors, problem):
+    place = save(tmp_path / "adapter", **config)
+    found = {**read_tensors(place / WEIGHTS)[1], **{f"base_model.model.{name}": each for name, each in tensors.items()}}
+    write_tensors(place / WEIGHTS, {name: each for name, each in found.items() if each is not None}, {"format": "pt"})
+    ran = run_here("inspect", place)
+    assert ran.status == 0, ran.err
+    assert re.search(problem, ran.rows[0]["problem"])
+    with pytest.raises(StarcliError, match=problem):
+        read_adapter(place)
 
 
 def test_adapters_beside_models_make_one_table(solutions_of_mlp, tmp_path):

@@ -136,6 +136,45 @@ def test_in_memory_beside_a_file(place: Path, models: list[Any]) -> None:
     assert one["nll"] == pytest.approx(other["nll"], rel=1e-6)
 
 
+def test_in_memory_both_are_normalised_alike_if_at_all() -> None:
+    """By the statistics of the training data, not each by its own."""
+    inputs, labels = torch.rand(40, 3, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2
+    own, new = (inputs[:20], labels[:20]), (5 * inputs[20:] + 3, labels[20:])
+    model = sc.train("mlp", own, epochs=1, normalise="data", progress=Notes())
+    how: Any = {"normalise": "data", "progress": Notes()}
+    [apart] = sc.evaluate(model, data=new, train_data=own, **how)
+    [joined] = sc.evaluate(model, data={"train": own, "test": new}, **how)
+    assert apart["nll"] == joined["nll"]
+
+
+def test_a_note_says_where_training_data_are_not_the_models_own(place: Path, files: list[Path]) -> None:
+    """The two names in the wrong order among them."""
+    other = "arrays: not the data that 0.safetensors was trained on, but normalised as those were"
+    for new, own, notes in (
+        ("new.npz", "own.npz", [f"note: {other}"]),
+        ("own.npz", "new.npz", [f"note: --train-data: {other}"]),
+        ("joined.npz", "new.npz", [f"note: --train-data: {other}", f"note: {other}"]),
+    ):
+        ran = run_here("eval", files[0], "--data", place / new, "--train-data", place / own)
+        assert [line for line in ran.err.splitlines() if "not the data" in line] == notes
+
+
+def test_columns_in_another_order_are_refused_where_no_record_puts_them_right(tmp_path: Path) -> None:
+    rows = [(n % 7, n % 3, n % 2) for n in range(60)]
+    for name, order in (("own", (0, 1, 2)), ("new", (1, 0, 2))):
+        lines = [",".join(str(each[at]) for at in order) for each in (("a", "b", "label"), *rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    data = {name: f"table:{tmp_path}/{name}.csv" for name in ("own", "new")}
+    model = sc.train("mlp", data["own"], epochs=1, progress=Notes())
+    how: Any = {"arch": "mlp", "train_data": data["own"], "progress": Notes()}
+    weights = {name: tensor.clone() for name, tensor in model.tensors.items()}
+    with pytest.raises(StarcliError, match="not for the same models") as caught:
+        sc.evaluate(weights, data=data["new"], **how)
+    assert list(caught.value.problems) == ["columns: b, a of data, a, b of train_data"]
+    [reordered], [same] = (sc.evaluate(model, data=data[each], **{**how, "arch": None}) for each in ("new", "own"))
+    assert reordered["nll"] == same["nll"]
+
+
 def test_training_examples_in_another_file_are_counted(place: Path, files: list[Path]) -> None:
     ran = run_here("eval", files[0], "--data", place / "own.npz", "--train-data", place / "own.npz")
     assert "training examples too" not in ran.err
