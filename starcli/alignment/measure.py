@@ -41,7 +41,7 @@ class Measure:
         if self.split not in MEASURED:
             raise unknown("split", str(self.split), MEASURED)
         self.workspace.dataset.split(self.split)
-        note_repeats(self.workspace, self.split, self.progress)
+        note_repeats(self.workspace, [self.split], self.progress)
         note_statistics(self.workspace, self.progress)
 
     @property

@@ -124,10 +124,12 @@ class CurveRun:
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
         """A job for each bend; the run's log and state lie beside the first that is made."""
+        from starcli.evaluation.rows import note_repeats
         from starcli.library.plans import curve_plans
 
         plans = curve_plans(self.workspace, self.ends, self.recipe, self.options.seed, self.settings)
         note_files(self.workspace, self.watch)
+        note_repeats(self.workspace, self.workspace.dataset.measured, self.watch)
         note_what_moves(self.workspace, self.settings.alignment, self.watch)
         if self.options.align is None:
             note_unaligned(self.settings.alignment, self.ends, self.watch)

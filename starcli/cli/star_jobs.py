@@ -168,6 +168,7 @@ class StarRuns:
         )
 
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+        from starcli.evaluation.rows import note_repeats
         from starcli.star.check_sources import check_held_out, note_doubtful_solutions
 
         check_held_out([*self.sources, *self.models["beginning"]], self.models["held_out"])
@@ -177,6 +178,8 @@ class StarRuns:
             length = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs != 1 else ''}"
             self.watch.note(f"{self.growth.title}; trained for {length}, anew {self.growth.anew.epochs}")
         note_files(self.workspace, self.watch)
+        if kind == "star":  # the rows of what is fused say so themselves
+            note_repeats(self.workspace, self.workspace.dataset.measured, self.watch)
         note_what_moves(self.workspace, self.search.alignment, self.watch)
         self.search.note_repaired(self.workspace, self.watch)
         logs, search = log_targets(self.search.log, self.search.output), self.search

@@ -30,7 +30,7 @@ def evaluation_rows(
     if temperature == "fit":
         scoring.need_room(2)
     evaluator = Evaluator(workspace, progress=progress)
-    note_repeats(workspace, split, progress)
+    note_repeats(workspace, [split], progress)
     if recalibrate:
         note_statistics(workspace, progress)
     progress.start("measuring", len(models))
@@ -61,9 +61,9 @@ def note_statistics(workspace: Workspace, progress: Progress) -> None:
         progress.note(note)
 
 
-def note_repeats(workspace: Workspace, split: str, progress: Progress) -> None:
+def note_repeats(workspace: Workspace, splits: Sequence[str], progress: Progress) -> None:
     """A note where examples that models are measured on are training examples too."""
-    for note in repeats_notes(workspace.dataset, split):
+    for note in repeats_notes(workspace.dataset, *splits):
         progress.note(note)
 
 

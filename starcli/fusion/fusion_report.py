@@ -137,8 +137,7 @@ class _Comparison:
         dataset = workspace.dataset
         there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
         self.shown = there if split is None else [split]
-        for name in self.shown:
-            note_repeats(workspace, name, progress)
+        note_repeats(workspace, self.shown, progress)
         self.selection = selection_split(dataset)
         self.labels = {name: dataset.split(name).targets.cpu() for name in _measured(dataset, split)}
         self.task = task_named(dataset.task)

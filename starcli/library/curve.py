@@ -6,6 +6,7 @@ from typing import Unpack
 from starcli.alignment.alignment import Alignment
 from starcli.curves.curve import train_curve
 from starcli.curves.settings import CurveSettings
+from starcli.evaluation.rows import note_repeats
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, open_models
@@ -54,6 +55,7 @@ def curve(
     where, changed = split_options(options)
     settings = CurveSettings(form=form, bends=bends, alignment=as_alignment(alignment))
     workspace, [first, last], watcher = open_models([a, b], where, distinct=2)
+    note_repeats(workspace, workspace.dataset.measured, watcher)
     chosen = inherited(recipe, [first, last], changed)
     plans = curve_plans(workspace, [first, last], chosen, seed, settings)
     found = train_curve(workspace, (first, last), chosen, seed, settings, progress=watcher)

@@ -13,6 +13,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.result_table import ResultTable
+from starcli.evaluation.rows import note_repeats
 from starcli.fusion.fusion_report import fusion_rows
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
@@ -157,6 +158,8 @@ def search_for_star(
     beginning = models[-1] if begun else None
     check_held_out([*own, *models[several:]], others)
     note_doubtful_solutions([*own, *others], watcher)
+    if kind == "star":  # the table of what is fused says so itself
+        note_repeats(workspace, workspace.dataset.measured, watcher)
     growth = None if beginning is None or grow is None else _growth(beginning, own, recipe, watcher)
     if growth is None:
         chosen = inherited(recipe, own, changed)

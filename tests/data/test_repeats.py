@@ -113,11 +113,19 @@ def test_what_trains_or_measures_says_it_once(tmp_path) -> None:
         ("predict", model, "-o", tmp_path / "predictions.csv"),
         ("barrier", model, others, "--points", 3),
         ("fuse", "--method", "mean", "--sources", model, others, "-o", tmp_path / "mean.safetensors"),
+        ("star", "--sources", model, others, "--epochs", 1, "-o", tmp_path / "star.safetensors"),
+        ("fuse", "--sources", model, others, "--epochs", 1, "-o", tmp_path / "fused.safetensors"),
+        ("curve", model, others, "--epochs", 1, "-o", tmp_path / "curve.safetensors"),
     ):
         ran = run_here(*line, "--data", place)
         assert (ran.status, ran.err.count(note)) == (0, 1), ran.err
     assert note not in run_here("eval", model, "--data", place, "--split", "train").err
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        sc.evaluate(model, data=place)
-    assert [str(each.message) for each in caught if "training examples too" in str(each.message)] != []
+    for of_python in (
+        lambda: sc.evaluate(model, data=place),
+        lambda: sc.find_star([model, others], data=place, epochs=1),
+        lambda: sc.curve(model, others, data=place, epochs=1),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            of_python()
+        assert sum("training examples too" in str(each.message) for each in caught) == 1
