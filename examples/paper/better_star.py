@@ -1,18 +1,21 @@
 """Stars by Algorithm 1 and by the better star's options, at equal cost: lines to held-out models, and ratios of them.
 
-    python examples/paper/better_star.py measure NETWORK MODELS --sources 5-9 --held-out 100-107 [--data DATA] [WAY...]
-    python examples/paper/better_star.py table
+    python examples/paper/better_star.py measure NETWORK MODELS --sources 5-9 --held-out 100-107 [--data DATA]
+        [--align METHOD] [WAY...]
+    python examples/paper/better_star.py table [--page PAGE]
     python examples/paper/better_star.py images FASHION_MNIST FILE
 
 MODELS is a directory of SEED.safetensors, trained by `starcli train`; `--epochs` (100) are a star's. Each star of
 each way is a line of `better_star.jsonl` (`--record`), written as soon as it is measured, and not measured again. All
-ways go through the training examples as often, forward and backward; lines are aligned and judged alike. `table` prints
-Markdown: means over stars and held-out models, the ratio to Algorithm 1 with the batch size named, and its 95%
-interval, of bootstrap over star seeds and held-out models. `images` writes Fashion-MNIST, small: of the directory of
-its files the first 2,000 images of each split, each 2 x 2 pixels averaged, into FILE (.npz).
+ways go through the training examples as often, forward and backward; lines are aligned and judged alike, by `--align`
+(activation). Of a network there may be stars of several numbers of sources. `table` prints Markdown, or puts it between
+the marks of a page: means over stars and held-out models, the ratio to Algorithm 1 with the batch size named, and its
+95% interval, of bootstrap over star seeds and held-out models. `images` writes Fashion-MNIST, small: of the directory
+of its files the first 2,000 images of each split, each 2 x 2 pixels averaged, into FILE (.npz).
 """
 
 import argparse
+import itertools
 import json
 import math
 import random
@@ -32,25 +35,25 @@ WAYS: dict[str, dict[str, Any]] = {
     "midpoint, batches of 32": {"batch_size": 32, "sampling": "midpoint"},
     "noise 0.3, midpoint, batches of 32": {"batch_size": 32, "noise": 0.3, "sampling": "midpoint"},
     "realign-noise 1, noise 0.2, pull 0.001, midpoint, batches of 32": {"batch_size": 32, **DISTURBED},
+    "realign-noise 1, noise 0.2, pull 0.002, midpoint, batches of 32": {"batch_size": 32, **DISTURBED, "pull": 0.002},
     "12 companions, midpoint, batches of 32": {"batch_size": 32, "companions": 12, "sampling": "midpoint"},
 }
-BETTER = [way for way, settings in WAYS.items() if settings.keys() - {"batch_size"}]
-"""Ways that are held against Algorithm 1."""
 FIGURES = ("barrier", "max", "test barrier", "test max")
+BEGIN, END = "<!-- better star -->\n", "\n<!-- end of better star -->"
 Row = dict[str, Any]
 
 
 def star_row(
-    models: Path, sources: list[int], held_out: list[int], way: str, seed: int, epochs: int, **where: Any
+    models: Path, sources: list[int], held_out: list[int], way: str, seed: int, epochs: int, align: str, **where: Any
 ) -> Row:
-    """Train one star and measure its lines to all held-out models."""
+    """Train one star and measure its lines to all held-out models, which are aligned as its sources are."""
     began = time.process_time()
     paths = [models / f"{number}.safetensors" for number in sources]
-    star = sc.find_star(paths, seed=seed, epochs=epochs, **WAYS[way], **where)
+    star = sc.find_star(paths, seed=seed, epochs=epochs, alignment=align, **WAYS[way], **where)
     seconds = time.process_time() - began
     lines = []
     for number in held_out:
-        line = sc.barrier(star, models / f"{number}.safetensors", alignment="activation", **where)
+        line = sc.barrier(star, models / f"{number}.safetensors", alignment=align, **where)
         curves = line.curves
         lines.append(
             {
@@ -63,7 +66,14 @@ def star_row(
                 "least test accuracy": min(curves["test"].accuracy),
             }
         )
-    return {"way": way, "seed": seed, "seconds": seconds, "star": star.metadata.metrics, "lines": lines}
+    return {
+        "way": way,
+        "sources": len(sources),
+        "seed": seed,
+        "seconds": seconds,
+        "star": star.metadata.metrics,
+        "lines": lines,
+    }
 
 
 def ratio(ours: list[Row], others: list[Row], figure: str, draws: int = 2000) -> tuple[float, float, float]:
@@ -92,21 +102,25 @@ def table(rows: list[Row]) -> str:
     lines = []
     for network in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == network]
-        lines += [f"\n{network}\n", "| way | stars | own loss | " + " | ".join(FIGURES) + " | accuracy | seconds |"]
+        names = [figure.replace("max", "highest loss").replace("test highest", "highest test") for figure in FIGURES]
+        lines.append(f"\n**{network[0].upper()}{network[1:]}**\n")
+        lines.append(f"| way | stars | own loss | {' | '.join(names)} | accuracy | seconds |")
         lines.append("|---" * (len(FIGURES) + 5) + "|")
-        by_way = {way: [row for row in own if row["way"] == way] for way in WAYS}
+        fewest = min(row["sources"] for row in own)
+        by_way = {}
+        for way, count in itertools.product(WAYS, sorted({row["sources"] for row in own})):
+            found = [row for row in own if (row["way"], row["sources"]) == (way, count)]
+            if found:
+                by_way[way if count == fewest else f"{way}, {count} sources"] = found
         for way, found in by_way.items():
-            if not found:
-                continue
             cells = [spread([line[figure] for line in row["lines"]] for row in found) for figure in FIGURES]
             least = spread(([line["least accuracy"] for line in row["lines"]] for row in found), 4)
             loss, seconds = mean_of([r["star"]["train"]["loss"] for r in found]), mean_of([r["seconds"] for r in found])
             lines.append(f"| {way} | {len(found)} | {loss:.4f} | {' | '.join(cells)} | {least} | {seconds:.0f} |")
-        for way in BETTER:
-            for other in (each for each in WAYS if each not in BETTER):
-                if by_way[way] and by_way[other]:
-                    cells = [in_words(*ratio(by_way[way], by_way[other], figure)) for figure in FIGURES]
-                    lines.append(f"| ratio of {way} to {other} | | | {' | '.join(cells)} | | |")
+        plain = [way for way in by_way if way in WAYS and not WAYS[way].keys() - {"batch_size"}]
+        for way, other in itertools.product((way for way in by_way if way not in plain), plain):
+            cells = [in_words(*ratio(by_way[way], by_way[other], figure)) for figure in FIGURES]
+            lines.append(f"| ratio of {way} to {other} | | | {' | '.join(cells)} | | |")
     return "\n".join(lines)
 
 
@@ -151,21 +165,29 @@ def main() -> None:
     parser.add_argument("--seeds", type=seed_list, default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--data")
+    parser.add_argument("--page", type=Path)
+    parser.add_argument("--align", default="activation")
     parser.add_argument("--record", type=Path, default=Path(__file__).with_name("better_star.jsonl"))
     asked = parser.parse_intermixed_args()
     if asked.what == "images":
         write_small_images(asked.network, asked.models)
         return
-    rows = [json.loads(line) for line in asked.record.read_text().splitlines()] if asked.record.exists() else []
+    lines = asked.record.read_text().splitlines() if asked.record.exists() else []
+    rows: list[Row] = [json.loads(line) for line in lines]
     if asked.what == "table":
-        print(table(rows))
+        if asked.page:
+            before, after = asked.page.read_text().split(BEGIN)[0], asked.page.read_text().split(END)[1]
+            asked.page.write_text(f"{before}{BEGIN}{table(rows)}\n{END}{after}")
+        else:
+            print(table(rows))
         return
     where = {"data": asked.data} if asked.data else {}
-    done = {(row["network"], row["way"], row["seed"]) for row in rows}
+    done = {(row["network"], row["way"], row["sources"], row["seed"]) for row in rows}
     for seed in asked.seeds:
         for way in asked.ways or WAYS:
-            if (asked.network, way, seed) not in done:
-                row = star_row(asked.models, asked.sources, asked.held_out, way, seed, asked.epochs, **where)
+            if (asked.network, way, len(asked.sources), seed) not in done:
+                how = {"epochs": asked.epochs, "align": asked.align, **where}
+                row = star_row(asked.models, asked.sources, asked.held_out, way, seed, **how)
                 with asked.record.open("a") as file:
                     file.write(json.dumps({"network": asked.network, **row}) + "\n")
 
