@@ -28,11 +28,12 @@ FAR = 30.0
 
 @dataclass(frozen=True)
 class TestData:
-    """Other data that a test split is of: name, fingerprint and `written` as of `DataFacts`."""
+    """Other data that a test split is of: name, fingerprint, `written` and `vocab_size` as of `DataFacts`."""
 
     name: str
     fingerprint: str
     written: str = ""
+    vocab_size: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -108,8 +108,9 @@ def refuse_unknown_tokens(dataset: Dataset, architecture: Architecture | None) -
     Of networks from outside the registry it is not known what an argument `length` means.
     """
     known = architecture.arguments.get("vocab_size") if architecture is not None else None
-    if known is not None and dataset.vocab_size is not None and dataset.vocab_size > known:
-        raise StarcliError(f"data {dataset.name}: token {dataset.vocab_size - 1}, the model knows 0 to {known - 1}")
+    for each in (dataset, dataset.tested):
+        if known is not None and each is not None and each.vocab_size is not None and each.vocab_size > known:
+            raise StarcliError(f"data {each.name}: token {each.vocab_size - 1}, the model knows 0 to {known - 1}")
     if architecture is None or is_external(architecture.name) or dataset.name not in ("text", "hf"):
         return
     length = architecture.arguments.get("length")

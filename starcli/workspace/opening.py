@@ -7,7 +7,7 @@ from starcli.data.dataset import Dataset, TestData
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalise_option import same_statistics
 from starcli.errors import StarcliError, few
-from starcli.registry.tasks import CLASSES
+from starcli.registry.tasks import CLASSES, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import agreed_data
 from starcli.workspace.given import Given
@@ -52,7 +52,8 @@ def with_test_split_of(own: Dataset, other: Dataset, *, as_given: bool = False) 
         for name, ours, theirs in zip(names, *kinds, strict=True)
         if ours != theirs
     ]
-    if other.num_classes > own.num_classes or (own.task != CLASSES and other.num_classes != own.num_classes):
+    some = own.task in (CLASSES, *OF_TOKENS)  # some of the classes, or of the tokens, may be missing
+    if other.num_classes > own.num_classes or (not some and other.num_classes != own.num_classes):
         problems.append(f"outputs: {other.num_classes} of --data, {own.num_classes} of --train-data")
     if own.class_names and other.class_names and own.class_names != other.class_names:
         problems.append(f"classes: {few(other.class_names, 5)} of --data, {few(own.class_names, 5)} of --train-data")
@@ -62,5 +63,5 @@ def with_test_split_of(own: Dataset, other: Dataset, *, as_given: bool = False) 
         raise StarcliError("--data and --train-data are not for the same models", problems)
     if not as_given and not same_statistics((own.mean, own.std), (other.mean, other.std)):
         other = other.normalised(own.mean, own.std)
-    which = TestData(other.name, other.fingerprint, other.written)
+    which = TestData(other.name, other.fingerprint, other.written, other.vocab_size)
     return replace(own, test=other.test, tested=which, notes=tuple(dict.fromkeys((*own.notes, *other.notes))))

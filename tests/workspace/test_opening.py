@@ -175,6 +175,19 @@ def test_columns_in_another_order_are_refused_where_no_record_puts_them_right(tm
     assert reordered["nll"] == same["nll"]
 
 
+def test_tokens_that_the_model_does_not_know_are_refused_and_fewer_are_not() -> None:
+    tokens, labels = torch.arange(48).reshape(12, 4), torch.arange(12) % 2
+    own: Any = (tokens, labels)
+    model = sc.train("bag", own, epochs=1, progress=Notes())
+    with pytest.raises(StarcliError, match="token 57, the model knows 0 to 47"):
+        sc.evaluate(model, data=(tokens + 10, labels), train_data=own, progress=Notes())
+    assert len(sc.evaluate(model, data=(tokens[:5], labels[:5]), train_data=own, progress=Notes())) == 1
+    texts = dataset_in_memory((tokens, None))
+    assert with_test_split_of(texts, dataset_in_memory((tokens[:5], None))).tested is not None
+    with pytest.raises(StarcliError, match="not for the same models"):
+        with_test_split_of(texts, dataset_in_memory((tokens + 10, None)))
+
+
 def test_training_examples_in_another_file_are_counted(place: Path, files: list[Path]) -> None:
     ran = run_here("eval", files[0], "--data", place / "own.npz", "--train-data", place / "own.npz")
     assert "training examples too" not in ran.err
