@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,9 +25,17 @@ class Attention(nn.Module):
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, dim // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each (batch, heads, tokens, units)
-        out = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
+        out = self._attend(query, key, value, mask)
         result: Tensor = self.dropout(self.proj(out.transpose(1, 2).reshape(batch, tokens, dim)))
         return result
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """What each token sees of the others: (B, heads, tokens, units)."""
+        if query.requires_grad and query.dtype == torch.bfloat16 and query.device.type == "cpu":
+            # a CPU's gradients of attention in bf16 take 1.0 to 5 times as long as in float32, the shorter the worse
+            with torch.autocast("cpu", enabled=False):
+                return self._attend(query.float(), key.float(), value.float(), mask).to(query.dtype)
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=self.causal)
 
 
 class Feedforward(nn.Module):

@@ -106,3 +106,27 @@ def test_textcnn_reads_padding_as_zeros() -> None:
 def test_heads_that_do_not_fit(name: str) -> None:
     with pytest.raises(StarcliError, match="heads: 5 does not divide dim, 64"):
         build_network(name, heads=5) if name == "bert" else build_network(name, heads=5, num_classes=257)
+
+
+def test_a_cpu_takes_gradients_of_attention_in_float32():
+    """In bf16, whose backward pass of it is slow there: both passes are those of the rounded inputs."""
+    attention = Attention(8, 2, 0.0)
+    x = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        out = attention(x)
+        rounded = attention.qkv(x).detach().float().requires_grad_()
+    query, key, value = rounded.view(3, 5, 3, 2, 4).permute(2, 0, 3, 1, 4).unbind(0)
+    exact = nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(3, 5, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = attention.proj(exact)
+        with torch.no_grad():
+            untrained = attention(x)
+    assert out.dtype == expected.dtype == untrained.dtype == torch.bfloat16
+    torch.testing.assert_close(out, expected, rtol=0, atol=0)
+    torch.testing.assert_close(untrained, expected, rtol=0.02, atol=0.02)
+    parameters = [attention.qkv.weight]
+    [found] = torch.autograd.grad(out.float().square().sum(), parameters)
+    [by_rounded] = torch.autograd.grad(expected.float().square().sum(), [rounded])
+    assert found.isfinite().all()
+    by_hand = torch.einsum("bto,bti->oi", by_rounded, x)
+    torch.testing.assert_close(found, by_hand, rtol=0.03, atol=0.03 * float(by_hand.abs().max()))
