@@ -115,7 +115,8 @@ def test_a_foreign_file_is_hashed_once_for_all_its_results(monkeypatch):
     hashed = []
     monkeypatch.setattr(checkpoint, "weights_sha256", lambda tensors: hashed.append(tensors) or "0123456789abcdef")
     model = checkpoint.Checkpoint({}, Metadata(), "foreign")
-    dataset = SimpleNamespace(name="digits", fingerprint="f" * 64, task="classes", limit=None, val_fraction=0.0)
+    facts = {"name": "digits", "fingerprint": "f" * 64, "task": "classes", "limit": None, "val_fraction": 0.0}
+    dataset = SimpleNamespace(**facts, tested=None)
     stamp = stamps(SimpleNamespace(dataset=dataset, precision="fp32"))
     assert [stamp([model, model])["weights"] for _ in range(3)] == [["0123456789ab"] * 2] * 3
     assert len(hashed) == 1

@@ -79,7 +79,7 @@ def test_the_bend_of_a_quadratic_loss_is_where_its_formula_says():
     generator = torch.Generator().manual_seed(0)
     inputs = torch.linalg.qr(torch.randn(64, 3, generator=generator))[0] * 8
     solution = torch.tensor([[1.0, -2.0, 0.5]])
-    data = dict.fromkeys(("train", "test"), (inputs, inputs @ solution.T))
+    data = {split: (sign * inputs, sign * inputs @ solution.T) for split, sign in (("train", 1), ("test", -1))}
     a, b = nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False)
     for number, network in enumerate((a, b)):
         nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(number))
