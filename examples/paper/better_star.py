@@ -176,8 +176,8 @@ def main() -> None:
     rows: list[Row] = [json.loads(line) for line in lines]
     if asked.what == "table":
         if asked.page:
-            before, after = asked.page.read_text().split(BEGIN)[0], asked.page.read_text().split(END)[1]
-            asked.page.write_text(f"{before}{BEGIN}{table(rows)}\n{END}{after}")
+            before, rest = asked.page.read_text().split(BEGIN)
+            asked.page.write_text(f"{before}{BEGIN}{table(rows)}\n{END}{rest.split(END)[1]}")
         else:
             print(table(rows))
         return
