@@ -46,10 +46,18 @@ class TensorForm:
 
 
 class LazyTensors(Mapping[str, "Tensor"]):
-    """State dict, sorted by names, of which each tensor is made anew by `make(name)` whenever it is asked for."""
+    """State dict, sorted by names, of which each tensor is made anew by `make(name)` whenever it is asked for.
 
-    def __init__(self, forms: Mapping[str, TensorForm], make: Callable[[str], "Tensor"]) -> None:
-        self.forms, self._make = dict(sorted(forms.items())), make
+    prepare: work that comes before the first one; who writes them calls it, and else `make` does it.
+    """
+
+    def __init__(
+        self,
+        forms: Mapping[str, TensorForm],
+        make: Callable[[str], "Tensor"],
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.forms, self._make, self.prepare = dict(sorted(forms.items())), make, prepare
 
     def __getitem__(self, name: str) -> "Tensor":
         if name not in self.forms:
@@ -78,6 +86,7 @@ def write_lazily(
 
     forms = {name: (form.dtype, form.shape) for name, form in tensors.forms.items()}
     before, places = tensor_header(forms, metadata())
+    tensors.prepare()
     if (rehearsal := present_rehearsal()) is not None:
         with rehearsal.part("merging of tensors", len(places)):
             for name in sampled(places, len(places)):

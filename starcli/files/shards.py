@@ -219,6 +219,7 @@ def write_shards_lazily(
 ) -> None:
     """`write_shards` of tensors that are made one by one. metadata: called once all were; each: of `write_lazily`."""
     sizes = {name: form.nbytes for name, form in tensors.forms.items()}
+    tensors.prepare()
 
     def write(path: Path, names: Sequence[str]) -> None:
         some = LazyTensors({name: tensors.forms[name] for name in names}, tensors.__getitem__)

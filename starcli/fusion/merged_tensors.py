@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -12,6 +13,7 @@ from starcli.errors import StarcliError, first_of
 from starcli.files.lazy_tensors import LazyTensors, TensorForm
 from starcli.files.slices import Slices, torch_dtype
 from starcli.files.tensor_layout import DTYPES
+from starcli.fusion.trimming import with_least
 from starcli.merging.merge import Merge
 from starcli.merging.method import TensorSettings
 from starcli.merging.stack import CHUNK_NUMBERS, Stack, computing_type
@@ -47,7 +49,7 @@ def merged_tensors(
     Floats are merged in float32, or float64, and rounded once; a type holds those of all models. Other tensors are the
     base's, or the first source's: counts may differ, and where several numbers do, as quantised weights, StarcliError.
     A tensor that some models lack is left out where the others have it as a copy of another one, as tied weights are:
-    what is merged then is that one.
+    what is merged then is that one. Methods that trim read all tensors twice before the first one is made.
     StarcliError for tensors that some model lacks otherwise, or has in another shape, and as of `Merge.check`.
     """
     merge.check(len(sources), base=base is not None)
@@ -55,44 +57,75 @@ def merged_tensors(
     names = _common_names(models)
     forms = {name: _form([model.tensors[name].form for model in models]) for name in names}
     settings = merge.settings_for(names, len(sources))
-    first_names = _first_names(models, forms)
     progress.start("merging", len(names))
+    merging = _Merging(merge, models, len(sources), forms, settings, _first_names(models, forms), seed, progress)
+    return LazyTensors(forms, merging.make, merging.prepare)
 
-    def make(name: str) -> Tensor:
-        progress.stop_if_asked()
-        form, first = forms[name], first_names.get(name, name)
-        parts = [model.tensors[name] for model in models]
+
+@dataclass(frozen=True)
+class _Merging:
+    """A merge of `models`, of which the first so many are the `sources`, a base behind them; `forms` are of results."""
+
+    merge: Merge
+    models: Sequence[SlicedModel]
+    sources: int
+    forms: Mapping[str, TensorForm]
+    said: Mapping[str, TensorSettings]
+    first_names: Mapping[str, str]
+    seed: int
+    progress: Progress
+
+    def prepare(self) -> None:
+        """Find what has to be known of all tensors before the first one is made."""
+        _ = self.settings
+
+    @cached_property
+    def settings(self) -> Mapping[str, TensorSettings]:
+        """The settings of each tensor: those that were `said`, and where the method trims from which change on."""
+        if not self.merge.how.trims:
+            return self.said
+        floats = [name for name, form in self.forms.items() if form.is_float and not name.endswith(STATISTICS)]
+        stacks = {name: self.stack(name) for name in floats if name not in self.first_names}
+        found = {**self.said, **with_least({name: self.said[name] for name in stacks}, stacks, self.progress)}
+        self.progress.start("merging", len(self.forms))
+        return found
+
+    def make(self, name: str) -> Tensor:
+        """The merged tensor of this name."""
+        self.progress.stop_if_asked()
+        form, first = self.forms[name], self.first_names.get(name, name)
         if not form.is_float:
-            own = parts[0 if base is None else len(sources)]
+            own = self.models[-1 if self.merge.how.base else 0].tensors[name]
             found = own.read(0, form.numel).to(torch_dtype(form.dtype))
         else:
-            how = settings[first].with_seed(substream(seed, "merge", first))
-            found = _merged(merge, name, parts, len(sources), how, form)
-        progress.step()
+            found = self._merged(name, self.settings[first].with_seed(substream(self.seed, "merge", first)))
+        self.progress.step()
         return found.reshape(form.shape)
 
-    return LazyTensors(forms, make)
+    def stack(self, name: str) -> Stack:
+        """The tensor of this name of all models."""
+        parts = [model.tensors[name] for model in self.models]
+        reads = [part.read for part in parts]
+        base = reads[self.sources] if self.merge.how.base else None
+        types = computing_type([torch_dtype(part.form.dtype) for part in parts])
+        return Stack(name, self.forms[name].numel, reads[: self.sources], base, types)
 
-
-def _merged(
-    merge: Merge, name: str, parts: Sequence[Slices], sources: int, settings: TensorSettings, form: TensorForm
-) -> Tensor:
-    """The merged numbers of a tensor, as one axis in its type."""
-    if not form.numel:
-        return torch.empty(0, dtype=torch_dtype(form.dtype))
-    types = [torch_dtype(part.form.dtype) for part in parts]
-    base = parts[sources].read if len(parts) > sources else None
-    stack = Stack(name, form.numel, [part.read for part in parts[:sources]], base, computing_type(types))
-    found, position = torch.empty(form.numel, dtype=torch_dtype(form.dtype)), 0
-    averaged = name.endswith(STATISTICS)
-    chunks = (values.mean(0) for values in stack.chunks()) if averaged else merge.how.merge(stack, settings)
-    for chunk in chunks:
-        place = found[position : position + len(chunk)]
-        place.copy_(chunk)
-        if not bool(place.to(stack.dtype).isfinite().all()):  # floats of 8 bits lack it
-            return _not_finite(name, parts, form, bool(chunk.isfinite().all()))
-        position += len(chunk)
-    return found
+    def _merged(self, name: str, settings: TensorSettings) -> Tensor:
+        """The merged numbers of a tensor, as one axis in its type."""
+        form, stack = self.forms[name], self.stack(name)
+        found, position = torch.empty(form.numel, dtype=torch_dtype(form.dtype)), 0
+        if not form.numel:
+            return found
+        averaged = name.endswith(STATISTICS)
+        chunks = (values.mean(0) for values in stack.chunks()) if averaged else self.merge.how.merge(stack, settings)
+        for chunk in chunks:
+            place = found[position : position + len(chunk)]
+            place.copy_(chunk)
+            if not bool(place.to(stack.dtype).isfinite().all()):  # floats of 8 bits lack it
+                parts = [model.tensors[name] for model in self.models]
+                return _not_finite(name, parts, form, bool(chunk.isfinite().all()))
+            position += len(chunk)
+        return found
 
 
 def _not_finite(name: str, parts: Sequence[Slices], form: TensorForm, fits_not: bool) -> Tensor:

@@ -18,13 +18,14 @@ class TensorSettings:
     """Settings of one tensor's merge: those that its method does not read have no meaning.
 
     weights: one a source. t: the place between two models, 0 to 1. density: the share of a source's changes that is
-    kept, one a source. scale: of what is added to the base. normalise_weights: whether these are divided by their sum.
-    seed: of what is drawn.
+    kept, one a source. least: the magnitude of the smallest of those, where the method `trims`. scale: of what is added
+    to the base. normalise_weights: whether these are divided by their sum. seed: of what is drawn.
     """
 
     weights: tuple[float, ...]
     t: float = 0.5
     density: tuple[float, ...] = ()
+    least: tuple[float, ...] = ()
     scale: float = 1.0
     normalise_weights: bool = False
     seed: int = 0
@@ -44,6 +45,10 @@ class TensorSettings:
         """These settings with another seed."""
         return replace(self, seed=seed)
 
+    def with_least(self, least: tuple[float, ...]) -> "TensorSettings":
+        """These settings with the smallest changes that are kept."""
+        return replace(self, least=least)
+
 
 @dataclass(frozen=True)
 class MergeMethod:
@@ -51,8 +56,9 @@ class MergeMethod:
 
     merge: makes the merged numbers of a tensor, chunk by chunk, in its order. reads: the settings that it has a use
     for. base: whether it needs the model that the sources descend from. sources: how many it takes, None for any
-    number. draws: whether it draws random numbers. defaults: settings by name, where they are not those of
-    `TensorSettings`; a number for each source alike.
+    number. draws: whether it draws random numbers. trims: whether it keeps the largest changes of the whole model, and
+    so needs `least`. defaults: settings by name, where they are not those of `TensorSettings`; a number for each source
+    alike.
     """
 
     merge: Callable[[Stack, TensorSettings], Iterator[Tensor]]
@@ -60,4 +66,5 @@ class MergeMethod:
     base: bool = False
     sources: int | None = None
     draws: bool = False
+    trims: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Leaving out most of what a model changed: the smallest changes, or random ones."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,28 +10,27 @@ from starcli.merging.stack import Stack
 _LOW = 16
 """Bits of a float32 that are searched in the second pass; the others in the first."""
 
+_INFINITE = 0x7F80
+"""The upper bits of an infinity: those of numbers are smaller, those of NaN not."""
 
-class LargestChanges:
-    """Keeps of each source the share `density` of its changes that is largest, and makes the others 0.
 
-    Just max(1, floor(density numel)) numbers of a tensor are kept: of those that are alike in magnitude the first ones.
-    The chunks of a tensor are given in their order. Magnitudes are compared in float32.
+def least_kept(stacks: Callable[[], Iterable[Stack]], density: Sequence[float]) -> tuple[float, ...]:
+    """The magnitude of the smallest change that is kept of each source, if the share `density` of all is kept.
+
+    It is the max(1, floor(density N))-th largest of the N changes in all tensors together, in float32; what is not
+    finite does not count. stacks: gives the tensors, twice.
     """
-
-    def __init__(self, stack: Stack, density: Sequence[float]) -> None:
-        counts = [max(1, int(share * stack.numel)) if share < 1 else stack.numel for share in density]
-        self.least, larger = _least_kept(stack, torch.tensor(counts))
-        self.places = torch.tensor(counts) - larger  # that are yet to be taken by numbers just as large
-
-    def keep_(self, deltas: Tensor) -> Tensor:
-        """Zero what is left out of the next chunk (sources, numbers), and return it."""
-        bits, least = _bits(deltas), self.least[:, None]
-        kept, alike = bits > least, bits == least
-        for row in range(len(deltas)):
-            first = alike[row].nonzero()[: int(self.places[row])]
-            kept[row, first] = True
-            self.places[row] -= len(first)
-        return deltas.mul_(kept)
+    uppers = _counted((_bits(deltas) >> _LOW for each in stacks() for deltas, _ in each.deltas()), 2**15, len(density))
+    uppers[:, _INFINITE:] = 0
+    counts = torch.tensor([max(1, int(share * int(row.sum()))) for share, row in zip(density, uppers, strict=True)])
+    upper, above = _bin_of(uppers, counts)
+    same_upper = (
+        [row[(row >> _LOW) == own] & (2**_LOW - 1) for row, own in zip(_bits(deltas), upper, strict=True)]
+        for each in stacks()
+        for deltas, _ in each.deltas()
+    )
+    lower, _ = _bin_of(_counted(same_upper, 2**_LOW, len(density)), counts - above)
+    return tuple(((upper << _LOW) + lower).to(torch.int32).view(torch.float32).tolist())
 
 
 def _bits(values: Tensor) -> Tensor:
@@ -39,28 +38,25 @@ def _bits(values: Tensor) -> Tensor:
     return values.abs().float().view(torch.int32)
 
 
-def _least_kept(stack: Stack, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """The smallest magnitude, as bits, among the `counts` largest of each source, and how many are larger: (sources,).
-
-    Two histograms find it, one of the upper bits of all numbers and one of the lower bits of those that have its upper
-    ones, so that nothing is sorted and no chunk is kept.
-    """
-    upper, above = _bin_of((_bits(deltas) >> _LOW for deltas, _ in stack.deltas()), 2**15, counts)
-    same_upper = (
-        [row[(row >> _LOW) == own] & (2**_LOW - 1) for row, own in zip(_bits(deltas), upper, strict=True)]
-        for deltas, _ in stack.deltas()
-    )
-    lower, between = _bin_of(same_upper, 2**_LOW, counts - above)
-    return ((upper << _LOW) + lower).to(torch.int32), above + between
+def _counted(chunks: Iterable[Iterable[Tensor]], bins: int, sources: int) -> Tensor:
+    """How often each number from 0 to `bins` stands in the rows of all chunks: (sources, bins)."""
+    found = torch.zeros(sources, bins, dtype=torch.int64)
+    for rows in chunks:
+        found += torch.stack([torch.bincount(row, minlength=bins) for row in rows])
+    return found
 
 
-def _bin_of(chunks: Iterable[Iterable[Tensor]], bins: int, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """The bin of the number that is `counts`-th from above among those of each row, and how many are in bins above."""
-    histograms = [torch.stack([torch.bincount(row, minlength=bins) for row in rows]) for rows in chunks]
-    from_above = torch.stack(histograms).sum(0).flip(1).cumsum(1)  # (sources, bins)
+def _bin_of(histogram: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The bin of the number that is `counts`-th from above in each row, and how many are in bins above."""
+    from_above = histogram.flip(1).cumsum(1)  # (sources, bins)
     place = (from_above < counts[:, None]).sum(1)
     above = from_above.gather(1, (place - 1).clamp(min=0)[:, None])[:, 0].where(place > 0, 0)
-    return bins - 1 - place, above
+    return histogram.shape[1] - 1 - place, above
+
+
+def keep_largest_(deltas: Tensor, least: Sequence[float]) -> Tensor:
+    """Zero the changes (sources, numbers) of each source that are smaller than its `least`, and return them."""
+    return deltas.mul_(deltas.abs().float() >= torch.tensor(least)[:, None])
 
 
 class RandomChanges:

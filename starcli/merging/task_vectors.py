@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from starcli.merging.method import LEAST_SUM, MergeMethod, TensorSettings
-from starcli.merging.sparse import LargestChanges, RandomChanges
+from starcli.merging.sparse import RandomChanges, keep_largest_
 from starcli.merging.stack import Stack, gram
 
 
@@ -26,13 +26,14 @@ def task_arithmetic(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
 def ties(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
     """Base and the mean of the largest changes of one sign: trim, elect sign, disjoint mean.
 
-    d_i is x_i - x_0, of which the share `density` of largest magnitude is kept. At each place the sign of sum_i w_i d_i
-    is elected (+ where it is 0), and the sources A that agree with it are averaged:
-    x_0 + s sum_A w_i d_i / sum_A w_i. Without normalisation it is their sum. Yadav et al. 2023 (TIES-merging).
+    d_i is x_i - x_0, of which the numbers of magnitude `settings.least` and more are kept: the share `density` that is
+    largest in all tensors together. At each place the sign of sum_i w_i d_i is elected (+ where it is 0), and the
+    sources A that agree with it are averaged: x_0 + s sum_A w_i d_i / sum_A w_i. Without normalisation it is their sum.
+    Yadav et al. 2023 (TIES-merging): as there, and in the authors' code, a task vector is that of the whole model;
+    other programs trim each tensor alone.
     """
-    largest = LargestChanges(stack, settings.density)
     for deltas, base in stack.deltas():
-        yield _added(base, _agreed(largest.keep_(deltas), settings), settings)
+        yield _added(base, _agreed(keep_largest_(deltas, settings.least), settings), settings)
 
 
 def dare_linear(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
@@ -97,7 +98,9 @@ def _added(base: Tensor, change: Tensor, settings: TensorSettings) -> Tensor:
 _SUMS = ("weights", "scale", "normalise_weights")
 
 TASK_ARITHMETIC = MergeMethod(task_arithmetic, _SUMS, base=True)
-TIES = MergeMethod(ties, (*_SUMS, "density"), base=True, defaults={"density": 0.2, "normalise_weights": True})
+TIES = MergeMethod(
+    ties, (*_SUMS, "density"), base=True, trims=True, defaults={"density": 0.2, "normalise_weights": True}
+)
 DARE_LINEAR = MergeMethod(dare_linear, (*_SUMS, "density"), base=True, draws=True, defaults={"density": 0.5})
 DARE_TIES = MergeMethod(dare_ties, (*_SUMS, "density"), base=True, draws=True, defaults={"density": 0.5})
 MODEL_STOCK = MergeMethod(model_stock, (), base=True)

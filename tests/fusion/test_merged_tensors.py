@@ -6,6 +6,7 @@ import torch
 from starcli.errors import StarcliError
 from starcli.files.slices import HeldTensor
 from starcli.fusion.merged_tensors import SlicedModel, merged_tensors
+from starcli.merging import stack
 from starcli.merging.merge import Merge, parse_override
 from starcli.registry.merges import MERGES
 
@@ -110,6 +111,55 @@ def test_what_is_not_finite_is_refused_unless_all_have_it_so():
     large = torch.tensor([6e4]).half()
     total = Merge(method="linear", normalise_weights=False)
     refused("w: merged values are too large for torch.float16", sliced("a", w=large), sliced("b", w=large), merge=total)
+
+
+def largest(flat, density):
+    """The changes of largest magnitude of one long vector, all others 0."""
+    return torch.where(flat.abs() >= flat.abs().sort().values[-max(1, int(density * len(flat)))], flat, 0)
+
+
+def test_ties_keeps_the_largest_changes_of_the_whole_model(monkeypatch):
+    """Trimmed by a few lines on the tensors in a row: some tensors keep most of their changes, others none."""
+    monkeypatch.setattr(stack, "CHUNK_NUMBERS", 50)
+    draws = torch.Generator().manual_seed(0)
+    shapes = {"a": (7, 30), "b": (3,), "c": (40, 2), "d.running_mean": (9,)}
+    base = {name: torch.randn(shape, generator=draws) for name, shape in shapes.items()}
+    scales = dict(zip(shapes, (1.0, 5.0, 0.01, 3.0), strict=True))
+    changed = [
+        {name: base[name] + scales[name] * torch.randn(shapes[name], generator=draws) for name in shapes}
+        for _ in range(2)
+    ]
+    sources = [sliced(str(n), **each, tied=each["a"], count=torch.tensor(n)) for n, each in enumerate(changed)]
+    whole = sliced("base", **base, tied=base["a"], count=torch.tensor(0))
+    found = merged_tensors(Merge(method="ties", density=(0.1, 0.3)), sources, whole)
+
+    flats = [torch.cat([(each[name] - base[name]).flatten() for name in "abc"]) for each in changed]
+    kept = torch.stack([largest(flat, share) for flat, share in zip(flats, (0.1, 0.3), strict=True)])
+    sign = torch.where(kept.sum(0) >= 0, 1, -1)
+    agree = kept.sign() == sign
+    mean = (kept * agree).sum(0) / agree.sum(0).clamp(min=1)
+    expected = torch.cat([base[name].flatten() for name in "abc"]) + mean
+    torch.testing.assert_close(torch.cat([found[name].flatten() for name in "abc"]), expected)
+    assert torch.equal(found["c"], base["c"])  # whose changes are all small
+    assert torch.equal(found["tied"], found["a"])
+    torch.testing.assert_close(
+        found["d.running_mean"], (changed[0]["d.running_mean"] + changed[1]["d.running_mean"]) / 2
+    )
+
+
+def test_tensors_with_a_density_of_their_own_are_trimmed_apart():
+    small, large = torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    mask = torch.tensor([0.0, -torch.inf, 0.0])
+    source, base = (
+        sliced("a", small=small, large=large, mask=mask),
+        sliced("b", small=0 * small, large=0 * large, mask=mask),
+    )
+    together = merged_tensors(Merge(method="ties", density=(0.5,)), [source], base)
+    assert (together["small"].count_nonzero(), together["large"].count_nonzero()) == (1, 4)  # 5 of 10, no mask's -inf
+    own = Merge(method="ties", density=(0.5,), overrides=(parse_override("small:density=0.75"),))
+    apart = merged_tensors(own, [source], base)
+    assert (apart["small"].count_nonzero(), apart["large"].count_nonzero()) == (3, 3)
+    assert torch.equal(apart["mask"], mask)
 
 
 def test_statistics_of_batchnorm_are_averaged_whatever_the_method():

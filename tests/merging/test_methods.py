@@ -7,6 +7,7 @@ import torch
 from starcli.merging import stack as chunked
 from starcli.merging.linear import LINEAR, SLERP
 from starcli.merging.method import TensorSettings
+from starcli.merging.sparse import least_kept
 from starcli.merging.stack import Stack
 from starcli.merging.task_vectors import DARE_LINEAR, DARE_TIES, MODEL_STOCK, TASK_ARITHMETIC, TIES
 
@@ -35,6 +36,8 @@ def merged(method, models, **settings):
     base, *sources = models
     settings = {"weights": (1.0,) * len(sources), "seed": SEED, **settings}
     stack = Stack.of("w", sources, base if method.base else None)
+    if method.trims:
+        settings["least"] = least_kept(lambda: [stack], settings["density"])
     return torch.cat(list(method.merge(stack, TensorSettings(**settings)))).double().numpy()
 
 
@@ -72,9 +75,9 @@ def test_task_arithmetic(models):
 
 
 def trimmed(delta, density):
-    """The changes of largest magnitude, of equal ones the first."""
-    kept = np.argsort(-np.abs(delta).astype(np.float32), kind="stable")[: max(1, int(density * delta.size))]
-    return np.where(np.isin(np.arange(delta.size), kept), delta, 0)
+    """The changes of largest magnitude, and all that are as large as the last of these."""
+    sizes = np.abs(delta).astype(np.float32)
+    return np.where(sizes >= np.sort(sizes)[-max(1, int(density * delta.size))], delta, 0)
 
 
 def agreed(deltas, w, *, divided):

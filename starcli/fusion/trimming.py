@@ -1,0 +1,43 @@
+"""Which changes a merge keeps that keeps the largest ones of whole models, and not of each tensor."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from starcli.merging.method import TensorSettings
+from starcli.merging.sparse import least_kept
+from starcli.merging.stack import Stack
+from starcli.runtime.progress import Progress
+from starcli.runtime.rehearsal import repeated, sampled
+
+
+def with_least(
+    settings: Mapping[str, TensorSettings], stacks: Mapping[str, Stack], progress: Progress
+) -> dict[str, TensorSettings]:
+    """The settings of tensors with the magnitude of the smallest change that is kept of each source.
+
+    Tensors of one density are one vector, so that those that `--overrides` gives another one are trimmed apart. All are
+    read twice, unless nothing is left out.
+    """
+    parts = dict[tuple[float, ...], list[str]]()
+    for name, how in settings.items():
+        parts.setdefault(how.density, []).append(name)
+    found = dict[str, TensorSettings]()
+    for density, names in parts.items():
+        least = (0.0,) * len(density)
+        if min(density) < 1:
+            least = _least([stacks[name] for name in names], density, progress)
+        found |= {name: settings[name].with_least(least) for name in names}
+    return found
+
+
+def _least(stacks: Sequence[Stack], density: tuple[float, ...], progress: Progress) -> tuple[float, ...]:
+    progress.start("trimming", 2 * len(stacks))
+
+    def read() -> Iterator[Stack]:
+        for stack in sampled(stacks, len(stacks)):
+            progress.stop_if_asked()
+            yield stack
+            progress.step()
+
+    least = repeated("trimming", lambda: least_kept(read, density), of=density)
+    progress.finish()
+    return least
