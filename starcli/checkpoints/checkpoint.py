@@ -26,7 +26,7 @@ from starcli.version import __version__
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from starcli.checkpoints.containers import Pick
+    from starcli.checkpoints.state_dict import Pick
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -149,7 +149,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     >>> found.metadata.seed, found.sha256 == stored.weights_sha256
     (3, True)
     """
-    from starcli.checkpoints.containers import EVERYTHING
+    from starcli.checkpoints.state_dict import EVERYTHING
     from starcli.checkpoints.weights import read_weights
 
     from_stdin = is_standard_stream(path)

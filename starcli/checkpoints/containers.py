@@ -1,14 +1,14 @@
 """Finding the state dict in what training scripts save: beside optimizers, settings, counters and averaged weights."""
 
-import fnmatch
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict, bare_name, convert_line, without_ignored
 from starcli.errors import StarcliError, few, first_of
 from starcli.files.pickled_values import Global, Skipped, skipped_in
 from starcli.files.tensor_layout import DTYPES
@@ -23,43 +23,8 @@ AVERAGED = re.compile(r"(^|[._\W])(ema|swa|averaged?|avg|shadow|polyak)([._\W]|$
 _BESIDE = re.compile(r"(^|[._\W])(optim\w*|opt|\w*sched\w*|\w*scaler|amp|callbacks?|loops?|\w*rng\w*)([._\W]|$)", re.I)
 """Keys of what is no state of a network though tensors lie in it: optimizers, schedules, scalers, generators."""
 
-WRAPPERS = ("module.", "_orig_mod.")
-"""Prefixes that DataParallel and torch.compile put before every name."""
-
-_COUNTERS = ("n_averaged", "initted", "step", "num_updates")
-"""Names that an average of a network keeps beside its weights: torch's AveragedModel, and ema_pytorch."""
-
 DEEPEST_KEY, LONGEST_PART = 4, 200
 """Deepest nesting in which a state dict is looked for, and longest name of what holds it."""
-
-
-@dataclass(frozen=True)
-class Pick:
-    """What a user says of a file's tensors: the key under which they lie, and patterns of names to leave out."""
-
-    key: str | None = None
-    ignore: Sequence[str] = ()
-
-    def options(self) -> str:
-        """The options of `starcli convert` that say so."""
-        key = [f"--key {shlex.quote(self.key)}"] if self.key else []
-        return " ".join([*key, *(["--ignore", *map(shlex.quote, self.ignore)] if self.ignore else [])])
-
-
-EVERYTHING = Pick()
-"""What is meant where a user says nothing: all tensors of the state dict that is found."""
-
-
-@dataclass(frozen=True)
-class StateDict:
-    """A state dict that was found: its tensors by name, and notes on what it was chosen from and what was left out.
-
-    versions: what torch keeps of each module's version beside a state dict.
-    """
-
-    tensors: Mapping[str, Tensor]
-    versions: Any = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -219,13 +184,13 @@ def _keyed(candidates: Sequence[_Candidate], source: str, key: str) -> tuple[_Ca
             return each, ()
     for each in reversed(candidates):
         prefix = f"{key}." if not each.key else f"{key.removeprefix(f'{each.key}.')}."
-        bare = {_bare(name): value for name, value in each.tensors.items()}
+        bare = {bare_name(name): value for name, value in each.tensors.items()}
         both = {**bare, **each.tensors}  # a key may be said with the prefixes of WRAPPERS or without
         inside = {name.removeprefix(prefix): value for name, value in both.items() if name.startswith(prefix)}
         if inside and (not each.key or each.usual or key.startswith(f"{each.key}.")):
             return _Candidate(key, inside), ()
     keys = [each.key for each in candidates if each.key]
-    names = [_bare(name) for each in candidates if each.usual or not each.key for name in each.tensors]
+    names = [bare_name(name) for each in candidates if each.usual or not each.key for name in each.tensors]
     owners = {name.partition(".")[0] for name in names}
     there = [f"there is {few(keys, 20)}"] if keys else []
     if owners:
@@ -243,55 +208,3 @@ def _note_of_others(chosen: _Candidate) -> tuple[str, ...]:
     }
     listed = few([f"{name:.60} ({kind})" for name, kind in others.items()], 8)
     return (f"left out what is no tensor: {listed}",) if others else ()
-
-
-def without_ignored(found: StateDict, source: str, patterns: Sequence[str]) -> StateDict:
-    """The tensors that no pattern matches; StarcliError for a pattern that matches none."""
-    names = list(found.tensors)
-    matched = {pattern: {name for name in names if _matches(name, pattern)} for pattern in patterns}
-    if idle := [pattern for pattern, matches in matched.items() if not matches]:
-        raise StarcliError(f"{source}: --ignore {idle[0]} matches no tensor", [f"there is {few(names, 20)}"])
-    dropped = set[str]().union(*matched.values())
-    return replace(found, tensors={name: value for name, value in found.tensors.items() if name not in dropped})
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Whether a pattern is that of a name, as it stands in the file or without the prefixes of WRAPPERS."""
-    return fnmatch.fnmatchcase(name, pattern) or fnmatch.fnmatchcase(_bare(name), pattern)
-
-
-def _bare(name: str) -> str:
-    """A name without the prefixes of WRAPPERS at its beginning."""
-    while prefix := next((each for each in WRAPPERS if name.startswith(each)), None):
-        name = name.removeprefix(prefix)
-    return name
-
-
-def without_wrappers(found: StateDict) -> StateDict:
-    """A state dict without prefixes of WRAPPERS that all weights have, and then without counters of averages."""
-    for _ in range(DEEPEST_KEY):
-        weights = [name for name in found.tensors if name not in _COUNTERS]
-        prefix = next((each for each in WRAPPERS if weights and all(name.startswith(each) for name in weights)), None)
-        if prefix is None:
-            break
-        counters = [name for name in found.tensors if name in _COUNTERS]
-        note = (f"left out {few(counters, 4)}, which is no part of the network",) if counters else ()
-        found = under_prefix(found, prefix, note)
-    return found
-
-
-def under_prefix(found: StateDict, prefix: str, notes: Sequence[str]) -> StateDict:
-    """The tensors whose names begin with `prefix`, without it, and the versions of their modules, with more notes."""
-    tensors = {name.removeprefix(prefix): each for name, each in found.tensors.items() if name.startswith(prefix)}
-    versions = found.versions
-    if isinstance(versions, Mapping):
-        inside = {f"{name}.": each for name, each in versions.items()}
-        versions = {name[len(prefix) : -1]: each for name, each in inside.items() if name.startswith(prefix)}
-    return StateDict(tensors, versions, (*found.notes, *notes))
-
-
-def convert_line(source: str, pick: Pick) -> str:
-    """The line that makes a plain file of a part of another one."""
-    name = source.rpartition("/")[2].partition(".")[0] or "new"
-    output = f"{name}.plain.safetensors" if source.endswith(".safetensors") else f"{name}.safetensors"
-    return f"starcli convert {shlex.quote(source)} {pick.options()} --plain -o {shlex.quote(output)}"

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.containers import StateDict, without_wrappers
 from starcli.checkpoints.metadata import Ancestor, Architecture, DataRecord, Metadata
+from starcli.checkpoints.state_dict import StateDict, without_wrappers
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import write_shards
 from starcli.files.write import write_atomically, write_tensors

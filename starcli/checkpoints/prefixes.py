@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import islice
 
-from starcli.checkpoints.containers import AVERAGED, WRAPPERS, Pick, StateDict, averaged_too, convert_line, under_prefix
+from starcli.checkpoints.containers import AVERAGED, averaged_too
+from starcli.checkpoints.state_dict import WRAPPERS, Pick, StateDict, convert_line, under_prefix
 from starcli.errors import StarcliError, few
 
 MOST_PARTS = 32

@@ -11,7 +11,7 @@ from starcli.errors import StarcliError, few
 from starcli.files.names import shortest_names
 
 if TYPE_CHECKING:
-    from starcli.checkpoints.containers import Pick
+    from starcli.checkpoints.state_dict import Pick
 
 
 def read_all(

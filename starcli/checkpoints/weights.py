@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
-from starcli.checkpoints.containers import EVERYTHING, Pick, StateDict, find_state_dict
+from starcli.checkpoints.containers import find_state_dict
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
+from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict
 from starcli.errors import StarcliError, first_line
 from starcli.files import pickles, safetensors
 from starcli.files.names import is_standard_stream

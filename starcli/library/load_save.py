@@ -8,10 +8,10 @@ from typing import overload
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.containers import Pick
 from starcli.checkpoints.convert import is_pickled, write_plain
 from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, notes_of
+from starcli.checkpoints.state_dict import Pick
 from starcli.errors import StarcliError
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import byte_count, check_shards, index_for

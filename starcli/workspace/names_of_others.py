@@ -5,8 +5,8 @@ from dataclasses import replace
 from torch import nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.containers import Pick, StateDict, convert_line
 from starcli.checkpoints.prefixes import NetworkNames, named_as, patterns_of
+from starcli.checkpoints.state_dict import Pick, StateDict, convert_line
 from starcli.errors import StarcliError
 
 NOT_THERE = ": not in the network"

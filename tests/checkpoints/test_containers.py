@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.containers import Pick
 from starcli.checkpoints.convert import unwrapped
+from starcli.checkpoints.state_dict import Pick
 from starcli.errors import StarcliError
 from starcli.workspace.agreement import fitted
 

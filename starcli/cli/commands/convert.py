@@ -24,7 +24,7 @@ from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.checkpoints.containers import Pick
+    from starcli.checkpoints.state_dict import Pick
     from starcli.workspace.workspace import Workspace
 
 _COLUMNS = (
@@ -80,8 +80,8 @@ def convert_command(
     code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards, or its folder.
     With --base it is the folder of a LoRA adapter, and what is written is the base with the adapter in it.
     """
-    from starcli.checkpoints.containers import Pick
     from starcli.checkpoints.convert import is_pickled
+    from starcli.checkpoints.state_dict import Pick
 
     size = None if shard_size is None else byte_count(shard_size)
     inputs = models if base is None else [base]
