@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError
+from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
@@ -157,6 +158,14 @@ class Point:
         place = {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
         form = {} if self.curve is None else {"curve": self.curve}
         return {**place, **form, **self.renormalise.settings()}
+
+    def need_data(self, workspace: "Workspace") -> None:
+        """Refuse to make the point, before any work, where its BatchNorm statistics need data that nothing names."""
+        if has_batch_statistics(workspace.outline()) and not workspace.names_data:
+            raise StarcliError(
+                "--data is needed: BatchNorm's running statistics of models do not hold between them, and are "
+                "estimated anew on the training data: add --data NAME, a folder or FILE.npz"
+            )
 
     def make(
         self, workspace: "Workspace", models: Sequence[Model], *, progress: Progress = SILENT

@@ -220,6 +220,7 @@ def interpolate(
     how = as_alignment(alignment)
     data = how.reads_data or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)
+    point.need_data(workspace)
     ends, bends = found[: len(models)], Bends.of(found[len(models) :])
     how = bends.alignment_of(*ends) if bent and alignment is None else how
     point = bends.place(point)

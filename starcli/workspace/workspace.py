@@ -11,7 +11,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, DataRecord, SpecRecord
 from starcli.checkpoints.several import notes_of
 from starcli.data.dataset import Dataset
-from starcli.data.names import IN_MEMORY
+from starcli.data.names import IN_MEMORY, needs_path
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import Directory
 from starcli.models.build import build_network, build_outline, runnable
@@ -76,6 +76,12 @@ class Workspace:
     def dataset(self) -> Dataset:
         """The data. StarcliError where nothing says which."""
         return self.opened or open_agreed(self.choices, self.data, "the model", measures=False)[0]
+
+    @property
+    def names_data(self) -> bool:
+        """Whether something says which data `dataset` is."""
+        recorded = self.data is not None and not needs_path(self.data.name)
+        return self.opened is not None or self.choices.data is not None or recorded
 
     @property
     def task_name(self) -> str:

@@ -99,6 +99,7 @@ def interpolate_command(
         for point, job in zip(points, jobs, strict=True):
             with job.making() as needed:
                 if needed:
+                    point.need_data(workspace)
                     job.write(point.make(workspace, models_of(), progress=watch), statistics="recalibrated")
             results.add("interpolate", {**row, **point.settings(), "output": str(job.path)}, _COLUMNS)
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from support.program import run_here
 from support.refused import refused
+from torch import nn
 
 from starcli.checkpoints.checkpoint import read_metadata
 
@@ -45,6 +46,24 @@ def test_nothing_said_of_weights_is_the_uniform_mean(solutions):
     assert read_metadata(Path("mean.safetensors"))[1].recipe["interpolate"] == {"weights": [1 / 3] * 3}
     assert Path("middle.safetensors").read_bytes() == Path("half.safetensors").read_bytes()
     refused(run_here("interpolate", solutions[0], "-o", "x.safetensors"), "at least two models")
+
+
+def test_batchnorm_without_data_says_why_they_are_needed(tmp_path, monkeypatch):
+    """A network without BatchNorm needs none."""
+    monkeypatch.chdir(tmp_path)
+    for seed in (0, 1):
+        for name, layers in (("norm", [nn.Linear(3, 4), nn.BatchNorm1d(4)]), ("plain", [nn.Linear(3, 4)])):
+            torch.manual_seed(seed)
+            torch.save(nn.Sequential(*layers, nn.Linear(4, 2)).state_dict(), f"{name}{seed}.pth")
+    Path("nets.py").write_text(
+        "from torch import nn\n"
+        "def norm(): return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))\n"
+        "def plain(): return nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))\n"
+    )
+    words = ("--align", "weight", "--input", "1,3", "-o", "m.safetensors")
+    ran = run_here("interpolate", "norm0.pth", "norm1.pth", "--arch", "nets.py:norm", *words)
+    refused(ran, "--data is needed: BatchNorm's running statistics of models do not hold between them")
+    assert run_here("interpolate", "plain0.pth", "plain1.pth", "--arch", "nets.py:plain", *words).status == 0
 
 
 def test_aligning_first_equals_aligning_before(solutions):
