@@ -13,7 +13,8 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import check_traceable, traced_network
 from starcli.symmetry.derive.build import Built, Frozen, build_spec
 from starcli.symmetry.derive.export import export
-from starcli.symmetry.derive.trace import Trace, follow, start
+from starcli.symmetry.derive.follow import follow
+from starcli.symmetry.derive.trace import Trace, start
 from starcli.symmetry.proof.prove import Proof, prove
 
 

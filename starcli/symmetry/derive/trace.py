@@ -1,52 +1,20 @@
-"""Tracing of a network: labels of atoms are carried through the graph of ATen operators that torch.export gives.
+"""What tracing a network finds out: labels of the positions of its parameters, and which of them operators read."""
 
-What depends on no input and no float tensor is computed (masks, index tables); everything else is traced. An operator
-without a rule freezes what it touches, and is reported with the line of the model's own source.
-"""
-
-import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
-import torch
-from torch import fx, nn
-from torch.export.graph_signature import InputKind
-from torch.utils._pytree import tree_leaves
+from torch import Tensor, nn
 
 from starcli.models.spectral_norm import spectral_vector_names
-from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
-from starcli.symmetry.derive.call import Call, Parameter, Unknown, fixed
-from starcli.symmetry.derive.rules.all_rules import RULES
+from starcli.symmetry.derive.call import Parameter
 from starcli.symmetry.derive.rules.contraction import grouped_inputs
-from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
 from starcli.symmetry.derive.values import Value, along_axis
 
-BUFFERS = ("*running_mean", "*running_var")
-_CREATION = {
-    "new_zeros",
-    "new_ones",
-    "new_full",
-    "new_empty",
-    "zeros_like",
-    "ones_like",
-    "full_like",
-    "empty_like",
-    "zeros",
-    "ones",
-    "full",
-    "empty",
-    "arange",
-    "linspace",
-    "eye",
-    "scalar_tensor",
-    "new_empty_strided",
-}
-_PICKING = {"slice", "narrow", "select", "index", "index_select"}
-_RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "randperm"}
+_STATISTICS = ("*running_mean", "*running_var")
+"""Patterns of the buffers that are labelled as parameters are."""
 
 
 @dataclass
@@ -75,14 +43,14 @@ class Trace:
                     yield name, factor[~np.isin(factor, read)]
 
 
-def start(network: nn.Module, buffers: Sequence[str] = BUFFERS) -> Trace:
+def start(network: nn.Module) -> Trace:
     """A trace in which nothing has happened yet: every axis of every parameter has fresh atoms."""
     trace = Trace()
-    tensors = dict(network.named_parameters(remove_duplicate=False))
+    tensors: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
     vectors, grouped = spectral_vector_names(network), _grouped_kernels(network)
     for name, tensor in network.named_buffers(remove_duplicate=False):
-        if tensor.is_floating_point() and (name in vectors or any(fnmatchcase(name, each) for each in buffers)):
-            tensors[name] = nn.Parameter(tensor, requires_grad=False) if tensor is None else tensor  # type: ignore[assignment]
+        if tensor.is_floating_point() and (name in vectors or any(fnmatchcase(name, each) for each in _STATISTICS)):
+            tensors[name] = tensor
     first: dict[int, str] = {}
     for name, tensor in tensors.items():
         trace.same[name] = first.setdefault(id(tensor), name)
@@ -105,192 +73,3 @@ def _grouped_kernels(network: nn.Module) -> dict[str, int]:
                 if name.rpartition(".")[2] != "weight" and parameter.dim() > 1 and len(parameter) > 1:
                     found[name] = module.groups
     return found
-
-
-def follow(trace: Trace, program: Any) -> None:
-    """Carry labels through the whole exported program; what reaches an output is fixed."""
-    environment: dict[fx.Node, Any] = {}
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
-        environment[node] = _input(trace, program, node, spec)
-    graph = _Graph(trace, program.graph_module, environment)
-    for leaf in tree_leaves(graph.run()):
-        value = leaf.value if isinstance(leaf, Parameter) else leaf
-        if isinstance(value, Value):
-            for factor in value.factors:
-                trace.atoms.pin(factor, "an output of the network")
-
-
-def _input(trace: Trace, program: Any, node: fx.Node, spec: Any) -> Any:
-    """What a placeholder stands for: a parameter, a constant tensor, or a value with fixed positions."""
-    if spec.target is not None and trace.same.get(spec.target) is not None:
-        return trace.parameters[trace.same[spec.target]]
-    found = node.meta.get("val")
-    if not isinstance(found, torch.Tensor):
-        return found
-    if spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
-        tensors = program.constants if spec.target in program.constants else program.state_dict
-        tensor = tensors.get(spec.target)
-        # float buffers in checkpoints are as unknown as parameters (the proof redraws them); others are what they are
-        if tensor is not None and not (tensor.is_floating_point() and spec.persistent):
-            return tensor.clone()  # the graph may write into it
-    kind = "an input of the network" if spec.kind == InputKind.USER_INPUT else f"the constant {spec.target}"
-    return fixed(trace.atoms, tuple(found.shape), range(found.dim()), kind)
-
-
-class _Graph:
-    """One graph, or a graph nested in it, that is being followed."""
-
-    def __init__(self, trace: Trace, module: fx.GraphModule, environment: dict[fx.Node, Any]) -> None:
-        self.trace, self.module, self.environment = trace, module, environment
-
-    def run(self) -> Any:
-        """The results, as nested as the graph gives them."""
-        for node in self.module.graph.nodes:
-            if node.op == "get_attr":
-                self.environment[node] = self.attribute(str(node.target))
-            elif node.op == "call_function":
-                self.environment[node] = self.function(node)
-            elif node.op == "output":
-                return self.resolve(node.args[0])
-        return None
-
-    def attribute(self, name: str) -> Any:
-        found: Any = self.module
-        for part in name.split("."):
-            found = getattr(found, part)
-        return found
-
-    def resolve(self, argument: Any) -> Any:
-        return fx.node.map_arg(argument, lambda node: self.environment[node])
-
-    def function(self, node: fx.Node) -> Any:
-        """The value of one call."""
-        args, kwargs = self.resolve(node.args), self.resolve(node.kwargs)
-        if node.target is operator.getitem:
-            return args[0][args[1]]
-        if isinstance(node.target, torch._ops.HigherOrderOperator):
-            return self.nested(node, args)
-        leaves = tree_leaves((args, kwargs))
-        traced = any(isinstance(leaf, Value | Parameter) for leaf in leaves)
-        name = nodes.name(node.target)
-        if traced and name in _CREATION:
-            return self.created(node)
-        if not traced and name not in _RANDOM:
-            return node.target(*args, **kwargs)  # type: ignore[operator]
-        if node.meta.get("val") is None:
-            return None  # an assertion
-        result = self.call(node, name, args, kwargs)
-        if nodes.mutates(node.target):
-            self.written(node, result)
-        return result
-
-    def created(self, node: fx.Node) -> Any:
-        """A fresh tensor that takes only shape and type from a traced one."""
-        found = node.meta["val"]
-        name, rest = nodes.name(node.target), self.resolve(node.args[1:])
-        like = torch.empty(found.shape, dtype=found.dtype)
-        if name.endswith("_like"):
-            return node.target(like, *rest, **{k: v for k, v in node.kwargs.items() if k == "fill_value"})  # type: ignore[operator]
-        if name in ("new_zeros", "new_ones", "new_full", "new_empty"):
-            return node.target(like, *rest, dtype=found.dtype)  # type: ignore[operator]
-        return fixed(self.trace.atoms, tuple(found.shape), range(found.dim()), nodes.where(node))
-
-    def nested(self, node: fx.Node, args: Sequence[Any]) -> Any:
-        """A block under no_grad or autocast: its graph is followed with the operands behind it."""
-        at = next((i for i, each in enumerate(args) if isinstance(each, fx.GraphModule)), None)
-        if at is None:
-            return self.unknown(node, args)
-        inner = args[at]
-        names = [each for each in inner.graph.nodes if each.op == "placeholder"]
-        if len(names) != len(args) - at - 1:
-            return self.unknown(node, args)
-        return _Graph(self.trace, inner, dict(zip(names, args[at + 1 :], strict=True))).run()
-
-    def call(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Results by the operator's rule; without one, everything that the operator touches is pinned."""
-        function = RULES.get(name)
-        if function is None and is_pointwise(node.target):
-            function = elementwise
-        self.trace.step += 1
-        if function is not None:
-            try:
-                result = function(self.bind(node, name, args, kwargs))
-                self.read(name, tree_leaves((args, kwargs)), result)
-                return result
-            except (Unknown, ValueError, IndexError, KeyError, RuntimeError, TypeError):
-                return self.unknown(node, (args, kwargs))
-        return self.unknown(node, (args, kwargs))
-
-    def read(self, name: str, arguments: Sequence[Any], result: Any) -> None:
-        """Note which positions of its parameters the operator takes up."""
-        results = result if isinstance(result, tuple) else (result,)
-        for each in arguments:
-            if isinstance(each, Parameter) and name in _PICKING:
-                found = [factor.reshape(-1) for value in results for factor in value.factors]
-                self.trace.pieces.setdefault(each.name, []).extend(found)
-            elif isinstance(each, Parameter):
-                self.trace.whole.add(each.name)
-
-    def bind(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Call:
-        """Arguments by schema name; parameters stand for their present value."""
-        schema = node.target._schema.arguments  # type: ignore[union-attr]
-        named = {each.name: each.default_value for each in schema if each.has_default_value()}
-        named |= {each.name: value for each, value in zip(schema, args, strict=False)} | dict(kwargs)
-        parameters = {key: value for key, value in named.items() if isinstance(value, Parameter)}
-        for leaf in tree_leaves(named):
-            if isinstance(leaf, Parameter) and leaf.first_use is None:
-                leaf.first_use = self.trace.step
-        shapes, many = nodes.shapes(node)
-        return Call(
-            atoms=self.trace.atoms,
-            name=name,
-            target=node.target,  # type: ignore[arg-type]
-            arguments=_present(named),
-            args=tuple(_present(list(args))),
-            kwargs=_present(dict(kwargs)),
-            shapes=shapes,
-            many=many,
-            where=nodes.where(node),
-            step=self.trace.step,
-            parameters=parameters,
-        )
-
-    def unknown(self, node: fx.Node, touched: Any) -> Any:
-        """Pin all operands of an operator that no rule covers; the results have fixed positions."""
-        reason = f"no rule for {nodes.where(node)}"
-        if reason not in self.trace.notes:
-            self.trace.notes.append(reason)
-        for leaf in tree_leaves(touched):
-            value = leaf.value if isinstance(leaf, Parameter) else leaf
-            if isinstance(value, Value):
-                for factor in value.factors:
-                    self.trace.atoms.pin(factor, reason)
-        shapes, many = nodes.shapes(node)
-        values = tuple(fixed(self.trace.atoms, shape, range(len(shape)), reason) for shape in shapes)
-        return values if many else values[0]
-
-    def written(self, node: fx.Node, result: Any) -> None:
-        """Put the result of an in-place operator in the place of its operand; the base of a view is pinned."""
-        target = node.args[0]
-        if not isinstance(target, fx.Node):
-            return
-        base = target
-        while base.op == "call_function" and nodes.is_view(base.target) and isinstance(base.args[0], fx.Node):
-            base = base.args[0]
-        others = [user for user in (*base.users, *target.users) if user is not node]
-        zeros = nodes.name(node.target) == "zero"  # labels may stay: should too much move, the proof refuses it
-        if base is not target and not zeros and any(other is not target for other in others):
-            self.unknown(node, [self.environment[base], result])
-        self.environment[target] = result
-
-
-def _present(argument: Any) -> Any:
-    """The argument with values in place of parameters."""
-    if isinstance(argument, Parameter):
-        return argument.value
-    if isinstance(argument, dict):
-        return {key: _present(value) for key, value in argument.items()}
-    if isinstance(argument, list | tuple):
-        return [_present(value) for value in argument]
-    return argument

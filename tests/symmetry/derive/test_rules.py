@@ -12,7 +12,8 @@ from starcli.symmetry.derive.atoms import Atoms
 from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.expressions import Writer
-from starcli.symmetry.derive.trace import follow, start
+from starcli.symmetry.derive.follow import follow
+from starcli.symmetry.derive.trace import start
 from starcli.symmetry.derive.values import Value, along_axis, squash
 
 torch.set_num_threads(1)
