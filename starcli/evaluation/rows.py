@@ -24,12 +24,14 @@ def evaluation_rows(
 ) -> Iterator[dict[str, Any]]:
     """A row of metrics for each model over a split, with its stored BatchNorm statistics or re-estimated ones.
 
+    The row says under `statistics` where they are re-estimated.
     temperature: also the metrics at this temperature, or "fit": at the one with the least loss on the validation split.
     """
     scoring, stamp = Scoring(workspace.dataset, split, temperature), stamps(workspace)
     if temperature == "fit":
         scoring.need_room(2)
     evaluator = Evaluator(workspace, progress=progress)
+    how = {"statistics": "recalibrate"} if recalibrate and evaluator.has_statistics else {}
     note_repeats(workspace, [split], progress)
     if recalibrate:
         note_statistics(workspace, progress)
@@ -43,7 +45,7 @@ def evaluation_rows(
             note_other_loss(workspace, model, split, found.plain.loss, progress)
         if temperature is not None and found.temperature is None:
             progress.note(f"{model.name}: {NOT_FITTED}")
-        yield {"model": model.name, "split": split, **scoring.row(found), **stamp([model])}
+        yield {"model": model.name, "split": split, **scoring.row(found), **how, **stamp([model])}
     progress.finish()
 
 

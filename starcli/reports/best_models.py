@@ -3,7 +3,7 @@
 Points between models are none of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,18 +12,50 @@ from starcli.plots.loss_words import loss_in, metric_in
 from starcli.plots.parts import model_name
 from starcli.registry.tasks import METRICS
 from starcli.reports.findings import Findings, is_point
-from starcli.reports.tables import at_key, is_figure, words
+from starcli.reports.tables import is_figure, words
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a model was measured on, and how: figures of one kind alone are compared.
+
+    data: their name and the hash of their contents. statistics: BatchNorm's, where they were re-estimated: name and
+    hash of the training data, and which part of them. The file's own do not depend on these, so that it makes no
+    difference whether `--train-data` was said.
+    """
+
+    data: tuple[str, ...] = ("", "")
+    statistics: tuple[str, ...] = ()
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Tested":
+        """That of a row of `eval`."""
+        anew = row.get("statistics") == "recalibrate"
+        training = _said(row.get("train_data") or row.get("data"), "name", "fingerprint", "limit", "val_fraction")
+        return cls(_said(row.get("data"), "name", "fingerprint"), training if anew else ())
+
+    def words(self, others: Iterable["Tested"]) -> str:
+        """It for people among others, with the hashes of data that have the same name."""
+        known = {each[:2] for other in others for each in (other.data, other.statistics)}
+
+        def called(data: tuple[str, ...]) -> str:
+            alone = sum(each[:1] == data[:1] for each in known) == 1
+            return data[0] if alone else f"{data[0]} {data[1][:6]}"
+
+        return called(self.data) + (
+            f" (BatchNorm statistics re-estimated on {called(self.statistics)})" if self.statistics else ""
+        )
 
 
 @dataclass(frozen=True)
 class TestScore:
     """The first metric of its task and the loss of a model on the test split.
 
-    metric: its name, of which more is better. data: the name of the data and the hash of their contents.
+    metric: its name, of which more is better.
     """
 
     name: str
-    data: tuple[str, str]
+    on: "Tested"
     metric: str
     quality: float
     loss: float
@@ -36,7 +68,7 @@ class TestScore:
 
 @dataclass(frozen=True)
 class BestModel:
-    """The best of several models on the same data; `data` is their name where there are other data, too."""
+    """The best of several models on the same data; `data` are words for these where there are others, too."""
 
     best: TestScore
     least_loss: TestScore
@@ -65,11 +97,12 @@ def metric_words(metric: str, value: float) -> str:
 
 
 def best_models(found: Findings) -> list[BestModel]:
-    """The best model for each data set and metric, as `eval` found them, else as files record them."""
-    groups: dict[tuple[tuple[str, str], str], list[TestScore]] = {}
+    """The best model for each data set, way to measure and metric, as `eval` found them, else as files record them."""
+    groups: dict[tuple[Tested, str], list[TestScore]] = {}
     for score in list(_evaluated(found)) or list(_recorded(found)):
-        groups.setdefault((score.data, score.metric), []).append(score)
-    return [_best(scores, data[0] if len(groups) > 1 else "") for (data, _), scores in groups.items()]
+        groups.setdefault((score.on, score.metric), []).append(score)
+    ways = {on for on, _ in groups}
+    return [_best(scores, on.words(ways) if len(groups) > 1 else "") for (on, _), scores in groups.items()]
 
 
 def _best(scores: Sequence[TestScore], data: str) -> BestModel:
@@ -79,16 +112,21 @@ def _best(scores: Sequence[TestScore], data: str) -> BestModel:
 
 
 def _evaluated(found: Findings) -> Iterator[TestScore]:
-    """From rows of `eval`, the last of each model."""
+    """From rows of `eval`, the last of each model that was measured in the same way."""
     points = [each.metadata.weights_sha256 or "" for _, each in found.checkpoints if is_point(each.metadata)]
     rows = {
-        (str(row["model"]), str(at_key(row, "data.name") or ""), str(at_key(row, "data.fingerprint") or "")): row
+        (str(row["model"]), Tested.of_row(row)): row
         for run in found.runs
         for row in run.of_type("eval")
         if row.get("split") == "test" and "model" in row and not _is_among(points, row)
     }
-    for (name, *data), row in rows.items():
-        yield from _score(name, (data[0], data[1]), row)
+    for (name, on), row in rows.items():
+        yield from _score(name, on, row)
+
+
+def _said(data: Any, *keys: str) -> tuple[str, ...]:
+    """What a row says of data under these keys; nothing where it does not."""
+    return tuple(str(data.get(key) or "") if isinstance(data, Mapping) else "" for key in keys)
 
 
 def _is_among(hashes: Sequence[str], row: Mapping[str, Any]) -> bool:
@@ -103,11 +141,11 @@ def _recorded(found: Findings) -> Iterator[TestScore]:
     for name, file in found.checkpoints:
         test, data = (file.metadata.metrics or {}).get("test"), file.metadata.data
         if file.metadata.kind in MODELS and isinstance(test, Mapping):
-            yield from _score(name, (data.name, data.fingerprint) if data else ("", ""), test)
+            yield from _score(name, Tested((data.name, data.fingerprint)) if data else Tested(), test)
 
 
-def _score(name: str, data: tuple[str, str], row: Mapping[str, Any]) -> Iterator[TestScore]:
+def _score(name: str, on: Tested, row: Mapping[str, Any]) -> Iterator[TestScore]:
     """What a row says, where it has a loss and a metric."""
     metric, loss = metric_in(row), loss_in(row)
     if is_figure(row.get(metric)) and is_figure(loss):
-        yield TestScore(name, data, metric, row[metric], loss)
+        yield TestScore(name, on, metric, row[metric], loss)

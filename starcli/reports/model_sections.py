@@ -169,7 +169,9 @@ def _evaluated(run: SavedRun) -> Markup:
         TableColumn("model", "model"), TableColumn("split", "split", common=True), *_metric_columns(spread=False),
         TableColumn("perplexity", "perplexity", "number"), TableColumn("temperature", "temperature", "number"),
         TableColumn("scaled.nll", "loss at temperature", "loss"),
-        TableColumn("scaled.ece", "ECE at temperature", "loss"),
+        TableColumn("scaled.ece", "ECE at temperature", "loss"), TableColumn("data.name", "data", common=True),
+        TableColumn("train_data.name", "data of training", common=True),
+        TableColumn("statistics", "BatchNorm statistics", common=True),
     ]  # fmt: skip
     diagrams = small_gallery(figures, "reliability diagrams")
     words = RELIABILITY_NOTE if figures else None

@@ -195,6 +195,35 @@ def test_the_best_model_is_one_of_the_same_data(tmp_path):
     assert "Of 2 models on y d has the highest test accuracy, 60.00% at a loss of 0.4000 (mean of all: 55.00%)" in page
 
 
+def test_the_best_model_is_one_of_those_that_were_measured_alike(tmp_path):
+    """Figures with re-estimated statistics stand apart, by the training data; a file's own do not depend on these."""
+    data, own = {"name": "x", "fingerprint": "123456789"}, {"name": "own", "fingerprint": "77"}
+    anew = {"statistics": "recalibrate"}
+    ways = (({}, 0.9), ({"train_data": own}, 0.8), (anew, 0.7), ({**anew, "train_data": own}, 0.6))
+    for number, (way, accuracy) in enumerate(ways):
+        rows = model_rows(["a"]) + model_rows(["b"])
+        for row, less in zip(rows, (0, 0.1), strict=True):
+            row |= {"accuracy": accuracy - less, "nll": 1 - accuracy, "data": data, **way}
+        (tmp_path / f"{number}.jsonl").write_text(saved(rows))
+    page = render_page(find([tmp_path]))
+    assert "Of 2 models on x a has the highest test accuracy, 80.00%" in page
+    said = "Of 2 models on x (BatchNorm statistics re-estimated on {}) a has the highest test accuracy, {}"
+    assert said.format("x", "70.00%") in page
+    assert said.format("own", "60.00%") in page
+    assert "90.00%" not in page[: page.index("<nav")]
+
+
+def test_data_of_one_name_are_told_apart(tmp_path):
+    for name, accuracy in (("a", 0.9), ("b", 0.8)):
+        rows = model_rows([name]) + model_rows([f"{name}2"])
+        for row in rows:
+            row |= {"accuracy": accuracy, "nll": 0.5, "data": {"name": "arrays", "fingerprint": 10 * name}}
+        (tmp_path / f"{name}.jsonl").write_text(saved(rows))
+    above = render_page(find([tmp_path]))
+    assert "Of 2 models on arrays aaaaaa a" in above
+    assert "Of 2 models on arrays bbbbbb b" in above
+
+
 def test_the_same_files_give_the_same_bytes(directory):
     paths = sorted(directory.iterdir(), key=str)
     assert render_page(find([directory])) == render_page(find([directory]))

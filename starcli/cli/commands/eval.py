@@ -34,6 +34,7 @@ _COLUMNS = (
     Column("temperature", "T", ".3f"),
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=2),
+    Column("statistics", "BatchNorm", common=True),
     PRECISION,
     LOSS_KIND,
 )

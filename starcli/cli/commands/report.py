@@ -52,8 +52,9 @@ def report_command(
     """Write one HTML page of models and results: lineage, tables, figures, and the lines that made them.
 
     It shows what checkpoints record, what barrier, plane, surface, bma, eval, fuse and other commands saved with
-    --json, and the .metrics.jsonl of train, star, curve and fuse. The page needs no network and no other file; nothing
-    is measured, no weights are read.
+    --json, and the .metrics.jsonl of train, star, curve and fuse. The best model is that of each test split; rows of
+    eval with --recalibrate are compared among themselves, by the training data that statistics are of (--train-data).
+    The page needs no network and no other file; nothing is measured, no weights are read.
     """
     from starcli.files.write import write_atomically
     from starcli.reports.findings import find

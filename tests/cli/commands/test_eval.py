@@ -17,6 +17,7 @@ def test_eval(solutions):
         assert run_here("eval", solutions[0], "--split", split).rows[0]["split"] == split
     fresh = run_here("eval", solutions[0], "--recalibrate").rows[0]
     assert fresh["nll"] != ran.rows[0]["nll"]
+    assert (fresh["statistics"], "statistics" in ran.rows[0]) == ("recalibrate", False)
 
 
 def test_a_network_that_computes_something_else_since_is_noted(solutions, tmp_path):
