@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from starcli.data.arrays import divided
-from starcli.data.in_memory import examples_by_role, notes_of_draws
+from starcli.data.in_memory import examples_by_role, largest_token, notes_of_draws
 from starcli.data.layout import empty_classes
 from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.tokens import assemble_tokens
@@ -37,7 +37,8 @@ def load_built(request: Request) -> Loaded:
     }
     split, said = divided(parts, request.rest)
     if split[0].inputs.dtype == np.int64:
-        loaded = assemble_tokens("build", *split)
+        most = largest_token(found.values(), task)
+        loaded = assemble_tokens("build", *split, task=task, vocab_size=most + 1)
         absent = empty_classes(split[0].labels, loaded.num_classes) if task == CLASSES else ""
         said += [f"{request.rest}: {absent}"] if absent else []
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.splits import MemorySplit
 from starcli.data.targets import check_targets, read_targets, task_of_targets
-from starcli.data.tokens import next_tokens, token_rows
+from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens, token_rows
 from starcli.errors import StarcliError, first_line
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
@@ -36,10 +36,11 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
     Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0, in any form that
     `class_numbers` takes. Integers (N, length) are tokens, -1 behind the end of a text; without labels, (tokens, None),
-    the next ones are predicted; with `task="masked-token"` labels (N, length) are the tokens to be named, below 0 where
-    none is. Floats with fractions, (N,) or (N, columns), are numbers to be predicted, and 0 and 1
-    in (N, labels) that are not one-hot are labels, any number of which an example has; `task` says otherwise. There are
-    as many classes as the largest label says; a network may have more outputs.
+    the next ones are predicted, as they are for (text[:, :-1], text[:, 1:]), below 0 where none is; with
+    `task="masked-token"` labels (N, length) are the tokens to be named, below 0 where none is. Floats with fractions,
+    (N,) or (N, columns), are numbers to be predicted, and 0 and 1 in (N, labels) that are not one-hot are labels, any
+    number of which an example has; `task` says otherwise. There are as many classes as the largest label says; a
+    network may have more outputs.
     Data sets and loaders are read once and kept in memory, all examples in the order of the data set: a loader's batch
     size, shuffling and `drop_last` do not count.
 
@@ -55,9 +56,7 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     first = tensors["train"][0]
     vocab_size = None
     if first.dtype == torch.int64:
-        read = [inputs for inputs, _ in tensors.values()]
-        named = [labels for _, labels in tensors.values()] if task == MASKED_TOKEN else []
-        vocab_size = 1 + max(int(each.max()) for each in (*read, *named))
+        vocab_size = largest_token(tensors.values(), task) + 1
     classes = _outputs(tensors, task, vocab_size)
     plain = Normalisation(BYTES if first.dtype == torch.uint8 else 1.0, *AS_THEY_ARE)
     splits = {role: MemorySplit(inputs, labels, plain) for role, (inputs, labels) in tensors.items()}
@@ -107,9 +106,17 @@ def examples_by_role(given: Mapping[str, Any], task: str | None) -> tuple[dict[s
     return tensors, task
 
 
+def largest_token(parts: Iterable[tuple[Tensor, Tensor]], task: str) -> int:
+    """The largest token of inputs, and of labels where these are tokens."""
+    return max(int(each.max()) for part in parts for each in (part if task in OF_TOKENS else part[:1]))
+
+
 def _task(inputs: Tensor, labels: Tensor | None) -> str:
-    """What examples are for, by their labels; without any, what follows each token."""
-    return NEXT_TOKEN if labels is None else task_of_targets(labels.detach().cpu().numpy())
+    """What examples are for, by their labels; where there are none, or the tokens moved by one, what follows each."""
+    if labels is None:
+        return NEXT_TOKEN
+    found = labels.detach().cpu().numpy()
+    return NEXT_TOKEN if are_next_tokens(inputs.detach().cpu().numpy(), found) else task_of_targets(found)
 
 
 def _outputs(tensors: Mapping[str, tuple[Tensor, Tensor]], task: str, vocab_size: int | None) -> int:
@@ -173,9 +180,12 @@ def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor | None]:
             found = f"a {type(examples).__name__} of {', '.join(type(each).__name__ for each in examples[:5])}"
             raise StarcliError(f"{what}: expected a pair of tensors, (inputs, labels), found {found}")
         return examples
-    if not hasattr(examples, "__getitem__") and not isinstance(examples, DataLoader | IterableDataset):
+    indexed = hasattr(examples, "__getitem__") and not isinstance(examples, Tensor)
+    if not indexed and not isinstance(examples, DataLoader | IterableDataset):
         kind = type(examples).__name__
-        raise StarcliError(f"{what}: expected (inputs, labels), a torch data set or a loader, found a {kind}")
+        hint = ["of tokens whose next ones are predicted, (tokens, None)"]
+        expected = "expected (inputs, labels), a torch data set or a loader"
+        raise StarcliError(f"{what}: {expected}, found a {kind}", hint if isinstance(examples, Tensor) else [])
     try:
         with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers, whether it has any or not
             batches = [_batch(batch) for batch in _in_order(examples, what)]
@@ -232,7 +242,9 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
             raise StarcliError(f"{what}: no labels, and {inputs.dtype} {tuple(inputs.shape)} are no tokens (N, length)")
         if task != NEXT_TOKEN:
             raise StarcliError(f"{what}: no labels, which task={task!r} needs")
-        return inputs, torch.from_numpy(next_tokens(inputs.numpy(), what))
+        if labels is None or labels.dim() < 2:  # classes do not matter here
+            return inputs, torch.from_numpy(next_tokens(inputs.numpy(), what))
+        return inputs, torch.from_numpy(given_next_tokens(inputs.numpy(), labels.detach().cpu().numpy(), what))
     labels = labels.detach().cpu()
     if task == MASKED_TOKEN:
         return inputs, _masked(inputs, labels, is_tokens, what)
@@ -247,6 +259,8 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
         numbers = torch.from_numpy(read_targets(array, task, "labels"))
     except StarcliError as error:
         problems.append(error.summary)
+        if is_tokens and labels.shape == inputs.shape:
+            problems.append(f"a label for each token: say the task, {NEXT_TOKEN} or {MASKED_TOKEN}")
     else:
         if len(numbers) != len(inputs):
             problems.append(f"{len(numbers)} labels for {len(inputs)} inputs")

@@ -74,6 +74,33 @@ def next_tokens(tokens: Tokens, where: str) -> NDArray[np.int64]:
     return following
 
 
+def given_next_tokens(tokens: Tokens, labels: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """Labels (N, length) that the caller made, each the token that follows, as next tokens; below 0 none is predicted.
+
+    That behind the last token is in no input. Raises StarcliError where another token follows than a label says.
+
+    >>> given_next_tokens(np.array([[5, 6, 7]]), np.array([[-100, 7, 8]]), "x")
+    array([[-1,  7,  8]])
+    """
+    if not are_next_tokens(tokens, labels):
+        same = labels.shape == tokens.shape and bool((labels == tokens).all())
+        found = "they are the tokens themselves" if same else f"{labels.dtype} {labels.shape}, and others follow"
+        hints = ["expected labels[:, :-1] to be tokens[:, 1:], or below 0", "(tokens, None) predicts what follows"]
+        raise StarcliError(f"{where}: labels of next tokens: {found}", hints)
+    if bool((labels < 0).all(axis=1).any()):
+        raise StarcliError(f"{where}: in some texts no token is to be predicted (labels of at least 0)")
+    return np.maximum(labels.astype(np.int64), NO_TOKEN)
+
+
+def are_next_tokens(tokens: NDArray[Any], labels: NDArray[Any]) -> bool:
+    """Whether labels say at each of the tokens (N, length) which one follows, or, below 0, nothing."""
+    kinds = {tokens.dtype.kind, labels.dtype.kind}
+    if tokens.ndim != 2 or labels.shape != tokens.shape or kinds - set("iu"):
+        return False
+    said, following = labels[:, :-1], tokens[:, 1:]
+    return bool(((said == following) | (said < 0)).all()) and bool((said >= 0).any())
+
+
 def strata(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Classes (N,) over which a division of examples is to be even: one for all where no class is predicted."""
     return labels if labels.ndim == 1 else np.zeros(len(labels), dtype=np.int64)

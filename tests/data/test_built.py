@@ -9,6 +9,7 @@ from support.data import refused
 import starcli as sc
 from starcli.data.dataset import open_data
 from starcli.data.names import needs_path, parse_name
+from starcli.data.text_options import TextOptions
 from starcli.errors import StarcliError
 
 CODE = '''
@@ -24,6 +25,17 @@ def classes():
 
 def numbers():
     return X, X[:, :2] * 2 + 0.1
+
+TOKENS = torch.arange(60).reshape(10, 6) % 7
+
+def tokens():
+    return {"train": (TOKENS, None), "test": (TOKENS[:3], None)}
+
+def moved_by_one():
+    return {"train": (TOKENS[:, :-1], TOKENS[:, 1:]), "test": TensorDataset(TOKENS[:3, :-1], TOKENS[:3, 1:])}
+
+def masked():
+    return {"train": (TOKENS.clamp(max=4), TOKENS), "test": (TOKENS[:3], TOKENS[:3])}
 
 def fails():
     raise ValueError("no such table")
@@ -48,6 +60,16 @@ def test_a_function_makes_data(code: Path) -> None:
     assert (numbers.task, len(numbers.train), len(numbers.test)) == ("regression", 32, 8)
     assert "a fifth is held out" in numbers.notes[0]
     assert open_data(f"{code}:classes").fingerprint == data.fingerprint
+
+
+def test_a_function_makes_tokens_to_be_predicted(code: Path) -> None:
+    """As of a file of tokens, without `--task` where labels are none or the tokens moved by one."""
+    whole, moved = open_data(f"{code}:tokens"), open_data(f"{code}:moved_by_one")
+    for data, length in ((whole, 6), (moved, 5)):
+        assert (data.task, data.vocab_size, data.num_classes, data.input_shape) == ("next-token", 7, 7, (length,))
+    assert moved.train.labels.tolist() == whole.train.labels[:, :-1].tolist()
+    named = open_data(f"{code}:masked", texts=TextOptions(task="masked-token"))
+    assert (named.task, named.vocab_size, named.train.labels.shape) == ("masked-token", 7, (10, 6))
 
 
 def test_faults_are_one_error_and_say_where(code: Path) -> None:

@@ -22,6 +22,7 @@ from starcli.data.in_memory import dataset_in_memory
 
 INPUTS = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(40) % 3
+TOKENS = torch.arange(60).reshape(10, 6) % 7
 SAME = dataset_in_memory((INPUTS, LABELS)).fingerprint
 """The hash of these examples in this order."""
 
@@ -128,13 +129,14 @@ def broken(x: Any, y: Any) -> Any:
         ((INPUTS, LABELS.tolist()), "found a tuple of Tensor, list"),
         (iter([(INPUTS[0], 1)]), "found a list_iterator"),
         ({"train": None}, "found a NoneType"),
-        (INPUTS, "a Tensor of 40, expected a pair"),
+        (INPUTS, r"found a Tensor\n.*\(tokens, None\)"),
         (Examples(lambda x, y: {"x": x, "y": y}), "a dict of 2, expected a pair"),
         (Examples(lambda x, y: (x, y, 0)), "a list of 3, expected a pair"),
         (Examples(lambda x, y: (x[: 1 + y], y)), "stack expects each tensor to be equal size"),
         (Examples(lambda x, y: (object(), y)), "found <class 'object'>"),
         (Examples(broken), "a bug of the caller"),
         (Examples(count=0), "there are no examples"),
+        ((TOKENS, TOKENS), "a label for each token: say the task, next-token or masked-token"),
         ((INPUTS[:0], LABELS[:0]), r"inputs of shape \(0, 4\)"),
         ((INPUTS, LABELS[:30]), "30 labels for 40 inputs"),
         ((INPUTS, LABELS - 1), "label -1"),

@@ -138,6 +138,26 @@ def test_next_tokens_in_memory_and_a_module_of_ones_own() -> None:
     assert predicted.label.tolist() == TOKENS[:5, 1:].flatten().tolist()
 
 
+def test_tokens_moved_by_one_are_next_tokens() -> None:
+    """(text[:, :-1], text[:, 1:]) is predicted as (text, None) is; of labels below 0 none counts."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(9, 8), nn.Linear(8, 9))
+    inputs, following = TOKENS[:, :-1], TOKENS[:, 1:].clone()
+    whole = sc.evaluate(network, data=(TOKENS, None))[0]["nll"]
+    assert sc.evaluate(network, data=(inputs, following))[0]["nll"] == pytest.approx(whole)
+    following[:, :2] = -100
+    logits = network(inputs)[:, 2:].flatten(0, 1)
+    expected = nn.functional.cross_entropy(logits, following[:, 2:].flatten()).item()
+    found = sc.evaluate(network, data=(inputs, following), task="next-token")[0]
+    assert found["nll"] == pytest.approx(expected)
+    with pytest.raises(StarcliError, match="they are the tokens themselves"):
+        sc.evaluate(network, data=(TOKENS, TOKENS), task="next-token")
+    with pytest.raises(StarcliError, match="and others follow"):
+        sc.evaluate(network, data=(TOKENS, TOKENS.flip(0)), task="next-token")
+    with pytest.raises(StarcliError, match="in some texts no token"):
+        sc.evaluate(network, data=(inputs, following.where(torch.arange(40)[:, None] > 0, -1)))
+
+
 def test_a_network_that_looks_ahead_is_refused() -> None:
     class Mean(nn.Module):
         def __init__(self) -> None:
