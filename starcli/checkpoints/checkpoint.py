@@ -123,10 +123,10 @@ def read_metadata(path: Path) -> tuple[safetensors.Header, Metadata]:
     """Header and metadata of a file, without its tensors and without torch."""
     with garbage_collection_paused():
         header = header_of(path)
-        return header, _with_network(parse_metadata(header.metadata.get(KEY), str(path)), path)
+        return header, with_network(parse_metadata(header.metadata.get(KEY), str(path)), path)
 
 
-def _with_network(metadata: Metadata, path: Path) -> Metadata:
+def with_network(metadata: Metadata, path: Path) -> Metadata:
     """Metadata of a file, with the network of the directory that it lies in where it says nothing of itself."""
     directory = directory_of(path) if metadata == Metadata() else None
     if directory is None:
@@ -169,7 +169,7 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
             ["starcli convert --plain takes them out without what is no longer true"] if kinds == MODELS else [],
         )
     if not from_stdin:
-        metadata = _with_network(metadata, path)
+        metadata = with_network(metadata, path)
     else:
         return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes, pick=which)
 

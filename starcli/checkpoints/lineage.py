@@ -1,4 +1,7 @@
-"""Lineage of a checkpoint: its ancestors, and whether the recorded hashes are true; needs no torch."""
+"""Lineage of a checkpoint: its ancestors, and whether the recorded hashes are true.
+
+Needs no torch but for files of PyTorch's own.
+"""
 
 import math
 import os
@@ -7,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starcli.checkpoints.checkpoint import Checkpoint, generations, read_metadata
+from starcli.checkpoints.checkpoint import Checkpoint, generations, read_metadata, with_network
 from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
-from starcli.files.safetensors import Header
-from starcli.files.shards import checkpoints_in
+from starcli.files.safetensors import Header, TensorInfo, is_torch_file
+from starcli.files.shards import checkpoints_in, files_of
+from starcli.files.tensor_layout import DTYPES
 
 MAXIMUM_GENERATIONS = 100
 """Largest number of generations: a file whose ancestors go in a circle was not written by us."""
@@ -68,7 +72,8 @@ class Description:
     """Header and metadata of a file, and the result of verifying its lineage.
 
     `verified` is None where it was not asked for, and where the file records no hash of its weights. `broken` names the
-    hashes that are wrong, `missing` the ancestors that were not found.
+    hashes that are wrong, `missing` the ancestors that were not found. notes: how weights were found in a file of
+    PyTorch's own, which says nothing of itself.
     """
 
     path: Path
@@ -78,6 +83,7 @@ class Description:
     verified: bool | None
     broken: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def names(self) -> Mapping[Sha256, Ancestor]:
         """Ancestors by their hashes."""
@@ -110,6 +116,8 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
     if not isinstance(path, str | os.PathLike):
         raise StarcliError(f"describe reads a file, a {type(path).__name__} is none")
     path = Path(path)
+    if any(is_torch_file(file) for file in files_of(path)):
+        return _of_torch_file(path, verify)
     header, metadata = read_metadata(path)
     _check_ancestry(path, metadata)
     if not verify:
@@ -124,6 +132,21 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
             missing.append(f"{ancestor.name} ({ancestor.sha256[:12]})")
     verified = not broken and not missing if metadata.weights_sha256 else None
     return Description(path, header, metadata, actual, verified, tuple(broken), tuple(missing))
+
+
+def _of_torch_file(path: Path, verify: bool) -> Description:
+    """The description of a file of PyTorch's own, or its shards: its tensors, and the network of its directory."""
+    from starcli.checkpoints.weights import read_weights
+
+    found = read_weights(path)
+    tensors = {
+        name: TensorInfo(DTYPES[str(each.dtype)], tuple(each.shape), 0, each.nbytes)
+        for name, each in found.tensors.items()
+    }
+    metadata = with_network(Metadata(), path)
+    return Description(
+        path, Header(tensors, {}, 0), metadata, found.sha256() if verify else "", None, notes=found.notes
+    )
 
 
 def _hashes_beside(path: Path, names: Set[str]) -> dict[str, set[Sha256]]:

@@ -40,7 +40,7 @@ def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
     Raises StarcliError where they cannot be read, or there is no state dict.
     """
     path = file_of(path)
-    if is_torch_file(path):
+    if safetensors.is_torch_file(path):
         return _chosen(find_state_dict(_unpickled(path), str(path), pick), {})
     if is_index(path):
         return _in_shards(read_index(path), pick)
@@ -58,7 +58,7 @@ def _chosen(found: StateDict, metadata: Mapping[str, str]) -> Weights:
 def _in_shards(index: Index, pick: Pick) -> Weights:
     """The weights of all shards of an index."""
     content: dict[Any, Any] = {}
-    pickled = [shard for shard in index.shards() if is_torch_file(shard)]
+    pickled = [shard for shard in index.shards() if safetensors.is_torch_file(shard)]
     for shard in index.shards():
         part = _unpickled(shard) if shard in pickled else safetensors.read_tensors(shard)[1]
         if not isinstance(part, Mapping):
@@ -68,18 +68,6 @@ def _in_shards(index: Index, pick: Pick) -> Weights:
     if pickled or pick != EVERYTHING:
         return _chosen(find_state_dict(content, str(index.path), pick), index.metadata)
     return Weights(content, partial(file_sha256, index.path), index.metadata)
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether a file is one of PyTorch's own: an archive, or named like one and begins as no safetensors file does."""
-    if not path.is_file():
-        return False  # opening a pipe would wait for ever
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError:
-        return False  # who reads it says what is wrong
-    return head[:4] == b"PK\x03\x04" or (path.suffix.lower() in safetensors.PICKLED and head[8:] != b"{")
 
 
 def _unpickled(path: Path) -> object:

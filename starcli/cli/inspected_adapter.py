@@ -1,9 +1,14 @@
 """What `inspect` shows of an adapter."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starcli.errors import few
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from starcli.huggingface.adapter_description import AdapterDescription
 
 _SHOWN = 4
 """Names of modules and tensors that are shown of many."""
@@ -29,3 +34,25 @@ def adapter_lines(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         "with its base": row["problem"] or "starcli convert ADAPTER --base BASE -o OUT makes a model of it",
     }
     yield from ((what, said) for what, said in lines.items() if said not in (None, ""))
+
+
+def adapter_tree(found: "AdapterDescription") -> str:
+    """An adapter and below it its base: more is not recorded of where it comes from."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    tree = Tree(Text(f"{found.path.absolute().name}  adapter, which records no lineage"))
+    tree.add(
+        Text(f"{found.base}  its base, by the name in its config" if found.base else "a base that it does not name")
+    )
+    return tree_text(tree)
+
+
+def tree_text(tree: "Tree") -> str:
+    """A tree as lines of text."""
+    from rich.console import Console
+
+    console = Console(width=120)
+    with console.capture() as capture:
+        console.print(tree)
+    return capture.get().rstrip()

@@ -143,6 +143,18 @@ def other_kind(first: bytes) -> str | None:
     return "a figure" if first.startswith((b"\x89PNG", b"%PDF", b"<?xml", b"<svg")) else None
 
 
+def is_torch_file(path: Path) -> bool:
+    """Whether a file is one of PyTorch's own: an archive, or named like one and begins as no safetensors file does."""
+    if not path.is_file():
+        return False  # opening a pipe would wait for ever
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError:
+        return False  # who reads it says what is wrong
+    return head[:4] == b"PK\x03\x04" or (path.suffix.lower() in PICKLED and head[8:] != b"{")
+
+
 def refuse_other_kind(first: bytes, source: str) -> None:
     """Raise StarcliError for a file that is of another kind by its first 8 bytes, or has none."""
     if not first:

@@ -15,6 +15,7 @@ from starcli.data.in_memory import dataset_in_memory
 from starcli.data.normalisation import Normalisation
 from starcli.data.repeats import repeated_examples, repeats_notes
 from starcli.data.splits import MemorySplit
+from starcli.data.text_options import TextOptions
 
 
 def split(inputs: torch.Tensor, labels: torch.Tensor) -> MemorySplit:
@@ -97,6 +98,15 @@ def test_notes_count_what_is_measured_on() -> None:
 def test_the_shipped_digits_have_none() -> None:
     data = open_data("digits", val_fraction=0.1)
     assert repeats_notes(data, *data.measured) == ()
+
+
+def test_texts_are_compared_as_they_are_read(tmp_path) -> None:
+    """Those that differ only behind the tokens that are read are one example for a model."""
+    rows = [f"abcd {number:02},{number % 2}" for number in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
+    cut, whole = (open_data(f"text:{tmp_path / 't.csv'}", texts=TextOptions(length=length)) for length in (4, 12))
+    assert "text: all 8 test examples are training examples too" in repeats_notes(cut, "test")[0]
+    assert repeats_notes(whole, "test") == ()
 
 
 def test_what_trains_or_measures_says_it_once(tmp_path) -> None:

@@ -55,6 +55,8 @@ def test_an_adapter_is_shown_by_its_folder_and_by_its_file(tmp_path):
     ):
         assert words in shown.out
     assert "starcli convert ADAPTER --base BASE" in shown.out
+    tree = shown.out.splitlines()[-2:]
+    assert tree == ["adapter  adapter, which records no lineage", "└── gpt_a  its base, by the name in its config"]
     assert "records no hash" in run_here("inspect", place, "--verify").err
 
 

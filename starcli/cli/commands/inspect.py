@@ -9,7 +9,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.project_file import find_project_file
 from starcli.cli.framework.results import Column
-from starcli.cli.inspected_adapter import adapter_lines
+from starcli.cli.inspected_adapter import adapter_lines, adapter_tree, tree_text
 from starcli.cli.options.common import Common
 from starcli.cli.options.shared import IN
 from starcli.data.normalise_option import normalise_words
@@ -51,7 +51,7 @@ def inspect_command(
 ) -> None:
     """Say what a checkpoint is, how it was made and from what; of an adapter, what it changes in which base.
 
-    Needs no torch, reads no weights unless to verify.
+    Needs no torch and reads no weights unless to verify, but for files of PyTorch's own.
     """
     from starcli.checkpoints.lineage import describe
     from starcli.huggingface.adapter_description import AdapterDescription, adapter_place, describe_adapter
@@ -72,10 +72,12 @@ def inspect_command(
                     results.add("inspect", {"what": what, "found": said}, columns)
             if verify and row["verified"] is None:
                 watch.note(f"{path}: records no hash of its weights, which cannot be verified")
+            if lineage:
+                results.text(adapter_tree(found) if isinstance(found, AdapterDescription) else _tree(found))
             if isinstance(found, AdapterDescription):
                 continue
-            if lineage:
-                results.text(_tree(found))
+            for note in found.notes:
+                watch.note(f"{path}: {note}")
             for missing in found.missing:
                 watch.note(f"{path}: {missing} does not lie beside it and was not verified")
             broken += [f"{name}: {hashes}" for hashes in found.broken]
@@ -137,7 +139,6 @@ def _words(settings: Mapping[str, Any]) -> str:
 
 def _tree(found: "Description") -> str:
     """The file and its ancestors, one a line, parents indented below what was made from them."""
-    from rich.console import Console
     from rich.text import Text
     from rich.tree import Tree
 
@@ -151,7 +152,4 @@ def _tree(found: "Description") -> str:
 
     tree = Tree(Text(f"{found.path.name}  {found.metadata.kind}  {found.sha256[:12]}"))
     grow(tree, found.metadata.parents)
-    console = Console(width=120)
-    with console.capture() as capture:
-        console.print(tree)
-    return capture.get().rstrip()
+    return tree_text(tree)
