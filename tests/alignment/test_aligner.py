@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.tensors import same
 from torch import nn
 
 from starcli.alignment.activations import INPUT, Activations, _batch_size
@@ -50,7 +51,7 @@ def test_a_planted_permutation_comes_back(arch: str, share: float) -> None:
     model = generic(workspace, 0)
     planted = Permutation.random(aligner.spec, torch.Generator().manual_seed(1))
     found = aligner.permuted(model, planted.apply(model))
-    assert all(torch.equal(found[name], tensor) for name, tensor in model.items())
+    assert same(found, model)
 
 
 def test_one_layer_against_an_assignment_by_scipy() -> None:
@@ -99,7 +100,7 @@ def test_many_are_matched_as_one_is_and_the_objective_is_of_the_weights() -> Non
     found = aligner.match_all(a, others, seeds=[0, 0], restarts=1, starts=[None, None])
     for match, other in zip(found, others, strict=True):
         alone = aligner.match(a, other)
-        assert all(torch.equal(match.permutation.index[name], index) for name, index in alone.permutation.index.items())
+        assert same(match.permutation.index, alone.permutation.index)
         assert match.objective == alone.objective == inner_product(aligner.spec, a, alone.permutation.apply(other))
 
 
@@ -163,7 +164,7 @@ def test_noise_needs_no_data() -> None:
     aligner = Aligner(Alignment("activation", examples="noise"), workspace)
     planted = Permutation.random(aligner.spec, torch.Generator().manual_seed(1))
     found = aligner.permuted(model.tensors, planted.apply(model.tensors))
-    assert all(torch.equal(found[name], tensor) for name, tensor in model.tensors.items())
+    assert same(found, model.tensors)
 
 
 @pytest.mark.parametrize(

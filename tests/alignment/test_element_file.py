@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
@@ -30,17 +31,13 @@ def close(one: sc.Checkpoint, other: sc.Checkpoint) -> bool:
     return all(torch.allclose(one.tensors[name], other.tensors[name], atol=1e-5) for name in one.tensors)
 
 
-def equal(one: "dict[str, Tensor]", other: "dict[str, Tensor]") -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
-
 def test_files_read_back_as_what_was_written(model, tmp_path):
     for kinds in ("permutation", "all"):
         moved = sc.permute(model, seed=3, kinds=kinds)
         path = moved.save_symmetry(tmp_path / f"{kinds}.safetensors")
-        assert equal(load_file(path), dict(read(path, kinds=("permutation", "element")).tensors))
+        assert same(load_file(path), dict(read(path, kinds=("permutation", "element")).tensors))
         again = sc.permute(model, by=path)
-        assert equal(dict(again.tensors), dict(moved.tensors))
+        assert same(dict(again.tensors), dict(moved.tensors))
         assert type(again.symmetry) is type(moved.symmetry)
         assert close(sc.permute(again, by=path, invert=True), model)
         with pytest.raises(sc.StarcliError, match="force=True overwrites it"):
@@ -77,10 +74,10 @@ def test_elements_and_permutations_compose_in_the_order_that_is_said(model, tmp_
     assert not close(together, sc.permute(model, by=files[::-1]))
     assert close(sc.permute(together, by=files, invert=True), model)
     whole = together.save_symmetry(tmp_path / "whole.safetensors")
-    assert equal(dict(sc.permute(model, by=whole).tensors), dict(together.tensors))
+    assert same(dict(sc.permute(model, by=whole).tensors), dict(together.tensors))
     twice = sc.permute(model, by=[plain.symmetry, files[2]])
     assert isinstance(twice.symmetry, Permutation)
-    assert equal(dict(twice.tensors), dict(sc.permute(plain, by=files[2]).tensors))
+    assert same(dict(twice.tensors), dict(sc.permute(plain, by=files[2]).tensors))
 
 
 def test_what_is_in_memory_is_recorded_as_its_file_would_be(model, tmp_path):
@@ -94,7 +91,7 @@ def test_what_aligned_a_model_is_kept_too(model, tmp_path):
     other = sc.permute(model, seed=5)
     back = sc.align(model, other)
     path = back.save_symmetry(tmp_path / "p.safetensors")
-    assert equal(dict(sc.permute(other, by=path).tensors), dict(back.tensors))
+    assert same(dict(sc.permute(other, by=path).tensors), dict(back.tensors))
     assert read_metadata(path)[1].aligned_to == back.metadata.aligned_to
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor
 
 from starcli.alignment import joint_frame
@@ -124,7 +125,7 @@ def test_from_every_model_the_same_to_the_index(method: str) -> None:
     names = [model.name for model in members]
     for a, b, c in itertools.permutations(names, 3):
         through = maps[a, b].compose(maps[b, c])
-        assert all(torch.equal(index, maps[a, c].index[group]) for group, index in through.index.items())
+        assert same(through.index, maps[a, c].index)
 
 
 def test_the_order_of_the_models_is_of_no_matter() -> None:
@@ -134,7 +135,7 @@ def test_the_order_of_the_models_is_of_no_matter() -> None:
     one, other = apply_jointly(aligner, a, [b, c]), apply_jointly(aligner, a, [c, b])
     for first, second in zip(one, reversed(other), strict=True):
         assert first.model is second.model
-        assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+        assert same(first.tensors, second.tensors)
 
 
 @pytest.mark.parametrize("method", ["weight", "activation"])
@@ -146,7 +147,7 @@ def test_planted_permutations_come_back(arch: str, method: str) -> None:
     planted = [Permutation.random(aligner.spec, torch.Generator().manual_seed(seed)) for seed in (1, 2, 3)]
     first, *others = checkpoints([model, *(each.apply(model) for each in planted)])
     for found in apply_jointly(aligner, first, others):
-        assert all(torch.equal(found.tensors[name], tensor) for name, tensor in model.items())
+        assert same(found.tensors, model)
         assert found.record.joint == 4
 
 

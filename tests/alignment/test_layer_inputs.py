@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -63,7 +64,7 @@ def test_they_are_what_hooks_see(kind: str) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     found = layer_inputs(network, inputs, parameters(network))
     assert network.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert same(network.state_dict(), before)
     expected = hooked(network, inputs)
     assert found.keys() == expected.keys()
     for name, values in expected.items():

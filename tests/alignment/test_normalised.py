@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from support.tensors import same
 from torch import nn
 
 import starcli as sc
@@ -64,7 +65,7 @@ def test_notes_say_where_nothing_is_to_be_done():
     workspace, [model], _ = open_models([network], {"input_shape": (4,)}, data=False)
     with pytest.warns(sc.StarcliWarning, match="its own normal form"):
         found = sc.normal_form(network, input_shape=(4,))
-    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in model.tensors.items())
+    assert same(found.tensors, model.tensors)
     assert normalise(workspace, model.tensors).difference == 0
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.tensors import same
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
@@ -45,7 +46,7 @@ def test_of_weight_the_seeds_are_tried_one_after_the_other(workspace: Workspace)
     assert found.midpoint_loss == min(*losses, as_it_is)
     assert min(losses) < as_it_is
     best = ends[losses.index(min(losses))].permutation
-    assert all(torch.equal(found.permutation.index[name], index) for name, index in best.index.items())
+    assert same(found.permutation.index, best.index)
     assert found.sweeps == sum(end.sweeps for end in ends)
 
 

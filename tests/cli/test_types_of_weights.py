@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from support.program import Ran, run_here
 from support.refused import refused
+from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
@@ -211,9 +212,9 @@ def test_the_library_keeps_and_chooses_types_as_the_commands_do(write: Write) ->
     where = {"arch": found["net"], "input_shape": (1, 8, 8)}
     done("interpolate", *files(2), "--t", 0.3, "--align", "none", "-o", "m.safetensors", *NET)
     middle = sc.interpolate(*files(2), t=0.3, **where)
-    assert all(torch.equal(middle.tensors[name], tensor) for name, tensor in load_file("m.safetensors").items())
+    assert same(middle.tensors, load_file("m.safetensors"))
     assert {parameter.dtype for parameter in middle.module().parameters()} == {torch.float64}
-    assert all(torch.equal(t, middle.tensors[n]) for n, t in middle.module().state_dict().items())
+    assert same(middle.module().state_dict(), middle.tensors)
     sc.save(middle, "n.safetensors")
     assert {tensor.dtype for tensor in load_file("n.safetensors").values()} == {torch.float64}
     half = sc.permute(b, seed=0, dtype=torch.float16, **where)

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from support.stars import RECIPE, same
+from support.stars import RECIPE
+from support.tensors import same
 from support.training import Memory, Stopping, small
 from torch import nn
 from torch.nn.functional import cross_entropy

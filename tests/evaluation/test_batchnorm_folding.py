@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
@@ -60,7 +61,7 @@ def test_a_norm_is_folded_where_it_alone_reads_the_layer(case: str) -> None:
         with Folding(network).applied(image()):
             assert isinstance(network.bn, nn.Identity) == (case in ALONE)
             torch.testing.assert_close(network(image()), expected, rtol=1e-5, atol=1e-5)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert same(network.state_dict(), before)
 
 
 def test_weights_and_statistics_of_the_moment_are_folded() -> None:

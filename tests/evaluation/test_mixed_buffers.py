@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import torch
 from support.spectral import NORMALISED, ORIGINAL, STYLES, VECTORS, plain_network, spectral_network, spectral_workspace
+from support.tensors import same
 from support.training import Stopping
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -72,7 +73,7 @@ def test_points_are_written_with_the_vectors_of_their_weights(style: str) -> Non
             u, v = (point[f"{layer}.{name}"] for name in VECTORS[style])
             torch.testing.assert_close(u @ matrix @ v, torch.linalg.matrix_norm(matrix, 2))
     again = interpolate_models(workspace, models[:2], [0.7, 0.3])
-    assert all(torch.equal(points[0][name], again[name]) for name in again)
+    assert same(points[0], again)
 
 
 @pytest.mark.parametrize("style", STYLES)

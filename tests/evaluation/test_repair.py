@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor, nn
 
 from starcli.evaluation.evaluator import Evaluator, PathEnd
@@ -146,7 +147,7 @@ def test_networks_that_batchnorm_renormalises_are_recalibrated_as_ever() -> None
         evaluator = Evaluator(workspace, renormalise=how)
         evaluator.load_between(a, b, 0.5)
         states.append(evaluator.network.state())
-    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    assert same(states[0], states[1])
 
 
 def test_moments_between_equal_models_are_theirs() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor, nn
 from torch.nn.functional import glu, hardswish, linear
 from torch.nn.utils import spectral_norm
@@ -152,7 +153,7 @@ def test_the_network_is_left_as_it_was() -> None:
     network = Net(lambda net, x: net.b(net.norm(net.a(x).relu()))).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert names(network, WITH_LOGITS) == ["a", "b"]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert same(network.state_dict(), before)
     assert all(module.training and not module._forward_hooks for module in network.modules())
 
 

@@ -2,6 +2,7 @@
 
 import torch
 from safetensors.torch import load_file
+from support.tensors import same
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import file_sha256
@@ -45,8 +46,8 @@ def test_a_checkpoint_is_written_with_its_hash_and_each_tensor_is_made_once(tmp_
     assert stored.weights_sha256 == file_sha256(path)
     found = checkpoint.read(path)
     assert found.metadata == stored
-    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in TENSORS.items())
-    assert all(torch.equal(load_file(path)[name], tensor) for name, tensor in TENSORS.items())
+    assert same(found.tensors, TENSORS)
+    assert same(load_file(path), TENSORS)
 
 
 def test_shards_are_written_one_by_one(tmp_path):
@@ -54,7 +55,7 @@ def test_shards_are_written_one_by_one(tmp_path):
     stored = checkpoint.write(index, lazy(), Metadata(seed=3), shard_size=40)
     found = checkpoint.read(index)
     assert found.metadata == stored
-    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in TENSORS.items())
+    assert same(found.tensors, TENSORS)
     assert len(list(tmp_path.glob("m-*.safetensors"))) > 2
 
 

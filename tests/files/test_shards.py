@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.tensors import same
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
@@ -33,16 +34,12 @@ def foreign(directory: Path) -> dict[str, str]:
     return {name: file for file, part in parts.items() for name in part}
 
 
-def same(found: Any) -> bool:
-    return bool(found.keys() == TENSORS.keys() and all(torch.equal(found[name], TENSORS[name]) for name in TENSORS))
-
-
 @pytest.mark.parametrize("by", ["index", "folder"])
 def test_the_shards_of_others_are_read(by: str, tmp_path: Path) -> None:
     index = index_with(tmp_path, foreign(tmp_path))
     found = checkpoint.read(index if by == "index" else tmp_path)
-    assert same(found.tensors)
-    assert same(found.fresh_tensors())
+    assert same(found.tensors, TENSORS)
+    assert same(found.fresh_tensors(), TENSORS)
     assert found.sha256 == weights_sha256(TENSORS)
     header, metadata = checkpoint.read_metadata(tmp_path)
     assert (header.tensors["layer3.weight"].shape, metadata) == ((4, 10), Metadata())
@@ -54,7 +51,7 @@ def test_pickled_shards_are_read(tmp_path: Path) -> None:
         torch.save({name: tensor}, tmp_path / f"pytorch_model-{number}.bin")
         weight_map[name] = f"pytorch_model-{number}.bin"
     (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
-    assert same(checkpoint.read(tmp_path).tensors)
+    assert same(checkpoint.read(tmp_path).tensors, TENSORS)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
@@ -66,8 +63,8 @@ def test_a_folder_with_one_whole_file_is_that_file(file: str, tmp_path: Path) ->
         assert checkpoint.read_metadata(tmp_path)[0].tensors.keys() == TENSORS.keys()
         torch.save({}, tmp_path / "pytorch_model.bin")  # the same again; safetensors are preferred
     found = checkpoint.read(tmp_path)
-    assert same(found.tensors)
-    assert same(found.fresh_tensors())
+    assert same(found.tensors, TENSORS)
+    assert same(found.fresh_tensors(), TENSORS)
     assert found.sha256 == weights_sha256(TENSORS)
 
 
@@ -83,7 +80,7 @@ def test_ours_come_back_with_all_that_they_say(size: int, tmp_path: Path) -> Non
     index = tmp_path / INDEX
     stored = checkpoint.write(index, TENSORS, Metadata(seed=3), shard_size=size)
     found = checkpoint.read(tmp_path)
-    assert same(found.tensors)
+    assert same(found.tensors, TENSORS)
     assert found.metadata == stored
     shards = sorted(path.name for path in tmp_path.glob("*.safetensors"))
     count = {1: 5, 200: 4, 10**9: 1}[size]  # bytes: 40, 80, 120, 160, 200
@@ -91,7 +88,7 @@ def test_ours_come_back_with_all_that_they_say(size: int, tmp_path: Path) -> Non
     content = json.loads(index.read_text())
     assert content["metadata"]["total_size"] == 600
     joined = {name: load_file(tmp_path / file)[name] for name, file in content["weight_map"].items()}
-    assert same(joined)
+    assert same(joined, TENSORS)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     checkpoint.write(index, TENSORS, Metadata(seed=3), shard_size=size)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from support.stars import RECIPE, same
+from support.stars import RECIPE
+from support.tensors import same
 from support.training import Memory, Stopping, small
 
 from starcli.alignment.aligner import Aligner

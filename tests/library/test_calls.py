@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
@@ -74,7 +75,7 @@ def test_process_and_modules_are_left_alone(name: str, pair: list[nn.Module], da
         torch.set_num_threads(threads)
     assert modes == [m.training for m in a.modules()]
     assert gradients == [p.requires_grad for p in a.parameters()]
-    assert all(torch.equal(weights[key], tensor) for key, tensor in a.state_dict().items())
+    assert same(weights, a.state_dict())
 
 
 def test_what_the_caller_has_set_changes_no_result(pair: list[nn.Module], data: Data) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.program import TRAIN, run_here
+from support.tensors import same
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -23,10 +24,6 @@ MLP = {"arch_args": {"depth": 2, "hidden_dim": 12}, "epochs": 3, "limit": 300}
 def network() -> nn.Module:
     """A network of one hidden layer with BatchNorm."""
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-
-
-def equal(a: "dict[str, Tensor]", b: "dict[str, Tensor]") -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 # -- the same as the commands ------------------------------------------------------------------------------------------
@@ -177,9 +174,9 @@ def test_a_module_is_no_solution_to_begin_from(data: Data) -> None:
     given = network()
     before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
     first, again = (sc.train(given, data, seed=1, epochs=1, batch_size=30) for _ in range(2))
-    assert equal(dict(first.tensors), dict(again.tensors))
-    assert not equal(dict(first.tensors), dict(sc.train(given, data, seed=2, epochs=1, batch_size=30).tensors))
-    assert equal(before, given.state_dict())
+    assert same(dict(first.tensors), dict(again.tensors))
+    assert not same(dict(first.tensors), dict(sc.train(given, data, seed=2, epochs=1, batch_size=30).tensors))
+    assert same(before, given.state_dict())
 
 
 def test_alignment_needs_an_input_shape_alone() -> None:

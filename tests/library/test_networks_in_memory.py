@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from support.own_modules import Data, Net, modules
+from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
@@ -83,7 +84,7 @@ def test_results_do_not_change_with_the_modules(data: Data) -> None:
         for parameter in source.parameters():
             parameter.data.zero_()
     for before, after in zip(kept, star.sources, strict=True):
-        assert all(torch.equal(before[name], tensor) for name, tensor in after.tensors.items())
+        assert same(before, after.tensors)
 
 
 @pytest.mark.filterwarnings("ignore:the weights are .*float")
@@ -223,7 +224,7 @@ def test_compiled_networks_are_those_they_were_made_from(data: Data) -> None:
     for arch in (None, lambda: torch.compile(Net())):
         aligned = sc.align(torch.compile(a), torch.compile(b), data=data, arch=arch)
         assert aligned.tensors.keys() == plain.tensors.keys()
-        assert all(torch.equal(tensor, plain.tensors[name]) for name, tensor in aligned.tensors.items())
+        assert same(aligned.tensors, plain.tensors)
     [row] = sc.evaluate(torch.compile(a), data=data)
     assert row["nll"] == sc.evaluate(a, data=data)[0]["nll"]
     trained = sc.train(lambda: torch.compile(Net()), data, recipe="default", epochs=1)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from support.own_modules import Data, Net, modules
+from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
@@ -172,7 +173,7 @@ def test_nothing_is_dropped_where_an_alignment_is_learned(data: Data, method: st
     states = [dict(module.state_dict()) for module in (a, b)]
     how = sc.Alignment(method, steps=20)
     first, second = (sc.align(*states, method=how, data=data, arch=arch) for arch in (Net, Undropped))
-    assert all(torch.equal(tensor, second.tensors[name]) for name, tensor in first.tensors.items())
+    assert same(first.tensors, second.tensors)
 
 
 class Viewed(nn.Module):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from support.state_dict_networks import NETWORKS, made
+from support.tensors import same
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
@@ -94,7 +95,7 @@ def compare(name: str, change: str, saved: bool) -> bool:
     assert (fitted is not None) == taken, (change, saved)
     if fitted is None:
         return False
-    assert all(torch.equal(tensor, before[n]) for n, tensor in state.items())
+    assert same(state, before)
     network = FlatNetwork(made(name, 9))
     network.load(fitted)
     torch.testing.assert_close(outputs(network.network), expected, rtol=1e-5, atol=1e-6)
@@ -211,7 +212,7 @@ def test_versions_that_are_none_are_no_versions() -> None:
     expected = fit(made("versioned", 5), state).state(state)
     for versions in (3, {"part": 2}, {"part": None}, []):
         found = fit(made("versioned", 5), state, versions).state(state)  # type: ignore[arg-type]
-        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+        assert same(found, expected)
     with pytest.raises(StarcliError, match="do not fit the network"):
         fit(made("versioned", 5), state, {"part": {"version": "x"}})
 
@@ -226,7 +227,7 @@ def test_old_names_of_a_shared_module_are_looked_at_behind_the_hook_that_knows_t
     assert sorted(old) == sorted(f"{side}.{name}" for side in "ab" for name in ("bias", "weight_g", "weight_v"))
     for state in (old, {name: tensor for name, tensor in old.items() if name[0] == "b"}):
         fitted = fit(shared(), state).state(state)
-        assert all(torch.equal(fitted[name], tensor) for name, tensor in whole.items())
+        assert same(fitted, whole)
     shared().load_state_dict({**old, "a.weight_g": old["a.weight_g"] + 1})
     with pytest.raises(
         StarcliError, match=r"a\.parametrizations.*b\.parametrizations.* are tied, but differ by up to 1"

@@ -1,7 +1,8 @@
 """Companions of a star: sources like others, in a part of the epochs, that a stopped search does not train again."""
 
 import pytest
-from support.stars import RECIPE, same, search_star
+from support.stars import RECIPE, search_star
+from support.tensors import same
 from support.training import Stopping
 
 from starcli.errors import StarcliError

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from support.stars import OPTIONS, RECIPE, objective_of, same, search_star, stopped_run
+from support.stars import OPTIONS, RECIPE, objective_of, search_star, stopped_run
+from support.tensors import same
 from support.training import Small, Stopping, small
 from torch import nn
 from torch.nn.functional import cross_entropy

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 from support.pretended import pretended_cuda
-from support.stars import RECIPE, same, search_star
+from support.stars import RECIPE, search_star
+from support.tensors import same
 from support.training import small
 
 from starcli.runtime.device import choose_device

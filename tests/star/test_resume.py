@@ -1,7 +1,8 @@
 """Star runs that were stopped end as if they never were."""
 
 import pytest
-from support.stars import OPTIONS, RECIPE, same, search_star, stopped_run
+from support.stars import OPTIONS, RECIPE, search_star, stopped_run
+from support.tensors import same
 from support.training import Memory, Stopping
 
 from starcli.runtime.progress import Interrupted

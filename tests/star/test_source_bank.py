@@ -3,7 +3,8 @@
 import pytest
 import torch
 from support.pretended import Stream, pretended_cuda
-from support.stars import RECIPE, same, search_star
+from support.stars import RECIPE, search_star
+from support.tensors import same
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from support.spectral import NORMALISED, ORIGINAL, STYLES, VECTORS, plain_network, spectral_workspace
-from support.stars import RECIPE, objective_of, same, search_star, stopped_run
+from support.stars import RECIPE, objective_of, search_star, stopped_run
+from support.tensors import same
 from torch.nn.functional import cross_entropy
 
 from starcli.star.source_bank import Source

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from support.stars import RECIPE, same, search_star, settings_of
+from support.stars import RECIPE, search_star, settings_of
+from support.tensors import same
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.matching.method import MatchMethod
@@ -35,7 +36,7 @@ def test_a_star_of_one_model_under_many_names_is_connected_to_it(mlp, mlps):
     flat = mlp.network()
     for number in range(3):
         aligned = star.aligned(number)
-        assert all(torch.equal(aligned[name], original[name]) for name in original)
+        assert same(aligned, original)
         middle = torch.lerp(flat.flatten(star.tensors), flat.flatten(aligned), 0.5)
         torch.testing.assert_close(middle, flat.flatten(original), atol=1e-2, rtol=0)
 

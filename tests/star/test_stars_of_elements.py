@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from support.stars import same, search_star, settings_of, stopped_run
+from support.stars import search_star, settings_of, stopped_run
+from support.tensors import same
 from support.training import Stopping
 
 from starcli.alignment.alignment import Alignment
@@ -74,7 +75,7 @@ def test_it_begins_at_the_mean_of_the_aligned_sources_or_where_it_is_told(vit, v
     assert torch.equal(begun(False).vector, vit.network(9).parameters)
     start = dict(vits[2].open())
     told = search_star(vit, vits, RECIPE.override(epochs=1, lr=0.0), 0, **ALL, init=start)
-    assert all(torch.equal(told.tensors[name], tensor) for name, tensor in start.items())
+    assert same(told.tensors, start)
 
 
 def test_later_alignments_by_another_method(vit, vits):

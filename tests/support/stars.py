@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 from support.training import Memory, Stopping
 
 from starcli.alignment.alignment import Alignment
@@ -19,11 +18,6 @@ from starcli.star.starlight import starlight
 from starcli.star.starlight_step import HeldOut, OnLines
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
-
-
-def same(first, second):
-    assert first.keys() == second.keys()
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def settings_of(**options):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from support.network_kinds import NETWORKS, case, close, drawn, outputs
+from support.tensors import same
 
 from starcli.errors import StarcliError
 from starcli.symmetry.element import Element
@@ -42,7 +43,7 @@ def test_files_hold_all_of_an_element(name):
     element = drawn(kinds, 0)
     expected = element.apply(tensors)
     found = Element.from_tensors(kinds, element.to_tensors()).apply(tensors)
-    assert all(torch.equal(found[each], expected[each]) for each in expected)
+    assert same(found, expected)
 
 
 def kept_scales(kinds: Kinds) -> list[str]:
@@ -78,7 +79,7 @@ def test_without_anything_continuous_it_is_a_permutation():
     permutation = Permutation.random(kinds.spec, torch.Generator().manual_seed(3))
     expected = permutation.apply(tensors)
     found = Element.of(kinds, permutation).apply(tensors)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert same(found, expected)
 
 
 def test_factors_may_be_learned():

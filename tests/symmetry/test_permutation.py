@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.specs import applied, specs
+from support.tensors import same
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolve import resolve_spec
@@ -46,10 +47,6 @@ def tensors(spec: Resolved) -> dict[str, torch.Tensor]:
     return made
 
 
-def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
 @settings(max_examples=60, deadline=None)
 @given(specs(), SEEDS)
 def test_apply_moves_every_element_where_the_grammar_says(spec: Resolved, seed: int) -> None:
@@ -65,8 +62,8 @@ def test_composition_and_inverse(spec: Resolved, seed: int) -> None:
     draws = generator(seed)
     first, second = Permutation.random(spec, draws), Permutation.random(spec, draws)
     values = tensors(spec)
-    assert equal(first.compose(second).apply(values), second.apply(first.apply(values)))
-    assert equal(first.inverse().apply(first.apply(values)), values)
+    assert same(first.compose(second).apply(values), second.apply(first.apply(values)))
+    assert same(first.inverse().apply(first.apply(values)), values)
     assert first.compose(first.inverse()).is_identity()
     assert first.inverse().compose(first).is_identity()
     assert first.inverse().inverse().moved(first) == 0
@@ -111,7 +108,7 @@ def test_apply_leaves_its_arguments_and_fixed_tensors(resnext: Resolved) -> None
     values = tensors(resnext)
     copies = {name: value.clone() for name, value in values.items()}
     Permutation.random(resnext, generator(2)).apply(values)
-    assert equal(values, copies)
+    assert same(values, copies)
     unmoved = Permutation.identity(resnext).apply(values)
     assert all(unmoved[name] is values[name] for name in values)
 

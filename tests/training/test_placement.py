@@ -2,14 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-import torch
 from support.pretended import Pretended, pretended_cuda
+from support.tensors import same
 from support.training import Memory, Small, Stopping, small
-from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
@@ -27,10 +25,6 @@ def workspace(name: str = "resnet", limit: int = 100) -> Small:
 
 def on_cuda(name: str = "resnet", limit: int = 100) -> Small:
     return replace(workspace(name, limit), device=choose_device("cuda"))
-
-
-def same(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.tensors import same
 from support.training import Memory, Stopping, small
 
 from starcli.errors import StarcliError
@@ -52,7 +53,7 @@ def test_a_stopped_stack_ends_as_if_never_stopped(mlp, pauses):
     for whole, pieces in zip(
         train_stacked(mlp, RECIPE, SEEDS), train_stacked(mlp, RECIPE, SEEDS, state=state), strict=True
     ):
-        assert all(torch.equal(whole.tensors[name], pieces.tensors[name]) for name in whole.tensors)
+        assert same(whole.tensors, pieces.tensors)
         assert whole.history == pieces.history
 
 

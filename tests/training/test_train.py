@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from support.tensors import same
 from support.training import Memory, Stopping, small
 from torch.nn.functional import cross_entropy
 
@@ -28,11 +29,6 @@ def mlp():
 @pytest.fixture(scope="module")
 def resnet():
     return small("resnet", limit=130, width=4, stages=2)
-
-
-def same(first, second):
-    assert first.keys() == second.keys()
-    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def by_hand(workspace, recipe, seed):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.tensors import same
 from support.training import Memory, Stopping, search_of
 from torch import nn
 
@@ -72,6 +73,6 @@ def test_a_trial_leaves_no_trace():
     before, drawn = flat.state(), torch.get_rng_state()
     with trial_pass(flat, torch.randn(5, 3, generator=torch.Generator())):
         assert not torch.equal(flat.network[1].running_mean, before["1.running_mean"])
-    assert all(torch.equal(tensor, before[name]) for name, tensor in flat.state().items())
+    assert same(flat.state(), before)
     assert torch.equal(torch.get_rng_state(), drawn)
     assert not flat.network.training

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor
 
 import starcli as sc
@@ -53,7 +54,7 @@ def test_it_ends_no_worse_than_it_began_and_keeps_the_function(pair) -> None:
     searched = Aligner(Alignment("activation", examples=32), workspace).match(a, b)
     assert found.midpoint_loss == pytest.approx(judge.loss(a, placed), rel=1e-4)
     assert found.midpoint_loss <= judge.loss(a, searched.permutation.apply(b))
-    assert all(torch.equal(tensor, again.symmetry.apply(b)[name]) for name, tensor in placed.items())
+    assert same(placed, again.symmetry.apply(b))
     torch.testing.assert_close(outputs(workspace, placed), outputs(workspace, b), rtol=1e-3, atol=1e-3)
     kept = {fold.scale.tensor for kind in workspace.kinds.groups.values() for fold in kind.folds}
     assert all(torch.allclose(placed[name], a[name], rtol=1e-5) for name in kept)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
@@ -103,7 +104,7 @@ def test_a_planted_permutation_comes_back_and_functions_stay(method: str, pair) 
     planted = Permutation.random(workspace.spec.resolved, torch.Generator().manual_seed(1))
     aligner = Aligner(Alignment(method, steps=10), workspace)
     found = aligner.permuted(a, planted.apply(a))
-    assert all(torch.equal(found[name], tensor) for name, tensor in a.items())
+    assert same(found, a)
     network, inputs = workspace.network(), torch.randn(5, *workspace.architecture.input_shape)
     outputs = []
     for tensors in (b, aligner.permuted(a, b)):
@@ -186,7 +187,7 @@ def test_a_network_without_units_stays_as_it_is(method: str) -> None:
         found = sc.align(a, b, method=Alignment(method, steps=5, examples=32), **PLAIN)
     assert found.to_dict()["moved"] == 0
     assert found.to_dict()["midpoint_loss"] > 0
-    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in b.state_dict().items())
+    assert same(found.tensors, b.state_dict())
 
 
 def test_a_start_is_learned_on_without_a_search(pair) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.matching import CASES, case, draw, inner_product, shuffled
+from support.tensors import same
 
 from starcli.alignment.matching import costs, problem, weight_matching
 from starcli.alignment.matching.descent import Descent
@@ -118,7 +119,7 @@ def test_matching_a_permuted_model_is_the_same_problem(name: str) -> None:
     moved = match_weights(a, hidden.apply(b), spec, seed=1, restarts=3, start=hidden.inverse())
     assert moved.objective == pytest.approx(plain.objective, rel=1e-9)
     first, second = plain.permutation.apply(b), moved.permutation.apply(hidden.apply(b))
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert same(first, second)
 
 
 def test_buffers_do_not_matter() -> None:

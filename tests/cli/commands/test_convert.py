@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.program import run_here
+from support.tensors import same
 
 from starcli.checkpoints.checkpoint import read_metadata
 from starcli.data.dataset import open_data
@@ -34,7 +35,7 @@ def test_convert_from_pytorch(wrap, solutions, place):
     assert ran.status == 0, ran.err
     found = load_file("x.safetensors")
     assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert same(found, tensors)
     assert read_metadata(place / "x.safetensors")[1].architecture.arguments["hidden_dim"] == 12
 
 
@@ -111,7 +112,7 @@ def test_convert_from_lightning(solutions, place):
     assert (ran.status, ran.err) == (0, note + STANDARDISED)
     found = load_file("x.safetensors")
     assert found.keys() == tensors.keys()
-    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    assert same(found, tensors)
     narrow = (*NETWORK[:4], "hidden_dim=9", "--data", "digits")
     ran = run_here("convert", "x.ckpt", *narrow, "-o", "y.safetensors")
     assert (ran.status, "model." in ran.err, "fc1.bias" in ran.err) == (1, False, True)
@@ -137,7 +138,7 @@ def test_convert_out_and_back(solutions, place):
     bare = torch.load(place / "x.pth", weights_only=True)
     original = load_file(solutions[0])
     for found in (bare, load_file("plain.safetensors")):
-        assert all(torch.equal(found[name], original[name]) for name in original)
+        assert same(found, original)
     assert run_here("convert", "plain.safetensors", "-o", "y.safetensors").status == 1
     assert run_here("convert", "plain.safetensors", *NETWORK, "-o", "y.safetensors").status == 0
 
@@ -225,7 +226,7 @@ def test_several_files_at_once(solutions, place):
     assert [row["output"] for row in ran.rows] == ["out/0.safetensors", "out/1.safetensors"]
     for number in (0, 1):
         expected, found = load_file(solutions[number]), load_file(place / "out" / f"{number}.safetensors")
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        assert same(found, expected)
     assert "same name" in run_here("convert", "0.pth.tar", "1.pth.tar", *NETWORK, "-o", "x.safetensors").err
     torch.save({"w": torch.zeros(2)}, place / "2.pt")
     ran = run_here("convert", "0.pth.tar", "2.pt", *NETWORK, "-o", "new/{name}.safetensors")
@@ -247,7 +248,7 @@ def test_key_and_ignore(solutions, place):
     ]
     assert run_here(*chosen, "--ignore", "loss.*", *NETWORK, "-o", "b.safetensors").status == 0
     found = load_file("b.safetensors")
-    assert all(torch.equal(found[name], averaged[name]) for name in averaged)
+    assert same(found, averaged)
     ours = run_here("convert", solutions[0], "--ignore", "fc1.*", "-o", "c.safetensors")
     assert (ours.status, "files from elsewhere" in ours.err) == (1, True)
 

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from support.program import run_here
 from support.refused import refused
+from support.tensors import same
 from torch import nn
 
 from starcli.checkpoints.checkpoint import read_metadata
@@ -71,7 +72,7 @@ def test_aligning_first_equals_aligning_before(solutions):
     run_here("align", *solutions.some(0, 1), "-o", "b.safetensors")
     run_here("interpolate", solutions[0], "b.safetensors", "--t", 0.5, "-o", "before.safetensors")
     here, before = load_file("here.safetensors"), load_file("before.safetensors")
-    assert all(torch.equal(here[name], before[name]) for name in here)
+    assert same(here, before)
 
 
 def test_the_note_names_the_model_that_was_never_aligned(solutions):

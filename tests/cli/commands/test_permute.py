@@ -6,13 +6,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.program import run_here, start_process
+from support.tensors import same
 
 from starcli.checkpoints.checkpoint import read_metadata
 
 
 def equal(first, second):
-    one, two = load_file(first), load_file(second)
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    return same(load_file(first), load_file(second))
 
 
 def test_permutations_apply_again_and_invert(place, solutions):

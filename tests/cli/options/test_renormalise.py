@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-import torch
 from support.program import run_here
 from support.refused import refused
+from support.tensors import same
 
 import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
@@ -130,7 +130,7 @@ def test_lines_of_a_star_in_its_log(solutions, place):
     run_here(*words, *held_out, "-o", "usual.safetensors")
     assert run_here(*words, *held_out, *WITH_LOGITS, "-o", "repaired.safetensors").status == 0
     one, other = sc.load("usual.safetensors", "repaired.safetensors")
-    assert all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+    assert same(one.tensors, other.tensors)
     usual, repaired = (read_metadata(Path(f"{name}.safetensors"))[1] for name in ("usual", "repaired"))
     assert repaired.recipe["star"] == {**usual.recipe["star"], "renormalise": "repair, logits"}
     usual, repaired = (Path(f"{name}.metrics.jsonl").read_text() for name in ("usual", "repaired"))

@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from support.networks import attention, convolutional, dense
+from support.tensors import same
 from torch import nn
 
 from starcli.symmetry.derive.derive import derive, derive_and_prove
@@ -114,7 +115,7 @@ def test_the_network_is_left_as_it_was():
     derive_and_prove(network, IMAGE)
     assert network.training
     assert not network.down.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert same(network.state_dict(), before)
 
 
 class Silenced(nn.Module):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 from support.proof import proof_of, resolve
+from support.tensors import same
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
@@ -119,7 +120,7 @@ def test_the_network_is_left_alone(convnet: ConvNet) -> None:
     random = torch.random.get_rng_state()
     proof_of(convnet, CONV, IMAGES)
     assert convnet.training
-    assert all(torch.equal(before[name], tensor) for name, tensor in convnet.state_dict().items())
+    assert same(before, convnet.state_dict())
     assert torch.equal(random, torch.random.get_rng_state())
     assert torch.get_default_dtype() == torch.float32
     assert all(parameter.requires_grad for parameter in convnet.parameters())
