@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
+from torch import nn
+
 from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -118,11 +120,14 @@ def _fused(
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
-    models = opened([*sources, *(each for each in map(ends.get, _ENDS) if each is not None)])
+    given = [*sources, *(each for each in map(ends.get, _ENDS) if each is not None)]
+    models = opened(given)
     if fusion.merge is not None and need_no_network(fusion.method, models, where):
         need_as_given(fusion.alignment)
         return StarModel(**merged_without_data(fusion.merge, models, ends["base"] is not None, fusion.seed))
-    workspace, models, watcher = open_models(models, where, distinct=len(sources))
+    # a module says what network it is, what was read of it does not
+    named = [one if isinstance(one, nn.Module) else model for one, model in zip(given, models, strict=True)]
+    workspace, models, watcher = open_models(named, where, distinct=len(sources))
     own, others = models[: len(sources)], iter(models[len(sources) :])
     init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
     note_doubtful_solutions(own, watcher)

@@ -110,6 +110,23 @@ def test_a_transformer(data: Data) -> None:
     assert len(sc.find_star([a, b], data=data, epochs=1, arch=Transformer).history) == 1
 
 
+@pytest.mark.filterwarnings("ignore:regression sets")
+@pytest.mark.parametrize("method", ["mean", "linear", "regmean", "ties"])
+def test_modules_are_fused_by_every_kind_of_method(data: Data, method: str) -> None:
+    """A module says what network it is: all but a star asked for `arch`."""
+    *sources, base = modules(3)
+    ends = {"base": base} if method == "ties" else {}
+    fused = sc.fuse(sources, data=data, method=method, **ends)
+    named = sc.fuse([source.state_dict() for source in sources], data=data, method=method, arch=Net, **ends)
+    assert fused.sha256 == named.sha256
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(fused.module()(data["test"][0]), data["test"][1])
+    shown = next(row for row in fused.comparison if (row["model"], row["split"]) == ("fused", "test"))
+    assert shown["loss"] == pytest.approx(float(loss), abs=1e-6)
+    with pytest.raises(sc.StarcliError, match="the weights do not fit the network"):
+        sc.fuse([*sources[:1], *modules(1, Transformer)], data=data, method=method, **ends)
+
+
 @pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
 def test_a_parameter_that_nothing_draws_needs_a_function(data: Data) -> None:
     sources = modules(2, Scaled)
