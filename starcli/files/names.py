@@ -65,3 +65,16 @@ def on_disk(path: Path) -> Iterator[Path]:
         with file.open("wb") as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
         yield file
+
+
+def named_after(path: Path) -> Path:
+    """The file that shards are named after which are to be written to `path`: in a folder `model.safetensors`.
+
+    A path without a suffix is one of a folder.
+
+    >>> named_after(Path("out")).as_posix(), named_after(Path("out/a.safetensors")).as_posix()
+    ('out/model.safetensors', 'out/a.safetensors')
+    """
+    if is_standard_stream(path) or (path.suffix and not path.is_dir()):
+        return path
+    return path / WHOLE[0]

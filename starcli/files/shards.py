@@ -174,7 +174,7 @@ def index_for(path: Path) -> Path:
     if is_index(path):
         return path
     if path.suffix != ".safetensors":
-        raise StarcliError(f"{path}: shards are safetensors files: DIR/model.safetensors names them")
+        raise StarcliError(f"{path}: shards are safetensors files: -o DIR, or DIR/NAME.safetensors, names them")
     return path.with_name(f"{path.name}{INDEX}")
 
 

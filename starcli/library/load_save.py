@@ -13,6 +13,7 @@ from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, notes_of
 from starcli.checkpoints.state_dict import Pick
 from starcli.errors import StarcliError
+from starcli.files.names import named_after
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import byte_count, check_shards, index_for
 from starcli.files.write import check_output
@@ -98,7 +99,8 @@ def save(
 
     A model that was made from a directory of Hugging Face is written as one, unless the path has the suffix of a file;
     an adapter (`mean_adapter`) always is.
-    shard_size: the largest size of a file, as `"2GB"` or in bytes; the path is then that of the index of such files.
+    shard_size: the largest size of a file, as `"2GB"` or in bytes; the path is then that of the index of such files, or
+        of their folder.
 
     >>> import starcli as sc
     >>> sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "b.safetensors").name
@@ -114,7 +116,7 @@ def save(
         target = weights_in(target, [directory.path]) or target
     size = None if shard_size is None else byte_count(str(shard_size))
     if size is not None:
-        target = index_for(target)
+        target = index_for(named_after(target))
         check_shards(target, force=force)
     check_output(target, force=force)
     if is_pickled(target) or source.metadata == Metadata():

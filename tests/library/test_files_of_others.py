@@ -79,6 +79,8 @@ def test_save_writes_shards_that_load_reads(tmp_path: Path) -> None:
     assert sc.describe(index).metadata == found.metadata
     with pytest.raises(sc.StarcliError, match="force=True overwrites it"):
         sc.save(model, tmp_path / "a.safetensors", shard_size=1_000)
+    assert sc.save(model, tmp_path / "folder", shard_size="1kB") == tmp_path / "folder" / "model.safetensors.index.json"
+    assert sc.load(tmp_path / "folder").sha256 == model.sha256
     sc.save(network(), tmp_path / "b.safetensors", shard_size=1_000)
     network().load_state_dict(dict(sc.load(tmp_path / "b.safetensors.index.json").tensors))
     with pytest.raises(sc.StarcliError, match="no size in bytes"):

@@ -17,7 +17,7 @@ from starcli.cli.options.shared import IN, ForceOpt, OutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_data
 from starcli.errors import StarcliError
-from starcli.files.names import is_standard_stream, stem
+from starcli.files.names import is_standard_stream, named_after, stem
 from starcli.files.shards import byte_count, check_shards, index_for, shards_beside
 from starcli.files.write import check_output
 from starcli.registry.tasks import METRICS
@@ -66,7 +66,9 @@ def convert_command(
     plain: Annotated[bool, typer.Option("--plain", help="Write bare weights, for other programs.")] = False,
     shard_size: Annotated[
         str | None,
-        typer.Option("--shard-size", metavar="SIZE", help="Write files of at most 2GB, say, beside an index."),
+        typer.Option(
+            "--shard-size", metavar="SIZE", help="Write files of at most 2GB, say, and an index, as into DIR."
+        ),
     ] = None,
     force: ForceOpt = False,
 ) -> None:
@@ -85,6 +87,7 @@ def convert_command(
 
     size = None if shard_size is None else byte_count(shard_size)
     inputs = models if base is None else [base]
+    output = output if size is None else named_after(output)
     paths = output_paths(output, [{"name": stem(model)} for model in models], inputs, pickled=True)
     paths = paths if size is None else [_index(path, inputs, force) for path in paths]
     plain = plain or is_pickled(output)

@@ -274,6 +274,21 @@ def test_shards_out_and_back(solutions, place):
     )
 
 
+def test_shards_go_into_a_folder(solutions, place):
+    """As Hugging Face names them, in a folder that is there or not; the same bytes as where the file is named."""
+    words = ("convert", solutions[0], "--shard-size", "2kB", "-o")
+    assert run_here(*words, "named/model.safetensors").status == 0
+    (place / "there.d").mkdir()
+    expected = {each.name: each.read_bytes() for each in (place / "named").iterdir()}
+    assert "model.safetensors.index.json" in expected
+    for folder in ("new", "there.d"):
+        ran = run_here(*words, folder)
+        assert ran.status == 0, ran.err
+        assert {each.name: each.read_bytes() for each in (place / folder).iterdir()} == expected
+    ran = run_here(*words, "new")
+    assert (ran.status, "finished already" in ran.err) == (0, True)
+
+
 def test_shards_overwrite_nothing(solutions, place):
     (place / "x-00001-of-00002.safetensors").write_bytes(b"mine")
     words = ("convert", solutions[0], "--shard-size", "2kB", "-o")
