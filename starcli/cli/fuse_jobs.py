@@ -1,4 +1,4 @@
-"""What `fuse` makes by other methods than star."""
+"""The options of `fuse`, and what it makes by other methods than star."""
 
 import dataclasses
 from functools import cached_property

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starcli.files.lock import lock
+from starcli.files.metrics_log import MetricsLog
+from starcli.files.names import is_standard_stream
+from starcli.files.run_logs.run_logs import RunLogs, flat_settings
+from starcli.files.run_logs.targets import RunFacts
 from starcli.files.state import StateFile
 from starcli.runtime import distributed
 from starcli.runtime.rehearsal import present_rehearsal
@@ -18,10 +22,6 @@ if TYPE_CHECKING:
     from starcli.cli.framework.progress_bars import Bars
     from starcli.files.run_logs.targets import LogTarget
     from starcli.workspace.plan import Plan
-from starcli.files.metrics_log import MetricsLog
-from starcli.files.names import is_standard_stream
-from starcli.files.run_logs.run_logs import RunLogs, flat_settings
-from starcli.files.run_logs.targets import RunFacts
 
 
 class Job:

@@ -1,4 +1,4 @@
-"""Memory settings that make small networks faster: freed memory is kept, tensors are worked on piece by piece."""
+"""Memory: how much is free and was taken; and settings of it that make small networks faster."""
 
 import ctypes
 import platform

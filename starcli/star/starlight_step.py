@@ -61,7 +61,7 @@ class OnLines(PlainObjective):
     ) -> None:
         """Begin with the star as `bank.flat` is; `at_mean`: at the mean of the sources, all aligned to the first.
 
-        turns: as of `starlight`.
+        turns: numbers of sources, one of which is drawn in each step, see `Growth.turns` (None: all of them alike).
         """
         super().__init__(workspace, bank.flat, recipe, progress, sync_batchnorm=settings.sync_batchnorm)
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out

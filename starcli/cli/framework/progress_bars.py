@@ -22,9 +22,11 @@ SECONDS_WITHOUT_A_BAR = 1.0
 class Bars(Progress):
     """Progress that draws a bar for the running task, prints notes above it, and logs rows beside the checkpoint."""
 
-    def __init__(self, *, quiet: bool = False, log: "RunLogs | None" = None) -> None:
-        """`quiet` shows neither bars nor notes; `log` are those of the file being made."""
-        self.quiet, self.log = quiet, log
+    def __init__(self, *, quiet: bool = False) -> None:
+        """`quiet` shows neither bars nor notes."""
+        self.quiet = quiet
+        self.log: RunLogs | None = None
+        """The logs of the file that is being made."""
         self.stop_signal = 0
         self._task, self._total, self._done, self._since = "", 0, 0, 0.0
         self._bar: rich.progress.Progress | None = None

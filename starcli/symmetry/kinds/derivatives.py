@@ -21,6 +21,8 @@ MOST_UNITS = 16
 """Most units of which the whole of M is looked at: all are alike, since they may change places."""
 FEW_NUMBERS = 4096
 """Most numbers in a tensor of which the gradients of all passes are kept, to be looked at together."""
+MOST_PASSES = 24
+"""Most backward passes for a group."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def unit_slopes(spec: Resolved, place: GroupPlace, gradient: Tensor, tensor: Ten
     return torch.stack(found).sum(0).reshape(-1, len(units))
 
 
-def passes_needed(spec: Resolved, places: Mapping[str, Sequence[GroupPlace]], most: int = 24) -> dict[str, int]:
+def passes_needed(spec: Resolved, places: Mapping[str, Sequence[GroupPlace]]) -> dict[str, int]:
     """Backward passes for each group: those that give it about four times as many equations as it has places.
 
     But no more than what gives every group twice as many.
@@ -207,5 +209,5 @@ def passes_needed(spec: Resolved, places: Mapping[str, Sequence[GroupPlace]], mo
         rows = math.prod(spec.index_shape(group))
         small = math.prod(spec.index_shape(group)[:-1]) * min(spec.groups[group].size, MOST_UNITS) ** 2
         needed[group] = max(1, math.ceil(2 * len(found) / rows), math.ceil(3 * len(found) / small))
-    most = min(most, max(needed.values(), default=1))
+    most = min(MOST_PASSES, max(needed.values(), default=1))
     return {group: min(2 * passes, most) for group, passes in needed.items()}
