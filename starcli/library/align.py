@@ -20,9 +20,9 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.files.write import check_output
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, ModelLike, listed, open_models
+from starcli.library.inputs import ModelLike, listed, open_models
+from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import alignment_plan, permutation_plan, permuted_plan, permuting_plan
-from starcli.library.train import made
 from starcli.library.where import Where
 from starcli.runtime.progress import Progress
 from starcli.symmetry.element import Element, Symmetry
@@ -194,7 +194,7 @@ def _aligned_model(workspace: Workspace, found: Aligned, together: Sequence[Chec
         "symmetry": found.match.symmetry,
         "symmetry_plan": permutation_plan(workspace, found.alignment, found.reference, found.model, together),
     }
-    return made(AlignedModel, workspace, plan, found.tensors, found.model.name, **facts, **own)  # type: ignore[no-any-return]
+    return made(AlignedModel, workspace, plan, found.tensors, found.model.name, **facts, **own)
 
 
 @library_call
@@ -239,7 +239,7 @@ def permute(
     plan = permuted_plan(workspace, source, which)
     facts = {"metrics": source.metadata.metrics, "statistics": source.metadata.statistics}
     own = {"symmetry": symmetry, "symmetry_plan": permuting_plan(workspace, source, which, symmetry)}
-    return made(PermutedModel, workspace, plan, tensors, source.name, **facts, **own)  # type: ignore[no-any-return]
+    return made(PermutedModel, workspace, plan, tensors, source.name, **facts, **own)
 
 
 def _all_of(by: Acting | Sequence[Acting] | None) -> list[Path | Symmetry]:

@@ -21,9 +21,9 @@ from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.result_table import frame_of
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, ModelLike, bends_in, listed, open_models
+from starcli.library.inputs import ModelLike, bends_in, listed, open_models
+from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import point_plan
-from starcli.library.train import made
 from starcli.library.where import Where, WhereMeasured
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.star.check_sources import check_roles, warn_of_weak_report
@@ -226,7 +226,7 @@ def interpolate(
     point = bends.place(point)
     result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
     plan = point_plan(workspace, bends.nodes(ends), point, how)
-    return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")  # type: ignore[no-any-return]
+    return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")
 
 
 def _point(count: int, t: float | None, weights: Sequence[float] | None, radius: float | None, seed: int) -> Point:

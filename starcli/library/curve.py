@@ -10,8 +10,9 @@ from starcli.evaluation.rows import note_repeats
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, open_models
+from starcli.library.made_models import made
 from starcli.library.plans import curve_plans
-from starcli.library.train import RecipeSettings, TrainedModel, inherited, made, split_options
+from starcli.library.train import RecipeSettings, TrainedModel, inherited, split_options
 from starcli.library.where import Where
 from starcli.recipes.recipe import Recipe
 

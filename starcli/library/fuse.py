@@ -16,6 +16,7 @@ from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_un
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
+from starcli.library.made_models import made
 from starcli.library.merging import (
     MergeKeywords,
     merged_without_data,
@@ -27,7 +28,7 @@ from starcli.library.merging import (
 )
 from starcli.library.plans import fusion_plan
 from starcli.library.star import SearchKeywords, StarModel, search_for_star, understood_search
-from starcli.library.train import inherited, made, split_options
+from starcli.library.train import inherited, split_options
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
@@ -138,4 +139,4 @@ def _fused(
     found = fuse_sources(workspace, own, fusion, progress=watcher)
     facts: dict[str, Any] = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     facts |= {"sources": own, "alignment": fusion.alignment, "renormalise": fusion.renormalise, "base": fusion.base}
-    return made(StarModel, workspace, plan, found.tensors, name, **facts)  # type: ignore[no-any-return]
+    return made(StarModel, workspace, plan, found.tensors, name, **facts)

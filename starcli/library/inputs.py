@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,12 +14,12 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, refuse_duplicates
 from starcli.errors import StarcliError, first_of
+from starcli.library.made_models import MadeModel
 from starcli.library.networks import NetworkCopies, copies_of, refuse_other_network, tensors_of
 from starcli.library.notes import Warnings
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, type_word, understood
 from starcli.models.copies import uncompiled
-from starcli.models.dtypes import float_types
-from starcli.models.state_dicts import load_state, versions_of
+from starcli.models.state_dicts import versions_of
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import FLOATS, Choices
 from starcli.workspace.given import Given, NetworkBuilder
@@ -30,21 +30,6 @@ ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tenso
 
 ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
 """The classes of `ModelLike`."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class MadeModel(Checkpoint):
-    """A checkpoint in memory, made by a function of the library; it knows the network and data it was made with."""
-
-    workspace: Workspace | None = None
-
-    def module(self) -> nn.Module:
-        """A new network with these weights, on the CPU, in eval mode: in float64 where they are, else in float32."""
-        assert self.workspace is not None
-        dtype = torch.float64 if "float64" in float_types(self.tensors) else torch.float32
-        network = self.workspace.build().to(dtype)
-        load_state(network, self.tensors, versions_of(network))
-        return network.eval()
 
 
 def open_models(

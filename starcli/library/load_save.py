@@ -22,7 +22,8 @@ from starcli.huggingface.adapters import Adapter
 from starcli.huggingface.companions import weights_in
 from starcli.huggingface.directory import directory_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, ModelLike, as_checkpoint
+from starcli.library.inputs import ModelLike, as_checkpoint
+from starcli.library.made_models import MadeModel
 from starcli.library.notes import Warnings
 from starcli.models.state_dicts import versions_of
 from starcli.workspace.choices import Choices

@@ -9,7 +9,8 @@ from starcli.checkpoints.several import labelled
 from starcli.errors import StarcliError
 from starcli.fusion.fusing import Fusion
 from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, with_hashes, without_data
-from starcli.library.inputs import MadeModel, ModelLike, as_checkpoint
+from starcli.library.inputs import ModelLike, as_checkpoint
+from starcli.library.made_models import MadeModel
 from starcli.library.notes import Warnings
 from starcli.merging.merge import MERGE_SETTINGS, Merge, Override
 from starcli.registry.merges import MERGES

@@ -9,8 +9,8 @@ from starcli.alignment.normalised import Normalised, normalise
 from starcli.library.align import PermutedModel
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, open_models
+from starcli.library.made_models import made
 from starcli.library.plans import normal_form_plan
-from starcli.library.train import made
 from starcli.library.where import Where
 
 
@@ -57,4 +57,4 @@ def normal_form(model: ModelLike, *, dtype: str | torch.dtype | None = None, **w
         "normalised": found,
     }
     plan = normal_form_plan(workspace, source)
-    return made(NormalModel, workspace, plan, found.tensors, source.name, **facts, **own)  # type: ignore[no-any-return]
+    return made(NormalModel, workspace, plan, found.tensors, source.name, **facts, **own)

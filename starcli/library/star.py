@@ -18,8 +18,9 @@ from starcli.fusion.fusion_report import fusion_rows
 from starcli.library.align import as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
+from starcli.library.made_models import made
 from starcli.library.plans import star_plan
-from starcli.library.train import RecipeSettings, TrainedModel, inherited, made, split_options, understood_recipe
+from starcli.library.train import RecipeSettings, TrainedModel, inherited, split_options, understood_recipe
 from starcli.library.where import Where
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
@@ -177,7 +178,7 @@ def search_for_star(
     facts = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     how = {"alignment": settings.alignment, "renormalise": settings.renormalise}
     of_sources = {"sources": own, "aligned_sources": aligned, **how}
-    return made(StarModel, workspace, plan, found.tensors, f"{kind}-{seed}", **facts, **of_sources)  # type: ignore[no-any-return]
+    return made(StarModel, workspace, plan, found.tensors, f"{kind}-{seed}", **facts, **of_sources)
 
 
 def _growth(

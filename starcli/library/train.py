@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.evaluation.result_table import frame_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import MadeModel, open_network
+from starcli.library.inputs import open_network
+from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import spec_record
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import train_network
-from starcli.workspace.plan import Plan, inherited_recipe, plan_of
-from starcli.workspace.workspace import Workspace
+from starcli.workspace.plan import inherited_recipe, plan_of
 
 
 class RecipeSettings(TypedDict, total=False):
@@ -91,7 +90,7 @@ def train(
     found = train_network(workspace, chosen, seed, progress=watcher)
     plan = plan_of(workspace, "model", chosen.settings(), seed=seed, spec=spec)
     name = f"{workspace.architecture.name}-{seed}"
-    return made(TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history)  # type: ignore[no-any-return]
+    return made(TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history)
 
 
 def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
@@ -114,11 +113,3 @@ def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:
     settings = {name: value for name, value in options.items() if name in RecipeSettings.__annotations__}
     where = {name: value for name, value in options.items() if name not in settings}
     return cast(Where, where), cast(RecipeSettings, settings)
-
-
-def made(kind: Any, workspace: Workspace, plan: Plan, tensors: Any, name: str, **more: Any) -> Any:
-    """A model of `kind` in memory with the metadata of its plan; of `more`, what metadata have goes there."""
-    facts = {key: more.pop(key) for key in ("metrics", "statistics", "aligned_to") if key in more}
-    tensors, metadata = plan.finish(tensors, **facts)
-    metadata = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors)})
-    return kind(tensors, metadata, name, workspace=workspace, **more)

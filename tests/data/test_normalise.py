@@ -18,7 +18,7 @@ from starcli.checkpoints.checkpoint import read
 from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.normalise_option import IMAGENET_MEAN, IMAGENET_STD, parse_normalise, same_statistics
-from starcli.library.inputs import MadeModel
+from starcli.library.made_models import MadeModel
 
 PIXELS = np.random.RandomState(3).randint(0, 256, (30, 3, 6, 5)).astype(np.uint8)
 LABELS = np.arange(30) % 3
