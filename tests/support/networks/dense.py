@@ -95,6 +95,40 @@ class Layered(nn.Module):
         return self.down(states).mean(1) + self.last((ends[0] if isinstance(ends, tuple) else ends)[-1])
 
 
+class Stepped(nn.Module):
+    """A recurrent network of single steps in a loop: an LSTM below a GRU."""
+
+    def __init__(self, bias: bool = True) -> None:
+        super().__init__()
+        self.lstm, self.gru = nn.LSTMCell(3, 5, bias=bias), nn.GRUCell(5, 4, bias=bias)
+        self.last = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lower, upper = None, torch.zeros(len(x), 4)
+        for step in x.unbind(1):
+            lower = self.lstm(step, lower)
+            upper = self.gru(lower[0], upper)
+        return self.last(upper)
+
+
+class PlainCell(nn.Module):
+    """An RNNCell, whose first state is a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.last, self.start = (
+            nn.RNNCell(3, 6, nonlinearity="relu"),
+            nn.Linear(6, 2),
+            nn.Parameter(torch.rand(6)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.start.expand(len(x), 6)
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.last(state)
+
+
 class Tables(nn.Module):
     """Constants that no checkpoint has: zeros for a bias, and a table that tells the units of the second layer."""
 

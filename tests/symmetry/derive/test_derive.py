@@ -43,6 +43,9 @@ CASES = {
     "aggregated": (dense.Aggregated, (torch.rand(3, 4),), log(8, 5, 6)),
     "lstm": (partial(dense.Layered, "LSTM", bidirectional=True), (torch.rand(2, 6, 3),), log(5, 4, 4, 4, 4)),
     "gru": (partial(dense.Layered, "GRU"), (torch.rand(2, 6, 3),), log(5, 4, 4)),
+    "cells": (dense.Stepped, (torch.rand(2, 3, 3),), log(5, 4)),
+    "cells without bias": (partial(dense.Stepped, bias=False), (torch.rand(2, 3, 3),), log(5, 4)),
+    "plain cell": (dense.PlainCell, (torch.rand(2, 3, 3),), log(6)),
     # three heads, four units of queries and keys and four of values in each
     "normalised sum": (attention.NormalisedSum, (torch.rand(2, 5, 4),), log(3) + 6 * log(4)),
     "unfolded": (convolutional.Unfolded, IMAGE, 2 * log(6)),

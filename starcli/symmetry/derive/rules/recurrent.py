@@ -1,4 +1,4 @@
-"""Recurrent layers: LSTM, GRU and plain ones, several of them stacked, in one direction or two."""
+"""Recurrent layers, stacked and in one direction or two, and single steps: LSTM, GRU and plain ones."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,11 +34,23 @@ def recurrent(call: Call) -> RuleResult:
         below = call.positions(x, [time], x.shape)
         starts = [_state(call, state) for state in first]
         for k in range(layer * directions, (layer + 1) * directions):
-            ends.append(_cell(call, below, params[k * each : (k + 1) * each], starts))
+            ends.append(_cell(call, below, params[k * each : (k + 1) * each], starts, call["has_biases"]))
         outputs = [hidden for hidden, _ in ends[-directions:]]
         x = joined(call, outputs, 2) if directions > 1 else outputs[0]
     kept = zip(zip(*ends, strict=True), call.shapes[1:], strict=False)  # a GRU has no states beside what it gives out
     return x, *(_last(call, values, time, shape) for values, shape in kept)
+
+
+@rule(*(f"{name}_cell" for name in GATES))
+def recurrent_step(call: Call) -> RuleResult:
+    """One step of a recurrent network: x (B, in), states (B, h) -> states (B, h), of an LSTM hidden and inner ones."""
+    states = call["hx"] if call.name == "lstm_cell" else [call["hx"]]
+    starts = [value for state in states if (value := call.as_value(state)) is not None]
+    weights = [call.optional(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
+    if len(starts) < len(states):
+        raise Unknown
+    hidden, state = _cell(call, call.value("input"), weights, starts, weights[2] is not None)
+    return call.result([hidden, state])
 
 
 def _state(call: Call, state: Value | None) -> Value:
@@ -49,15 +61,17 @@ def _state(call: Call, state: Value | None) -> Value:
     return Value((1, *state.shape[1:]), state.factors).aligned(axes, 3)
 
 
-def _cell(call: Call, x: Value, weights: Sequence[Value | None], starts: Sequence[Value]) -> tuple[Value, Value]:
-    """What one layer gives out in one direction, and its states, at all times.
+def _cell(
+    call: Call, x: Value, weights: Sequence[Value | None], starts: Sequence[Value], biased: bool
+) -> tuple[Value, Value]:
+    """What one layer gives out in one direction, and its states, at all times, or at a single one.
 
     What comes in from the state before stands on the same units as what comes in from below, so one step is enough.
     """
     given = [weight for weight in weights if weight is not None]
     inside, around = given[:2]
-    biases, projection = (given[2:4], given[4:]) if call["has_biases"] else ([], given[2:])
-    gates = GATES[call.name]
+    biases, projection = (given[2:4], given[4:]) if biased else ([], given[2:])
+    gates = GATES[call.name.removesuffix("_cell")]
     below = _linear(call, x, inside, biases[:1])
     state = _units(call, below, gates)
     hidden = _linear(call, state, projection[0], []) if projection else state
@@ -74,12 +88,16 @@ def _linear(call: Call, x: Value, weight: Value, biases: Sequence[Value]) -> Val
 
 def _units(call: Call, value: Value, gates: int) -> Value:
     """(..., gates h) -> (..., h), an elementwise function of all gates."""
-    h = value.shape[2] // gates
-    split = reshaped(value, (*value.shape[:2], gates, h))
+    *lead, n = value.shape
+    axis, h = len(lead), n // gates
+    split = reshaped(value, (*lead, gates, h))
     parts = [
         Value.of(
-            (*value.shape[:2], h),
-            (call.picked(f.take([k], 2)).squeeze(2) if f.shape[2] > 1 else f.squeeze(2) for f in split.factors),
+            (*lead, h),
+            (
+                call.picked(f.take([k], axis)).squeeze(axis) if f.shape[axis] > 1 else f.squeeze(axis)
+                for f in split.factors
+            ),
         )
         for k in range(gates)
     ]
