@@ -118,7 +118,7 @@ def recoveries(
     model: Mapping[str, Tensor],
     alignments: Sequence[Alignment],
     *,
-    plants: int = PLANTS,
+    plants: int,
     progress: Progress = SILENT,
 ) -> Iterator[Recovery]:
     """What each of `alignments` finds of what is planted in copies of `model`, with every one of `NOISES`."""

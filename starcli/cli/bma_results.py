@@ -77,7 +77,7 @@ def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**mark_undecided(row), "posterior": posterior, **verdicts}
 
 
-def _verdict(differences: Mapping[str, Any] | None, of: str = "") -> str | None:
+def _verdict(differences: Mapping[str, Any] | None, of: str) -> str | None:
     """Which metrics are better or worse than the ensemble's; `of` says which ensemble.
 
     >>> _verdict({"accuracy": {"verdict": "not decided"}, "nll": {"verdict": "worse"}, "aurc": {"verdict": "worse"}})

@@ -28,7 +28,7 @@ def outputs_per_example(split: "Split", classes: int) -> int:
     return classes * (split.labels.shape[1] if split.per_token else 1)
 
 
-def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.device, outputs: int = 1) -> int:
+def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.device, outputs: int) -> int:
     """Batch size of passes that only score: that of statistics, on a GPU up to 8 times as much.
 
     outputs: numbers that the network returns for an example. Of tokens, from a large vocabulary, they are many,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from starcli.alignment.measure import Measure
-from starcli.barriers.bends import STRAIGHT, Bends, check_bends_fit
+from starcli.barriers.bends import Bends, check_bends_fit
 from starcli.barriers.line_barrier import grid
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
@@ -89,9 +89,7 @@ def check_plane(models: Sequence[Checkpoint], bends: Bends, margin: float) -> No
     check_bends_fit(models)
 
 
-def plane_landscape(
-    measure: Measure, models: Sequence[Checkpoint], *, margin: float = 0.2, bends: Bends = STRAIGHT
-) -> Landscape:
+def plane_landscape(measure: Measure, models: Sequence[Checkpoint], *, margin: float, bends: Bends) -> Landscape:
     """The plane through three models, of which the others are aligned to the first; of two, by way of a curve's bend.
 
     margin: how far the grid goes beyond models and curve, as a share of their extent. They have passed `check_plane`;
@@ -119,7 +117,7 @@ def plane_landscape(
     return on_grid.landscape(axes[0], axes[1], [model.name for model in models], places, path)
 
 
-def surface_landscape(measure: Measure, model: Checkpoint, *, radius: float = 1.0, seed: int = 0) -> Landscape:
+def surface_landscape(measure: Measure, model: Checkpoint, *, radius: float, seed: int) -> Landscape:
     """The plane of two random directions at a model, from -radius to radius; see `WeightPlane.random`."""
     if not radius > 0:
         raise StarcliError(f"the radius is above 0, found {radius:g}")

@@ -25,7 +25,7 @@ from starcli.models.arguments import Builder, image_size_of
 from starcli.models.copies import uncompiled
 from starcli.models.huggingface import huggingface_network
 from starcli.models.names import is_external, is_huggingface
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import NEXT_TOKEN
 from starcli.runtime.blame import INSTALLED
 from starcli.runtime.user_code import LIBRARIES, user_callable, user_code_explained
 
@@ -169,8 +169,8 @@ def arguments_from_data(
     function: Builder,
     input_shape: tuple[int, ...],
     num_classes: int,
-    vocab_size: int | None = None,
-    task: str = CLASSES,
+    vocab_size: int | None,
+    task: str,
 ) -> dict[str, Any]:
     """Arguments that data decide, under the names that `function` gives them; the last two are of tokens.
 

@@ -39,7 +39,7 @@ def parse_input_shape(words: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes[1:])
 
 
-def example_input(input_shape: Sequence[int], dtype: str = "float32") -> Tensor:
+def example_input(input_shape: Sequence[int], dtype: str) -> Tensor:
     """Batch (EXAMPLE_BATCH, *input_shape) of normal draws (float32), or of tokens 0 (int64).
 
     A proof draws other tokens from the vocabulary.

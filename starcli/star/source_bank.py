@@ -178,7 +178,7 @@ class SourceBank:
         return self._vectors.vector(number, following)
 
     def put_between_(
-        self, star: Tensor, fixed: Mapping[str, Tensor], number: int, t: float, following: int | None = None
+        self, star: Tensor, fixed: Mapping[str, Tensor], number: int, t: float, following: int | None
     ) -> None:
         """Put (1 - t) star + t source into the network, its vectors of spectral norms nearly.
 

@@ -96,7 +96,7 @@ def find_spec(
 
 
 def spec_without_name(
-    network: "nn.Module", example: tuple["Tensor", ...], *, file: Path | None, accept_unproved: bool = False
+    network: "nn.Module", example: tuple["Tensor", ...], *, file: Path | None, accept_unproved: bool
 ) -> Proved:
     """`find_spec` for a network that has no name: from `file`, or derived anew; nothing can be cached."""
     from starcli.symmetry.derive.branches import traced_network

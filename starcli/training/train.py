@@ -121,7 +121,7 @@ class PlainObjective:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
 
-    def accumulate(self, inputs: Tensor, labels: Tensor, factor: float = 1.0) -> tuple[Tensor, Tensor]:
+    def accumulate(self, inputs: Tensor, labels: Tensor, factor: float) -> tuple[Tensor, Tensor]:
         """Add `factor` times the gradient at the network's weights; return mean loss and correct predictions (or 0)."""
         with autocast(self.workspace.device, self.workspace.precision):
             outputs = self.forward(inputs)

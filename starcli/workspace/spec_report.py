@@ -8,7 +8,7 @@ from typing import Any
 from starcli.checkpoints import checkpoint
 from starcli.errors import StarcliError
 from starcli.registry.architectures import ARCHITECTURES
-from starcli.runtime.progress import SILENT, Progress
+from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.expression import Fixed, symbols
 from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
@@ -119,7 +119,7 @@ def _proof(network: SpecNetwork, resolved: Resolved) -> Proof:
     return prove(traced_network(network.module, network.example), resolved, network.example)
 
 
-def derive_report(network: SpecNetwork, progress: Progress = SILENT, *, kinds: bool = False) -> SpecReport:
+def derive_report(network: SpecNetwork, progress: Progress, *, kinds: bool) -> SpecReport:
     """Derive the spec of a network by tracing it, and prove it; with `kinds`, those of its groups too."""
     found = derive_and_prove(network.module, network.example, progress=progress)
     assert found.proof is not None

@@ -159,7 +159,7 @@ def test_a_signal_stops_it(workspace: Workspace, models: list[Model]) -> None:
     watcher = Progress()
     watcher.stop_signal = 2
     with pytest.raises(Interrupted):
-        average_models(Counting(workspace, watcher), models[0], models[1:], generator=seeded())
+        average_models(Counting(workspace, watcher), models[0], models[1:], generator=seeded(), samples=19, repeats=3)
 
 
 def test_the_star_is_compared_with_an_ensemble(measured: tuple[Counting, list[PosteriorRow]]) -> None:
