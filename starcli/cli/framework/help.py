@@ -107,11 +107,7 @@ def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]
     if not any(name == "-h, --help" for rows in groups.values() for name, _ in rows):
         groups.setdefault("General", []).append(("-h, --help", "Show this page and end."))
     # the command's own matters come first, what every command has last
-    order = sorted(
-        groups,
-        key=lambda title: HEADINGS.index(title),
-    )
-    return {title: groups[title] for title in order if groups[title]}
+    return {title: groups[title] for title in sorted(groups, key=HEADINGS.index) if groups[title]}
 
 
 def _value(parameter: Any, ctx: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.networks.recurrent import LastOutput
 from support.shipped import CASES, resolve, shrunk
 from support.small_transformers import BERTLike, GPTLike, LlamaLike, T5Like, WhisperLike
 from support.tensors import same
@@ -308,18 +309,9 @@ def test_encoders_with_decoders():
     assert whisper.continuous_dimension == 3 * dim + 3 * dim + attention
 
 
-class Recurrent(nn.Module):
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
-        super().__init__()
-        self.cells, self.head = kind(9, 5, batch_first=True), nn.Linear(5, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.cells(x)[0][:, -1])
-
-
 @pytest.mark.parametrize(("kind", "gate"), [(nn.LSTM, 10), (nn.GRU, 10), (nn.RNN, 0)])
 def test_states_have_signs_that_the_gates_do_not(kind, gate):
-    [found] = kinds_of(Recurrent(kind), (torch.zeros(2, 6, 9),)).groups.values()
+    [found] = kinds_of(LastOutput(kind), (torch.zeros(2, 6, 9),)).groups.values()
     assert (found.kind, len(found.signs)) == ("signed", 1)
     written = {(place.tensor, place.start) for place in found.exponents if place.axis == 0}
     tensors = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")

@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 import torch
+from support.networks.recurrent import LastOutput
 from support.shipped import CASES, Case, resolve, shrunk
 from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
@@ -28,15 +29,6 @@ Subject = tuple[nn.Module, tuple[Tensor, ...], Resolved]
 LARGE = {"vgg19-bn", "resnet18-cifar", "resnet deep", "wrn-16-1", "wrn-16-3", "densenet", "resnet18", "resnet50"}
 
 
-class Recurrent(nn.Module):
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
-        super().__init__()
-        self.cells, self.head = kind(9, 5, batch_first=True), nn.Linear(5, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.cells(x)[0][:, -1])
-
-
 def vectors(*activations: nn.Module) -> nn.Module:
     hidden = [each for activation in activations for each in (nn.Linear(6, 6), activation)]
     return nn.Sequential(*hidden, nn.Linear(6, 3))
@@ -48,8 +40,8 @@ OTHERS = {
     "untied gpt": (lambda: GPTLike(tied=False), TOKENS),
     "llama": (LlamaLike, TOKENS),
     "plain bert": (BERTLike, TOKENS),
-    "lstm": (lambda: Recurrent(nn.LSTM), SERIES),
-    "gru": (lambda: Recurrent(nn.GRU), SERIES),
+    "lstm": (lambda: LastOutput(nn.LSTM), SERIES),
+    "gru": (lambda: LastOutput(nn.GRU), SERIES),
     "relu, linear, tanh": (lambda: vectors(nn.ReLU(), nn.Identity(), nn.Tanh()), ROWS),
     "hardtanh": (lambda: vectors(nn.Hardtanh(), nn.ReLU()), ROWS),
 }
