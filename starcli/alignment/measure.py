@@ -1,4 +1,4 @@
-"""How a comparison measures: the same for all its models."""
+"""How barriers, averages and planes are measured, which all align models first: the same for all of one command."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -48,7 +48,7 @@ class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
         if self.star is None:
             if self.sources:
                 raise StarcliError("--sources belong to --star, which is missing")
-            asked = {"--sampling": self.sampling != "uniform", "--in-turn": self.in_turn}
+            asked = {"--sampling": self.sampling != PointOptions.sampling, "--in-turn": self.in_turn}
             for name in (name for name, said in {**asked, "--renormalise": self.between().active}.items() if said):
                 raise StarcliError(f"{name} is for points between models: it belongs to --star, which is missing")
             if not self.models:
