@@ -1,5 +1,6 @@
 """What is predicted on: a split of labelled data, or inputs without labels, read as the models' own were."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from starcli.data.unlabelled import (
     checked_tokens,
     is_unlabelled,
     open_unlabelled,
+    open_unlabelled_rows,
     open_unlabelled_tokens,
     unlabelled_split,
 )
@@ -144,6 +146,10 @@ def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, te
         texts = as_recorded(texts, workspace.data, parse_name(name)[0])
         tokens, cuts = open_unlabelled_tokens(name, _length(workspace), _vocabulary(workspace), texts)
         return Inputs(_admitted(workspace, tokens), class_names=_class_names(workspace), notes=tuple(cuts))
+    if parse_name(name)[0] == "table":
+        texts = as_recorded(texts, workspace.data, "table")
+        rows = open_unlabelled_rows(name, math.prod(shape), _statistics(workspace, normalise), texts)
+        return Inputs(rows, class_names=_class_names(workspace))
     texts.refuse_useless("images without labels")
     if directory is not None and workspace.data is None:
         normalise = normalise or directory.normalise

@@ -219,7 +219,11 @@ def bytes_or_floats(array: Array, where: str) -> Array:
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype.kind != "f":
-        raise StarcliError(f"{where}: numbers of type {array.dtype}, expected uint8 or float")
+        hint = "x.astype('float32') makes floats of them; divide images by their largest value"
+        raise StarcliError(
+            f"{where}: numbers of type {array.dtype}, expected uint8 or float",
+            [hint] if array.dtype.kind in "iub" else [],
+        )
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported as such
         floats: NDArray[np.float32] = np.ascontiguousarray(array, dtype=np.float32)
     bad = len(floats) - int(np.isfinite(floats).reshape(len(floats), -1).all(axis=1).sum())

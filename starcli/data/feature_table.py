@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from starcli.data.arrays import divided
 from starcli.data.loading import Loaded, Part, Request, assemble
-from starcli.data.tables import read_columns
+from starcli.data.tables import column_names, read_columns
 from starcli.data.targets import Targets, read_targets, task_of_targets
 from starcli.data.text import LABEL, MOST_CLASSES, number_words
 from starcli.data.text_options import TextOptions
@@ -41,6 +41,8 @@ def load_table(request: Request) -> Loaded:
     def choose(names: Sequence[str]) -> Sequence[str]:
         if missing := [name for name in wanted if name not in names]:
             hint = f"its columns are {few(names, 10)}; --label-column A,B chooses what is predicted"
+            if len(names) == 1 and (marks := [mark for mark in (";", "\t", "|") if mark in names[0]]):
+                hint = f"its heading is one name, with {marks[0]!r} in it: a .csv has commas, a .tsv tabs"
             raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 3)}", [hint])
         if strange := [name for name in names if PANDAS_INDEX.fullmatch(name)]:
             hint = "pandas writes none by df.to_csv(..., index=False); the number of a row is nothing to predict from"
@@ -58,6 +60,21 @@ def load_table(request: Request) -> Loaded:
     return replace(loaded, class_names=names, features=tuple(read), notes=(*said, *loaded.notes))
 
 
+def has_no_targets(path: Path, options: TextOptions) -> bool:
+    """Whether a table has no column that is predicted: none is named, and none is called `label`."""
+    return options.label_column is None and LABEL not in column_names(path)
+
+
+def unlabelled_rows(path: Path, options: TextOptions) -> NDArray[np.float32]:
+    """The features (N, D) of a table without what is predicted, in the order of the model that reads them."""
+
+    def choose(names: Sequence[str]) -> Sequence[str]:
+        return _read_by_model(names, (), options, path)
+
+    columns = read_columns(path, choose)
+    return np.stack([_numbers(words, name, path) for name, words in columns.items()], axis=1)
+
+
 def _read_by_model(names: Sequence[str], wanted: Sequence[str], options: TextOptions, path: Path) -> Sequence[str]:
     """The columns to predict from, in the order of the model that is to read them, by default that of the file."""
     found = [name for name in names if name not in wanted]
@@ -69,7 +86,10 @@ def _read_by_model(names: Sequence[str], wanted: Sequence[str], options: TextOpt
             f"{path}: no column {few([repr(name) for name in missing], 3)}, which the model reads", [hint]
         )
     if more := [name for name in found if name not in options.features]:
-        raise StarcliError(f"{path}: the model does not read {few([repr(name) for name in more], 3)}: leave them out")
+        raise StarcliError(
+            f"{path}: the model does not read {few([repr(name) for name in more], 3)}: leave them out",
+            [] if wanted else [f"--label-column {','.join(more)} says what is predicted, if it is that"],
+        )
     return options.features
 
 

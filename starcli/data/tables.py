@@ -38,6 +38,18 @@ def read_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -
     return found
 
 
+def column_names(path: Path) -> list[str]:
+    """The names of the columns in a file. Raises StarcliError as `read_columns`."""
+    found: list[str] = []
+
+    def look(names: Sequence[str]) -> Sequence[str]:
+        found.extend(names)
+        return names[:1]
+
+    read_columns(path, look)
+    return found
+
+
 Rows = tuple[Sequence[str], Iterator[Mapping[str, Any]]]
 """Names of columns, and rows by these names."""
 LONGEST_FIELD = 1 << 30

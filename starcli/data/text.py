@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from starcli.data.loading import Loaded, Part, Request
 from starcli.data.masking import mask_tokens
 from starcli.data.partition import held_out_fifth
-from starcli.data.tables import read_columns
+from starcli.data.tables import column_names, read_columns
 from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import Tokenizer, open_tokenizer
 from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens, strata
@@ -38,13 +38,7 @@ TEXT, LABEL = "text", "label"
 
 def is_labelled(path: Path, options: TextOptions) -> bool:
     """Whether a table has the column of labels. Raises StarcliError where it lacks one that is named."""
-    found: list[str] = []
-
-    def look(names: Sequence[str]) -> Sequence[str]:
-        found.extend(names)
-        return names[:1]
-
-    read_columns(path, look)
+    found = column_names(path)
     if options.label_column not in (None, *found):
         raise StarcliError(f"{path}: no column {options.label_column!r}", _columns(found))
     return (options.label_column or LABEL) in found

@@ -14,6 +14,7 @@ import torch
 
 from starcli.data.arrays import LAYOUT, bytes_or_floats, read_arrays, spelled
 from starcli.data.encoded_images import ImageFiles
+from starcli.data.feature_table import has_no_targets, unlabelled_rows
 from starcli.data.image_files import has_no_classes, images_in
 from starcli.data.image_parts import stored_size
 from starcli.data.loading import Array
@@ -35,7 +36,7 @@ UNLABELLED_KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("image
 def is_unlabelled(name: str, texts: TextOptions = AS_THE_FILE_HAS_IT) -> bool:
     """Whether the data set `name`, as typed, has inputs and no labels.
 
-    Images right in a folder, an array of images or tokens, a table of texts without the column of labels.
+    Images right in a folder, an array of images or tokens, a table of texts or numbers without the column of labels.
     """
     kind, rest = parse_name(name)
     path = Path(rest)
@@ -43,6 +44,8 @@ def is_unlabelled(name: str, texts: TextOptions = AS_THE_FILE_HAS_IT) -> bool:
         return path.is_dir() and has_no_classes(path)
     if kind == "text":
         return path.is_file() and not is_labelled(path, texts)
+    if kind == "table":
+        return path.is_file() and has_no_targets(path, texts)
     return kind == "arrays" and path.is_file() and (_images_key(path) or unlabelled_tokens(path)) is not None
 
 
@@ -66,6 +69,17 @@ def open_unlabelled_tokens(
             raise StarcliError(f"{name}: has no tokens, which the model takes")
         tokens = found
     return unlabelled_split(checked_tokens(tokens, length, vocab_size, name), Normalisation(1.0, *AS_THEY_ARE)), notes
+
+
+def open_unlabelled_rows(name: str, width: int, statistics: MeanStd, texts: TextOptions) -> MemorySplit:
+    """The rows of a table of numbers without labels, as many columns as the model reads: (N, width).
+
+    texts: with the names of the columns that the model reads, if it records them.
+    """
+    rows = unlabelled_rows(Path(parse_name(name)[1]), texts)
+    if rows.shape[1] != width:
+        raise StarcliError(f"{name}: {rows.shape[1]} columns, the model takes {width}")
+    return unlabelled_split(torch.from_numpy(rows), Normalisation(1.0, *statistics))
 
 
 def checked_tokens(tokens: Tokens, length: int | None, vocab_size: int | None, where: str) -> torch.Tensor:

@@ -54,6 +54,8 @@ def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
     """The content of a zip archive: `NAME/data.pkl`, and `NAME/data/KEY` for each storage."""
     size = os.fstat(file.fileno()).st_size
     pickled = next((name for name in archive.namelist() if name.endswith("/data.pkl") and name.count("/") == 1), None)
+    if pickled is None and any(name.endswith(".npy") for name in archive.namelist()):
+        raise RefusedPickle("it holds NumPy arrays, which are data (--data) and no checkpoint")
     if pickled is None:
         raise RefusedPickle("an archive without data.pkl, which torch.save writes")
     root = pickled.removesuffix("data.pkl")

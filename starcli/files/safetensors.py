@@ -172,6 +172,8 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
         refuse_other_kind(first, source)
         if size < 8:
             raise ValueError("it is shorter than a header")
+        if first.isascii() and all(byte in b"\t\n\r" or byte >= 32 for byte in first):  # no header is so long
+            raise ValueError("it is text")
         length = int.from_bytes(first, "little")
         if length > min(size - 8, MAXIMUM_HEADER):
             raise ValueError("its header is longer than the file or than 8 MiB")

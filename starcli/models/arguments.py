@@ -77,6 +77,10 @@ def image_size_of(height: int, width: int) -> int | list[int]:
     return height if height == width else [height, width]
 
 
+NEAR = 0.7
+"""Similarity of a name that is meant: that of `hidden` and `hidden_dim` is 0.75, that of `width` and `depth` 0.6."""
+
+
 def argument_names(function: Builder) -> tuple[str, ...]:
     """Names of the arguments of a function that builds a network."""
     return tuple(inspect.signature(function).parameters)
@@ -91,7 +95,9 @@ def check_arguments(architecture: str, function: Builder, arguments: Mapping[str
     # an architecture may be a functools.partial, which hides its hints
     hints = get_type_hints(getattr(function, "func", function), include_extras=True)
     problems = [
-        f"{name}: no such argument{suggestion(name, parameters)}" for name in arguments if name not in parameters
+        f"{name}: no such argument{suggestion(name, parameters, cutoff=NEAR)}"
+        for name in arguments
+        if name not in parameters
     ]
     values: dict[str, Any] = {}
     for name, parameter in parameters.items():

@@ -3,6 +3,7 @@
 import shutil
 import struct
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -143,3 +144,10 @@ def test_a_set_of_models_has_no_weights_twice(solutions, place):
     for call in (lambda: sc.all_pairs([a, b, b], alignment=None), lambda: sc.align_jointly(a, [b, b])):
         with pytest.raises(sc.StarcliError, match="same weights"):
             call()
+
+
+def test_a_file_that_is_no_model_is_named_as_what_it_is(place):
+    np.savez("data.npz", x=np.zeros((4, 2)), y=np.arange(4))
+    (place / "table.csv").write_text("a,b,label\n1,2,x\n")
+    refused(run_here("eval", "data.npz", "--arch", "mlp"), "data.npz: is not read: it holds NumPy arrays")
+    refused(run_here("eval", "table.csv", "--arch", "mlp"), "table.csv: not a whole safetensors file: it is text")

@@ -30,6 +30,31 @@ def without_words(table: str, tmp_path: Path) -> str:
     return f"table:{tmp_path / 'n.csv'}"
 
 
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_rows_without_labels_are_predicted_as_those_with_them(table: str, tmp_path: Path) -> None:
+    """Columns in any order; the labelled table's test rows are among them, with the same numbers."""
+    options = {"label_column": "kind"}
+    model = sc.train("mlp", table, epochs=1, arch_args={"hidden_dim": 8}, **options)
+    path = sc.save(model, tmp_path / "m.safetensors")
+    rows = [line.split(",") for line in Path(table[6:]).read_text().splitlines()]
+    bare = tmp_path / "bare.csv"
+    bare.write_text("\n".join(",".join([*reversed(row[3:]), *row[:2]]) for row in rows) + "\n")
+    found = sc.predict(path, data=f"table:{bare}")
+    labelled = sc.predict(path, data=table, **options)
+    assert (found.label, len(found.probabilities)) == (None, 40)
+    np.testing.assert_allclose(found.probabilities[labelled.index], labelled.probabilities, atol=1e-6)
+    hint = "kind says what is predicted, if it is that"
+    refused(lambda: sc.predict(path, data=table), "the model does not read 'kind'", hint)
+    (tmp_path / "few.csv").write_text("a,b\n1,2\n")
+    refused(lambda: sc.predict(path, data=f"table:{tmp_path / 'few.csv'}"), "no column 'c', 'one', 'two'")
+    refused(lambda: sc.predict(path, data=table, label_column="sort"), "no column 'sort'")
+
+
+def test_other_marks_between_columns_are_named(table: str, tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text(Path(table[6:]).read_text().replace(",", ";"))
+    refused(lambda: open_data(f"table:{tmp_path / 's.csv'}"), "no column 'label'", "with ';' in it: a .csv has commas")
+
+
 def test_words_are_classes_and_all_other_columns_features(table: str) -> None:
     data = open_data(table, texts=TextOptions(label_column="kind"))
     assert (data.task, data.class_names, data.input_shape) == ("classes", ("cat", "dog", "owl"), (5,))

@@ -200,6 +200,7 @@ def test_the_quickstarts_network_has_20_thousand_parameters() -> None:
     [
         ("resnt", {}, ["unknown architecture 'resnt'", "did you mean resnet"]),
         ("resnet", {"widht": 4}, ["widht: no such argument", "did you mean width?"]),
+        ("mlp", {"width": 4}, ["width: no such argument; there is activation", "hidden_dim"]),
         ("resnet", {"width": "4"}, ["width: must be an integer from 1 to", "'4'"]),
         ("resnet", {"width": True, "blocks": 0}, ["width: must be", "True", "blocks: must be", "0"]),
         ("mlp", {"activation": "rellu"}, ["one of relu, elu", "did you mean relu"]),
