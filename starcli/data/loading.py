@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,20 +137,23 @@ def assemble(
         normalisation = Normalisation(span, *mean_and_std(train.inputs, span))
     elif normalisation is None:
         normalisation = Normalisation(1.0, *AS_THEY_ARE)
-    # by their ids: a part that stands for two is one split
-    splits = {id(part): part.split(normalisation) for part in parts}
+    notes = (f"{train.where}: {absent}",) if absent else ()
+    return of_parts(name, parts, normalisation, num_classes=classes, augmentation=augmentation, notes=notes, task=task)
+
+
+def of_parts(name: str, parts: Sequence[Part], normalisation: Normalisation, **facts: Any) -> Loaded:
+    """The data set of a training, a test and perhaps a validation part that were checked; `facts`: fields of it."""
+    splits = {id(part): part.split(normalisation) for part in parts}  # a part that stands for two is one split
+    train, test, *validation = (splits[id(part)] for part in parts)
     return Loaded(
         name=name,
-        num_classes=classes,
         normalisation=normalisation,
-        input_shape=tuple(int(size) for size in shape),
+        input_shape=tuple(int(size) for size in parts[0].inputs.shape[1:]),
         fingerprint=fingerprint(parts),
-        train=splits[id(train)],
-        test=splits[id(test)],
-        validation=splits.get(id(validation)),
-        augmentation=augmentation,
-        notes=(f"{train.where}: {absent}",) if absent else (),
-        task=task,
+        train=train,
+        test=test,
+        validation=validation[0] if validation else None,
+        **facts,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.data.loading import Loaded, Part, fingerprint
+from starcli.data.loading import Loaded, Part, of_parts
 from starcli.data.normalisation import Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.partition import check_labels
@@ -133,17 +133,11 @@ def assemble_tokens(
     else:
         named = [(part.where, part.labels, len(part.inputs)) for part in parts]
         classes = check_labels(named, len(class_names) or None)
-    normalisation = Normalisation(1.0, *AS_THEY_ARE)
-    splits = {id(part): part.split(normalisation) for part in parts}
-    return Loaded(
-        name=name,
+    return of_parts(
+        name,
+        parts,
+        Normalisation(1.0, *AS_THEY_ARE),
         num_classes=classes,
-        normalisation=normalisation,
-        input_shape=(int(train.inputs.shape[1]),),
-        fingerprint=fingerprint(parts),
-        train=splits[id(train)],
-        test=splits[id(test)],
-        validation=splits.get(id(validation)),
         class_names=tuple(class_names),
         notes=tuple(notes),
         vocab_size=tokens,
