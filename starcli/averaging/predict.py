@@ -12,7 +12,7 @@ from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members
 from starcli.averaging.predict_inputs import Inputs
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.data.names import needs_path
+from starcli.data.names import data_in_words, needs_path
 from starcli.data.splits import Split
 from starcli.errors import StarcliError
 from starcli.evaluation.column_predictions import AnyPredictions
@@ -84,7 +84,7 @@ class Predictor:
     def _need_training_data(self, why: str) -> None:
         record = self.workspace.data
         if self.workspace.opened is None and record is not None and needs_path(record.name):
-            hint = f"they are {record.name} data, and no file keeps a path"
+            hint = f"they are {data_in_words(record.name)}, and no file keeps a path"
             raise StarcliError(f"--train-data is needed: {why} the data of training", [hint])
 
     def each(self, models: Sequence[Checkpoint]) -> AnyPredictions:

@@ -115,7 +115,7 @@ class Curve:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Barrier:
     """A straight line or curve from one model to another, measured at `t` on the training split and on another one.
 
@@ -124,6 +124,11 @@ class Barrier:
 
     t: tuple[float, ...]
     curves: Mapping[str, Curve]
+
+    def __repr__(self) -> str:
+        """The barriers in one line: the losses would fill the screen."""
+        found = ", ".join(f"{split} {curve.loss_barrier:.4g}" for split, curve in self.curves.items())
+        return f"Barrier({found}, at {len(self.t)} points)"
 
     def to_dict(self) -> dict[str, Any]:
         """`points`, `t` and the curves by split as plain lists and numbers: the keys of `starcli barrier --json`."""

@@ -114,7 +114,7 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
     Ancestors are looked for under their base names in the file's own directory and those directly below it.
     """
     if not isinstance(path, str | os.PathLike):
-        raise StarcliError(f"describe reads a file, a {type(path).__name__} is none")
+        raise StarcliError(f"describe reads a file, found {type(path).__name__}")
     path = Path(path)
     if any(is_torch_file(file) for file in files_of(path)):
         return _of_torch_file(path, verify)

@@ -32,6 +32,17 @@ def needs_path(name: str) -> bool:
     return _is_code(name) or name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
 
+def data_in_words(name: str) -> str:
+    """What data with that name in a record are, for a sentence.
+
+    >>> data_in_words("cifar10"), data_in_words("build")
+    ('cifar10 data', 'data of a function')
+    """
+    return {"build": "data of a function", "arrays": "data of a file", IN_MEMORY: "data in memory"}.get(
+        name, f"{name} data"
+    )
+
+
 def parse_name(name: str) -> tuple[str, str]:
     """Split a data set's name as typed into its kind and the rest: a path, parameters of `gaussians`, or nothing.
 

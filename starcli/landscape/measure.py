@@ -42,7 +42,7 @@ class Mark:
     scores: Mapping[str, Scores]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Landscape:
     """Losses (nats; of numbers mean squared errors) and metrics on a grid of a plane.
 
@@ -56,6 +56,11 @@ class Landscape:
     values: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
     marks: Sequence[Mark]
     path: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Sizes and models, in one line."""
+        models = ", ".join(mark.name for mark in self.marks)
+        return f"Landscape({len(self.x)} x {len(self.y)} points around {models})"
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of `starcli plane --json`: `models`, `places`, `x`, `y`, each split, `curve` where there is one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, DataRecord
-from starcli.data.names import IMAGES_OF_ANY_SIZE, needs_path
+from starcli.data.names import IMAGES_OF_ANY_SIZE, data_in_words, needs_path
 from starcli.errors import StarcliError
 from starcli.huggingface.directory import why_unknown
 from starcli.models.build import complete_arguments
@@ -88,7 +88,7 @@ def require_flags(
     """Say at once all that a checkpoint must not or cannot tell: code to import, and where data lie."""
     problems = []
     if data and choices.data is None and record is not None and needs_path(record.name):
-        problems.append(f"--data, for it was trained on {record.name} data, and no file keeps a path")
+        problems.append(f"--data, for it was trained on {data_in_words(record.name)}, and no file keeps a path")
     if architecture is not None and choices.arch_name in (None, architecture.name):
         if choices.arch is None and imports_code(architecture.name):
             problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")

@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
-from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, needs_path, parse_name
+from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, data_in_words, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.repeats import repeats_notes
@@ -54,7 +54,7 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
         bare = [] if choices.arch else ["bare weights need --arch too; starcli convert says both once and for all"]
         raise StarcliError(f"--data is needed: {model} does not say what it was trained on", bare)
     if choices.data is None and needs_path(name):
-        raise StarcliError(f"--data is needed: {name} data, and no file keeps a path")
+        raise StarcliError(f"--data is needed: {data_in_words(name)}, and no file keeps a path")
 
     def chosen(given: Any, recorded: Any) -> Any:
         return recorded if given is None and record is not None else given

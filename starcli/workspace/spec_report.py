@@ -134,7 +134,8 @@ def _fixed(resolved: Resolved, reasons: Mapping[tuple[str, int], str] | None = N
     def why(name: str, axis: int) -> str:
         if resolved.shapes[name][axis] == 1:
             return "has one position only"
-        return (reasons or {}).get((name, axis), "the spec fixes it")
+        found = (reasons or {}).get
+        return next(filter(None, (found((each, axis)) for each in resolved.names_of(name))), "the spec fixes it")
 
     return [
         {"tensor": name, "axis": axis, "reason": why(name, axis)}

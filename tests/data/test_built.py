@@ -92,7 +92,7 @@ def test_no_file_names_code(code: Path) -> None:
         row = sc.evaluate(model, data=f"{code}:classes")[0]
     assert row["accuracy"] == model.metadata.metrics["test"]["accuracy"]
     sc.save(model, code.parent / "m.safetensors")
-    with pytest.raises(StarcliError, match="what the checkpoint does not settle"):
+    with pytest.raises(StarcliError, match="trained on data of a function"):
         sc.evaluate(code.parent / "m.safetensors")
 
 

@@ -80,6 +80,7 @@ def test_the_loss_at_the_models_is_their_own(models: list) -> None:
         assert found.values["test"]["loss"][j][i] == pytest.approx(expected["nll"], rel=1e-4)
         assert found.values["test"]["accuracy"][j][i] == expected["accuracy"]
     assert len(found.to_frame()) == 2 * 9
+    assert repr(found) == f"Landscape(3 x 3 points around {', '.join(model.name for model in models)})"
 
 
 def test_a_surface_has_the_model_in_its_middle(models: list) -> None:

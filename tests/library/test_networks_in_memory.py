@@ -58,7 +58,9 @@ def test_figures_are_those_of_a_loop_over_the_module(data: Data) -> None:
         middle[1].running_var.copy_(hidden.var(0, unbiased=False))
         by_hand = float(nn.functional.cross_entropy(middle.eval()(train), classes))
         end = float(nn.functional.cross_entropy(a(train), classes))
-    found = sc.barrier(a, b, data=data, points=3, statistics="own-ends").curves["train"]
+    line = sc.barrier(a, b, data=data, points=3, statistics="own-ends")
+    assert repr(line).startswith(f"Barrier(train {line.curves['train'].loss_barrier:.4g}, test ")
+    found = line.curves["train"]
     assert found.loss[1] == pytest.approx(by_hand, rel=0.02)  # the variance is the unbiased one there
     assert found.loss[0] == pytest.approx(end, abs=1e-6)
 

@@ -45,7 +45,9 @@ _COLUMNS = (
 )
 def convert_command(
     models: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="A .pt, .pth, .ckpt or .safetensors file; - is stdin."), IN
+        list[Path],
+        typer.Argument(metavar="FILE...", help="A .pt, .pth, .ckpt or .safetensors file; - is stdin, safetensors."),
+        IN,
     ],
     output: OutputOpt,
     common: Common,

@@ -107,6 +107,23 @@ def mine(place):
     )
 
 
+def test_a_fixed_axis_of_a_tied_tensor_has_the_reason_that_was_found_under_its_other_name(place):
+    (place / "tied.py").write_text(
+        "from torch import nn\n"
+        "class Tied(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.table, self.head = nn.Embedding(7, 4), nn.Linear(4, 7, bias=False)\n"
+        "        self.head.weight = self.table.weight\n"
+        "    def forward(self, tokens):\n"
+        "        return self.head(self.table(tokens).tanh())\n"
+    )
+    rows = run_here("spec", "explain", "--arch", "tied.py:Tied", "--input", "1,3", "--input-dtype", "int64").rows
+    fixed = [(row["axis"], row["reason"]) for row in rows if row["type"] == "frozen"]
+    assert [axis for axis, _ in fixed] == [0]
+    assert "look-up" in fixed[0][1] or "output" in fixed[0][1]
+
+
 @pytest.mark.usefixtures("mine")
 def test_a_network_of_ones_own():
     words = ("--arch", "mine:build", "--arch-arg", "width=6", "--input", "1,4")
