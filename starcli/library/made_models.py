@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import weights_sha256
-from starcli.models.dtypes import float_types
+from starcli.models.dtypes import cast_floats_, float_types
 from starcli.models.state_dicts import load_state, versions_of
 from starcli.workspace.plan import Plan
 from starcli.workspace.workspace import Workspace
@@ -25,7 +25,7 @@ class MadeModel(Checkpoint):
         """A new network with these weights, on the CPU, in eval mode: in float64 where they are, else in float32."""
         assert self.workspace is not None
         dtype = torch.float64 if "float64" in float_types(self.tensors) else torch.float32
-        network = self.workspace.build().to(dtype)
+        network = cast_floats_(self.workspace.build(), dtype)
         load_state(network, self.tensors, versions_of(network))
         return network.eval()
 

@@ -106,6 +106,8 @@ def copies_of(state: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:
     for key, tensor in state.items():
         if is_lazy(tensor) or tensor.is_meta:
             raise StarcliError(f"{name}: {key} has no values yet (of a lazy module, or on the meta device)")
+        if tensor.dtype == torch.complex128:
+            raise StarcliError(f"{name}: {key} is complex128, which no checkpoint holds: make it complex64")
     try:
         return {key: tensor.detach().to("cpu", copy=True) for key, tensor in state.items()}
     except (RuntimeError, NotImplementedError) as error:  # sparse, quantised and other tensors that have no copies

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from starcli.errors import StarcliError
 
@@ -46,6 +46,20 @@ def _holding(one: torch.dtype, other: torch.dtype) -> torch.dtype:
         return one
     wide = (torch.float32 if each.itemsize == 1 else each for each in (one, other))  # torch promotes no 8 bits
     return torch.promote_types(*wide)
+
+
+def cast_floats_(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Cast all floats of a network, in place, and nothing complex.
+
+    `network.to(dtype)` would take the imaginary part away from complex buffers, such as rotary factors.
+
+    >>> network = nn.Linear(2, 3)
+    >>> network.register_buffer("turns", torch.tensor([1j]), persistent=False)
+    >>> cast_floats_(network, torch.float32).turns
+    tensor([0.+1.j])
+    """
+    network._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)  # type: ignore[no-untyped-call]
+    return network
 
 
 def in_type(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few
+from starcli.models.dtypes import cast_floats_
 from starcli.models.shared_memory import sharing
 from starcli.models.spectral_norm import NormalisedWeight, normalised_weights
 from starcli.models.state_dicts import computable, load_state, misfits, versions_of
@@ -65,7 +66,7 @@ class FlatNetwork:
             raise StarcliError("the network has no learnable parameter")
         self.layout = _layout(learnable)
         self._parted = _parted(network)
-        self.network = network.to(dtype)
+        self.network = cast_floats_(network, dtype)
         self.tied = _tied(network)
         last = self.layout[-1]
         device = next(iter(learnable.values())).device

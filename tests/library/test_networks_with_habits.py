@@ -1,5 +1,6 @@
 """Networks that do more than compute: they write into inputs, keep results, merge weights, drop in eval mode."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
+from starcli.models.dtypes import cast_floats_
 
 
 class Shifting(Net):
@@ -194,3 +196,40 @@ def test_a_network_may_view_images_as_rows() -> None:
     logits = torch.func.functional_call(Viewed(), middle, (images,))
     loss = float(nn.functional.cross_entropy(logits, labels))
     assert sc.barrier(a, b, points=3).curves["test"].loss[1] == pytest.approx(loss, abs=1e-6)
+
+
+class Turning(nn.Module):
+    """Turns pairs of hidden units by complex factors, as rotary positions are often written."""
+
+    def __init__(self, persistent: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 8), nn.Linear(8, 6), nn.Linear(6, 3)
+        turns = torch.polar(torch.ones(4), torch.arange(1.0, 5.0))
+        self.register_buffer("turns", turns, persistent=persistent)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = self.first(inputs)
+        pairs = torch.view_as_complex(hidden.reshape(-1, 4, 2).contiguous())
+        turned = torch.view_as_real(pairs * self.turns).flatten(1)
+        return self.last(self.second(turned.to(hidden.dtype)).relu())
+
+
+@pytest.mark.filterwarnings("ignore:the weights are float64")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("persistent", [False, True])
+def test_complex_buffers_keep_their_imaginary_part(data: Data, persistent: bool, dtype: torch.dtype) -> None:
+    a, b = (cast_floats_(module, dtype).eval() for module in modules(2, partial(Turning, persistent)))
+    inputs, labels = data["test"]
+    found = sc.evaluate(a, b, data=data).column("nll")
+    own = [nn.functional.cross_entropy(each(inputs.to(dtype)), labels).item() for each in (a, b)]
+    assert found == pytest.approx(own, abs=1e-6)
+    moved = sc.align(a, b, data=data).module()
+    assert moved.turns.is_complex()
+    torch.testing.assert_close(moved(inputs.to(dtype)), b(inputs.to(dtype)))
+
+
+def test_a_complex_buffer_that_no_file_can_hold_is_refused(data: Data) -> None:
+    network = Turning(persistent=True)
+    network.turns = network.turns.to(torch.complex128)
+    with pytest.raises(sc.StarcliError, match="turns is complex128"):
+        sc.evaluate(network, data=data)

@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network
+from starcli.models.dtypes import cast_floats_
 from starcli.models.modes import notices_mode, set_eval_
 from starcli.runtime.blame import raised_at
 from starcli.symmetry.proof.operators import differentiable_batch_norm, grouped_conv2d
@@ -38,7 +39,7 @@ class ProofNetwork:
         """
         self.state: dict[str, Tensor] = {}
         self.network: nn.Module = nn.Identity()
-        self.network = copy_network(self.original, _blank(self.original, dtype)).eval().to("cpu", dtype)
+        self.network = cast_floats_(copy_network(self.original, _blank(self.original, dtype)).eval().cpu(), dtype)
         self.dtype = dtype
         self.state = {
             name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)
