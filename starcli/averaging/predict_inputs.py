@@ -150,6 +150,8 @@ def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, te
         texts = as_recorded(texts, workspace.data, "table")
         rows = open_unlabelled_rows(name, math.prod(shape), _statistics(workspace, normalise), texts)
         return Inputs(rows, class_names=_class_names(workspace))
+    if parse_name(name)[0] == "text":
+        raise StarcliError(f"{name}: texts, and the model takes numbers", ["a table of numbers is table:FILE"])
     texts.refuse_useless("images without labels")
     if directory is not None and workspace.data is None:
         normalise = normalise or directory.normalise

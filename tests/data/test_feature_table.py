@@ -45,6 +45,7 @@ def test_rows_without_labels_are_predicted_as_those_with_them(table: str, tmp_pa
     np.testing.assert_allclose(found.probabilities[labelled.index], labelled.probabilities, atol=1e-6)
     hint = "kind says what is predicted, if it is that"
     refused(lambda: sc.predict(path, data=table), "the model does not read 'kind'", hint)
+    refused(lambda: sc.predict(path, data=str(bare)), "texts, and the model takes numbers", "table:FILE")
     (tmp_path / "few.csv").write_text("a,b\n1,2\n")
     refused(lambda: sc.predict(path, data=f"table:{tmp_path / 'few.csv'}"), "no column 'c', 'one', 'two'")
     refused(lambda: sc.predict(path, data=table, label_column="sort"), "no column 'sort'")
