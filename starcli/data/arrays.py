@@ -215,7 +215,9 @@ def image_rows(array: Array, where: str, layout: str | None) -> Array:
 
 
 def bytes_or_floats(array: Array, where: str) -> Array:
-    """An array as it is kept: contiguous, uint8 or finite float32. StarcliError for all else."""
+    """An array as it is kept: contiguous, uint8 or finite float32. StarcliError for all else, and without examples."""
+    if not len(array):
+        raise StarcliError(f"{where}: no examples in it")
     if array.dtype == np.uint8:
         return np.ascontiguousarray(array)
     if array.dtype.kind != "f":

@@ -193,3 +193,12 @@ def test_damaged_array_files_never_crash(
     path.write_bytes(contents[: data.draw(st.integers(0, len(contents)))])
     with contextlib.suppress(StarcliError):
         (read_npz if suffix == ".npz" else read_safetensors)(path)
+
+
+@pytest.mark.parametrize("kind", ["f4", "u1"])
+def test_arrays_without_examples_are_named(tmp_path, kind):
+    rows, labels = np.zeros((4, 3), kind), np.arange(4) % 2
+    np.savez(tmp_path / "none.npz", x=rows[:0], y=labels[:0])
+    np.savez(tmp_path / "part.npz", x_train=rows, y_train=labels, x_test=rows[:0], y_test=labels[:0])
+    refused(lambda: open_data(str(tmp_path / "none.npz")), "none.npz: x: no examples in it")
+    refused(lambda: open_data(str(tmp_path / "part.npz")), "part.npz: x_test: no examples in it")
