@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, first_line
 from starcli.models.copies import copy_network, uncompiled
+from starcli.models.dtypes import refuse_unwritable
 from starcli.models.initialise import initialised
 from starcli.models.state_dicts import load_state, versions_of
 from starcli.symmetry.proof.redraw import fresh_inputs
@@ -106,8 +107,7 @@ def copies_of(state: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:
     for key, tensor in state.items():
         if is_lazy(tensor) or tensor.is_meta:
             raise StarcliError(f"{name}: {key} has no values yet (of a lazy module, or on the meta device)")
-        if tensor.dtype == torch.complex128:
-            raise StarcliError(f"{name}: {key} is complex128, which no checkpoint holds: make it complex64")
+    refuse_unwritable(state, name)
     try:
         return {key: tensor.detach().to("cpu", copy=True) for key, tensor in state.items()}
     except (RuntimeError, NotImplementedError) as error:  # sparse, quantised and other tensors that have no copies

@@ -62,6 +62,17 @@ def cast_floats_(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return network
 
 
+def refuse_unwritable(state: Mapping[str, object], name: str) -> None:
+    """Raise StarcliError where the state dict of a model, called `name`, has a tensor of complex128.
+
+    safetensors files have no such type.
+    """
+    wide = [key for key, value in state.items() if isinstance(value, Tensor) and value.dtype == torch.complex128]
+    if wide:
+        ways = "make it complex64, or leave it out: register_buffer(..., persistent=False)"
+        raise StarcliError(f"{name}: {wide[0]} is complex128, which no checkpoint holds", [ways])
+
+
 def in_type(tensors: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
     """`tensors`, all floats in the type called `dtype`. Errors as of `in_types`."""
     return in_types(tensors, getattr(torch, dtype))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few
-from starcli.models.dtypes import cast_floats_
+from starcli.models.dtypes import cast_floats_, refuse_unwritable
 from starcli.models.shared_memory import sharing
 from starcli.models.spectral_norm import NormalisedWeight, normalised_weights
 from starcli.models.state_dicts import computable, load_state, misfits, versions_of
@@ -56,7 +56,7 @@ class FlatNetwork:
             same.
         dtype: of the vector and of the whole network.
 
-        Raises StarcliError for a network without learnable parameters or with complex ones.
+        Raises StarcliError for a network without learnable parameters, with complex ones, or with complex128 buffers.
         """
         if memory_format not in (torch.contiguous_format, torch.channels_last):
             raise ValueError(f"memory_format is contiguous_format or channels_last, not {memory_format}")
@@ -64,6 +64,7 @@ class FlatNetwork:
         learnable = {name: p for name, p in network.named_parameters() if p.requires_grad}
         if not learnable:
             raise StarcliError("the network has no learnable parameter")
+        refuse_unwritable(network.state_dict(), "the network")
         self.layout = _layout(learnable)
         self._parted = _parted(network)
         self.network = cast_floats_(network, dtype)
