@@ -2,12 +2,14 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
+from starcli.errors import StarcliError
 from starcli.files.cache import hash_json
 from starcli.files.state import StateFile
 from starcli.runtime import distributed, sharing
@@ -23,7 +25,10 @@ _STACK = "stack"
 
 @dataclass(frozen=True)
 class TrainingJobs:
-    """How the networks of several seeds are trained: one after the other, or `stacked`, all at once."""
+    """How the networks of several seeds are trained: one after the other, or `stacked`, all at once.
+
+    keep: numbers of epochs after which each network is written, too, to a file of its own.
+    """
 
     workspace: "Workspace"
     recipe: "Recipe"
@@ -31,6 +36,7 @@ class TrainingJobs:
     stacked: bool = False
     sync_batchnorm: bool = False
     log_test: bool = False
+    keep: Sequence[int] = ()
 
     def all(self, paths: Mapping[int, Path], **how: Any) -> Iterator[Job]:
         """Make the files of these seeds that are not there yet, in their order; `how`: keywords of each `Job`.
@@ -41,7 +47,9 @@ class TrainingJobs:
         if self.stacked:
             finished: Iterable[Metadata] = sharing.share_list(jobs, self._stack)
         else:
-            finished = sharing.deal(jobs, self._one) if len(jobs) > 1 else map(self._one, jobs)
+            kept = {job.path: self._kept(job) for job in jobs}
+            one = partial(self._one, kept=kept)
+            finished = sharing.deal(jobs, one) if len(jobs) > 1 else map(one, jobs)
         for job, metadata in zip(jobs, finished, strict=True):
             job.metadata = metadata  # what the rank that did it wrote
             yield job
@@ -56,6 +64,21 @@ class TrainingJobs:
         plans = [plan_of(self.workspace, "model", settings, seed=seed, spec=spec) for seed in paths]
         return [Job(path, plan, self.watch, **how) for path, plan in zip(paths.values(), plans, strict=True)]
 
+    def _kept(self, job: Job) -> dict[int, Job]:
+        """The files of a network on its way, by the number of epochs. StarcliError where they can no longer be made."""
+        found = {}
+        for epoch in self.keep:
+            settings = {**job.plan.settings, "train": {**job.plan.settings.get("train", {}), "after_epoch": epoch}}
+            plan = replace(job.plan, settings=settings)
+            found[epoch] = Job(kept_path(job.path, epoch), plan, self.watch, force=job.force)
+        missing = [epoch for epoch, each in found.items() if each.metadata is None]
+        if job.metadata is not None and missing:
+            raise StarcliError(
+                f"{job.path}: finished already, and not kept after epoch {missing[0]}",
+                ["--force trains it anew, with another -o it is trained again beside it"],
+            )
+        return found
+
     def _beyond_rounding(self, ranks: int) -> dict[str, Any]:
         """What changes the result beyond rounding, or is asked for: part of the plan. `ranks` share one network."""
         if self.stacked:
@@ -64,14 +87,19 @@ class TrainingJobs:
             return {}
         return {"train": {"pieces": ranks, **({"sync_batchnorm": True} if self.sync_batchnorm else {})}}
 
-    def _one(self, job: Job) -> "Metadata":
-        from starcli.training.train import train_network
+    def _one(self, job: Job, kept: Mapping[Path, Mapping[int, Job]]) -> "Metadata":
+        from starcli.training.train import Trained, train_network
+
+        def write(each: Job, found: Trained) -> None:
+            if each.metadata is None:  # a run that was stopped may have written it
+                each.write(found.tensors, metrics=found.metrics)
 
         with job.making() as needed:
             if needed:
+                keep = {epoch: partial(write, each) for epoch, each in kept[job.path].items()}
                 found = train_network(
                     self.workspace, self.recipe, job.plan.seed or 0, state=job.state,
-                    sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, progress=self.watch,
+                    sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, keep=keep, progress=self.watch,
                 )  # fmt: skip
                 job.write(found.tensors, history=found.history, metrics=found.metrics)
         return job.finished
@@ -92,6 +120,15 @@ class TrainingJobs:
                     found = works[job.path]
                     job.write(found.tensors, history=found.history, metrics=found.metrics)
         return [job.finished for job in jobs]
+
+
+def kept_path(path: Path, epoch: int) -> Path:
+    """The file of a network on its way: in a folder, so that `*.safetensors` is still the finished ones.
+
+    >>> kept_path(Path("ckpts/0.safetensors"), 13).as_posix()
+    'ckpts/epoch13/0.safetensors'
+    """
+    return path.parent / f"epoch{epoch}" / path.name
 
 
 def _jobs_of_stack(jobs: Sequence[Job], missing: Sequence[Job]) -> Sequence[Job]:

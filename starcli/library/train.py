@@ -1,7 +1,8 @@
 """Training from Python."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
@@ -14,7 +15,7 @@ from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import spec_record
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where
 from starcli.recipes.recipe import Recipe, load_recipe
-from starcli.training.train import train_network
+from starcli.training.train import Trained, check_kept, train_network
 from starcli.workspace.plan import inherited_recipe, plan_of
 
 
@@ -49,6 +50,8 @@ class TrainedModel(MadeModel):
     """A model that was trained, and the log of its training: a row for each epoch."""
 
     history: Sequence[Mapping[str, Any]] = ()
+    kept: Mapping[int, MadeModel] = field(default_factory=dict)
+    """The model on its way, by the number of epochs that it was trained by then."""
 
     def to_dict(self) -> dict[str, Any]:
         """Final loss (nats) and accuracy by split, and the seed."""
@@ -66,6 +69,7 @@ def train(
     *,
     recipe: Recipe | str | Path | None = None,
     seed: int = 0,
+    keep: Sequence[int] = (),
     **options: Unpack[TrainOptions],
 ) -> TrainedModel:
     """Train a network from random weights drawn from `seed`.
@@ -73,6 +77,7 @@ def train(
     network: a name as `--arch` takes it, a function that builds a network, or a module, whose weights are drawn anew.
     data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader, or `{"train": ..., "test": ...}`.
     recipe: a shipped name, a YAML file or a `Recipe`; settings of training (`epochs=3, lr=0.1`) win over it.
+    keep: numbers of epochs after which the model is kept, too; the result has these models as `kept`.
     options: fields of `Recipe`, and `device`, `arch_args` and others, see `Where`.
 
     The result is, to the byte, the checkpoint that `starcli train` writes. StarcliError for settings that do not fit,
@@ -85,12 +90,21 @@ def train(
     """
     where, settings = split_options(options)
     chosen = understood_recipe(recipe).override(**settings)
+    check_kept(keep, chosen)
     workspace, watcher = open_network(network, data, where)
-    spec = spec_record(workspace, watcher)
-    found = train_network(workspace, chosen, seed, progress=watcher)
-    plan = plan_of(workspace, "model", chosen.settings(), seed=seed, spec=spec)
+    plan = plan_of(workspace, "model", chosen.settings(), seed=seed, spec=spec_record(workspace, watcher))
     name = f"{workspace.architecture.name}-{seed}"
-    return made(TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history)
+    kept: dict[int, MadeModel] = {}
+
+    def keep_model(epoch: int, found: Trained) -> None:
+        then = replace(plan, settings={**plan.settings, "train": {"after_epoch": epoch}})
+        kept[epoch] = made(MadeModel, workspace, then, found.tensors, f"{name}-epoch{epoch}", metrics=found.metrics)
+
+    keeping = {epoch: partial(keep_model, epoch) for epoch in keep}
+    found = train_network(workspace, chosen, seed, keep=keeping, progress=watcher)
+    return made(
+        TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history, kept=kept
+    )
 
 
 def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:

@@ -6,7 +6,7 @@ What is optimised, and how a batch gives its gradient, is an `Objective`. Everyt
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import reduce
@@ -72,6 +72,7 @@ class TrainingRun:
         task: str = "training",
         state: StateFile | None = None,
         pieces: int = 1,
+        after_epoch: Callable[[int], None] | None = None,
         progress: Progress = SILENT,
     ) -> None:
         """Prepare the run; nothing is computed yet.
@@ -79,12 +80,13 @@ class TrainingRun:
         seed: of order, augmentation and dropout.
         state: where the run is saved, and how often.
         pieces: number of pieces that each batch is cut into, each with its own draws; ranks share them.
+        after_epoch: called with the number of epochs that are done, before a state is saved that is beyond them.
         """
         if len(dataset.train) == 0:
             raise StarcliError("the training split is empty")
         self.objective, self.split, self.recipe, self.seed, self.task = objective, dataset.train, recipe, seed, task
         self.augmentation = dataset.augmentation if recipe.augmentation is None else recipe.augmentation
-        self.file, self.progress = state, progress
+        self.file, self.after_epoch, self.progress = state, after_epoch, progress
         self.save_every = None if state is None else state.save_every
         self.device = objective.vector.device
         self.optimizer = build_optimizer(recipe, objective.parts)
@@ -210,6 +212,8 @@ class TrainingRun:
         self.correct.zero_()
         self.checked = 0
         self.progress.record(row)
+        if self.after_epoch is not None:
+            self.after_epoch(position.epoch)
         if self.save_every is None and time.monotonic() - self.saved_at >= self.save_interval:
             self._save()
 

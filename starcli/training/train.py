@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +44,10 @@ class Trained:
     tensors: Mapping[str, Tensor]
     metrics: Mapping[str, Mapping[str, float]]
     history: Sequence[Row]
+
+
+Keeping = Mapping[int, Callable[[Trained], None]]
+"""What is done with a network on its way: by the number of epochs that it was trained by then."""
 
 
 class PlainObjective:
@@ -176,6 +181,7 @@ def train_network(
     pieces: int | None = None,
     sync_batchnorm: bool = False,
     log_test: bool = False,
+    keep: Keeping = MappingProxyType({}),
     task: str | None = None,
     progress: Progress = SILENT,
 ) -> Trained:
@@ -187,12 +193,18 @@ def train_network(
         each by itself, and keeps the running statistics of training.
     sync_batchnorm: take them over the pieces of all ranks instead, as one process does.
     log_test: log loss and accuracy on the test split, too, after each epoch; nothing is chosen by them.
+    keep: what is done with the network after some of the epochs; the training after them is the same to the bit.
     task: what people are told that this is.
 
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
     flat = workspace.network(seed)
     objective = PlainObjective(workspace, flat, recipe, progress, sync_batchnorm=sync_batchnorm, log_test=log_test)
+
+    def kept(epoch: int) -> None:
+        if epoch in keep:  # not to be stopped: no state tells that this is still to be done
+            keep[epoch](Trained(flat.state(), final_metrics(flat, workspace), tuple(run.position.history)))
+
     run = TrainingRun(
         objective,
         workspace.dataset,
@@ -201,6 +213,7 @@ def train_network(
         task=task or f"training seed {seed}",
         state=state,
         pieces=pieces_per_step(pieces, recipe.batch_size),
+        after_epoch=kept,
         progress=progress,
     )
     with objective.batchnorm:
@@ -208,6 +221,15 @@ def train_network(
     with run.saving_when_stopped():
         metrics = final_metrics(flat, workspace, progress)
     return Trained(flat.state(), metrics, history)
+
+
+def check_kept(epochs: Sequence[int], recipe: Recipe) -> None:
+    """StarcliError for epochs after which no network on its way can be kept."""
+    if wrong := [epoch for epoch in epochs if not 0 < epoch < recipe.epochs]:
+        raise StarcliError(
+            f"keep: after epoch {wrong[0]} of {recipe.epochs}: expected 1 to {recipe.epochs - 1}",
+            ["the network after the last epoch is the one that is written anyway"],
+        )
 
 
 def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress: Progress = SILENT) -> dict[str, float]:

@@ -31,10 +31,13 @@ def network() -> nn.Module:
 
 @pytest.mark.slow
 def test_files_are_those_of_the_commands_to_the_byte(place: Path) -> None:
-    run_here("train", *TRAIN, "--seeds", "0,1", "-o", "{seed}.safetensors")
+    run_here("train", *TRAIN, "--seeds", "0,1", "--keep", 2, "-o", "{seed}.safetensors")
     for seed in (0, 1):
-        sc.save(sc.train("mlp", "digits", seed=seed, **MLP), f"mine{seed}.safetensors")
+        trained = sc.train("mlp", "digits", seed=seed, keep=[2], **MLP)
+        sc.save(trained, f"mine{seed}.safetensors")
+        sc.save(trained.kept[2], f"mine{seed}.kept.safetensors")
         assert Path(f"{seed}.safetensors").read_bytes() == Path(f"mine{seed}.safetensors").read_bytes()
+        assert Path(f"epoch2/{seed}.safetensors").read_bytes() == Path(f"mine{seed}.kept.safetensors").read_bytes()
     zero, one = sc.load("0.safetensors", "1.safetensors")
 
     run_here("align", "0.safetensors", "1.safetensors", "--restarts", 3, "-o", "aligned.safetensors")

@@ -16,7 +16,7 @@ from starcli.training.batch_pieces import steps_per_epoch
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, generators_restored, seed_globally, substream
-from starcli.training.train import train_network
+from starcli.training.train import check_kept, train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
@@ -114,6 +114,27 @@ def test_a_stopped_run_ends_as_if_never_stopped(mlp, resnet, kind, pauses):
     assert same(whole.tensors, pieces.tensors)
     assert list(whole.history) == list(pieces.history)
     assert whole.metrics == pieces.metrics
+
+
+def test_a_network_kept_on_its_way_is_that_of_a_shorter_training(resnet):
+    """At a constant rate; and the training is the same as if nothing was kept, also where it was stopped."""
+    recipe = RECIPE.override(schedule="constant")
+    shorter, whole = train_network(resnet, recipe.override(epochs=2), 3), train_network(resnet, recipe, 3)
+    for pauses in ([], [2], [3 * 2], [3 * 2 + 1, 1]):  # of 3 steps an epoch
+        kept = []
+        found = stopped_run(resnet, recipe, 3, pauses, keep={2: kept.append})
+        assert same(found.tensors, whole.tensors)
+        assert kept
+        for each in kept:
+            assert same(each.tensors, shorter.tensors)
+            assert each.metrics == shorter.metrics
+            assert list(each.history) == list(shorter.history)
+
+
+@pytest.mark.parametrize("epoch", [0, 3, 7])
+def test_what_cannot_be_kept(epoch):
+    with pytest.raises(StarcliError, match=f"keep: after epoch {epoch} of 3: expected 1 to 2"):
+        check_kept([1, epoch], RECIPE)
 
 
 def test_a_run_cut_off_at_any_save_goes_on_from_it(mlp):

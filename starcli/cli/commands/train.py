@@ -1,5 +1,7 @@
 """`starcli train`: train networks from random weights."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,15 +12,17 @@ from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.setup import Setup
 from starcli.cli.options.shared import EveryOpt, ForceOpt, LogsOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
 from starcli.cli.options.training import Training
-from starcli.cli.options.values import seed_list
+from starcli.cli.options.values import number_list, seed_list
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_data
 from starcli.cli.shared_columns import LOSS_KIND
-from starcli.cli.train_jobs import TrainingJobs
+from starcli.cli.train_jobs import TrainingJobs, kept_path
 from starcli.errors import StarcliError
+from starcli.files.names import is_standard_stream
 
 if TYPE_CHECKING:
     from starcli.checkpoints.metadata import Metadata
+    from starcli.recipes.recipe import Recipe
 
 _COLUMNS = (
     Column("output", "checkpoint", "name"),
@@ -57,6 +61,14 @@ def train_command(
     log_test: Annotated[
         bool, typer.Option("--log-test", help="Log loss and accuracy on the test split, too, after each epoch.")
     ] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="EPOCHS",
+            help="Write the network after these epochs, too, such as 10,20: as epoch10/0.safetensors beside it.",
+        ),
+    ] = None,
     force: ForceOpt = False,
 ) -> None:
     """Train networks from random weights, one for each seed.
@@ -68,13 +80,12 @@ def train_command(
     from starcli.training.class_weights import note_class_weights
     from starcli.workspace.workspace import new_workspace
 
-    if stacked and sync_batchnorm:
-        raise StarcliError("--sync-batchnorm: of --stacked networks each is trained by one rank alone")
-    if stacked and log_test:
-        raise StarcliError("--log-test: --stacked networks are measured when they are finished")
+    if stacked:
+        _refuse_with_stacked(sync_batchnorm=sync_batchnorm, log_test=log_test, keep=keep is not None)
     targets = log_targets(log, output)
     chosen = training.over(load_recipe(recipe or DEFAULT))
     numbers = seed_list(seeds) if seeds else [seed]
+    epochs = _kept_epochs(keep, chosen, output)
     paths = output_paths(output, [{"seed": number} for number in numbers])
     workspace = new_workspace(setup.behind(chosen))
     with common.session(output) as (watch, results):
@@ -82,21 +93,45 @@ def train_command(
         if recipe is None:
             watch.note(f"the default recipe is used: {training.defaults_of(chosen)}")
         note_class_weights(chosen, workspace.dataset, watch)
-        jobs = TrainingJobs(workspace, chosen, watch, stacked, sync_batchnorm, log_test)
+        jobs = TrainingJobs(workspace, chosen, watch, stacked, sync_batchnorm, log_test, epochs)
         how: dict[str, Any] = {"force": force, "logs": targets, "save_every": checkpoint_every}
         for job in jobs.all(dict(zip(numbers, paths, strict=True)), **how):
-            results.add("train", _row(str(job.path), job.finished), _COLUMNS)
+            results.add("train", _row(job.path, job.finished, epochs), _COLUMNS)
 
 
-def _row(output: str, metadata: "Metadata") -> dict[str, Any]:
+def _refuse_with_stacked(*, sync_batchnorm: bool, log_test: bool, keep: bool) -> None:
+    """StarcliError for what a stack of networks cannot do."""
+    if sync_batchnorm:
+        raise StarcliError("--sync-batchnorm: of --stacked networks each is trained by one rank alone")
+    if log_test:
+        raise StarcliError("--log-test: --stacked networks are measured when they are finished")
+    if keep:
+        raise StarcliError("--keep: --stacked networks are written when they are finished")
+
+
+def _kept_epochs(words: str | None, recipe: "Recipe", output: Path) -> list[int]:
+    """The epochs of `--keep`."""
+    from starcli.training.train import check_kept
+
+    if words is None:
+        return []
+    if is_standard_stream(output):
+        raise StarcliError("--keep: a model that goes to stdout is written when it is finished")
+    epochs = sorted(number_list(words, "--keep", "an epoch"))
+    check_kept(epochs, recipe)
+    return epochs
+
+
+def _row(output: Path, metadata: "Metadata", kept: Sequence[int]) -> dict[str, Any]:
     """What is shown of a trained network: taken from its file, so that a finished one is shown again just so."""
     from starcli.workspace.stamp import task_facts
 
     return {
-        "output": output,
+        "output": str(output),
         "seed": metadata.seed,
         "arch": metadata.architecture.name if metadata.architecture else None,
         "data": metadata.data.name if metadata.data else None,
         **(task_facts(metadata.data.task_name) if metadata.data else {}),
         **{split: (metadata.metrics or {}).get(split) for split in ("train", "validation", "test")},
+        **({"kept": [str(kept_path(output, epoch)) for epoch in kept]} if kept else {}),
     }

@@ -38,20 +38,25 @@ def _word(text: str, value: str) -> bool | int | float | str:
 
 
 def seed_list(text: str) -> list[int]:
-    """`0-3,7` as [0, 1, 2, 3, 7]; anything else, and a seed twice, is an error."""
-    seeds: list[int] = []
+    """`0-3,7` of `--seeds` as [0, 1, 2, 3, 7]; anything else, and a seed twice, is an error."""
+    return number_list(text, "--seeds", "a seed")
+
+
+def number_list(text: str, option: str, what: str) -> list[int]:
+    """Whole numbers of an option, each `what` it is: `0-3,7` as [0, 1, 2, 3, 7]."""
+    numbers: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not (first.isdecimal() and (last.isdecimal() or not dash)):
-            raise StarcliError(f"--seeds {text}: expected 0-7 or 0,3,5")
+            raise StarcliError(f"{option} {text}: expected 0-7 or 0,3,5")
         if dash and int(last) < int(first):
-            raise StarcliError(f"--seeds {text}: {first}-{last} runs backwards, expected {last}-{first}")
+            raise StarcliError(f"{option} {text}: {first}-{last} runs backwards, expected {last}-{first}")
         if dash and int(last) - int(first) >= 100_000:
-            raise StarcliError(f"--seeds {text}: more than 100,000 seeds")
-        seeds += range(int(first), int(last or first) + 1)
-    if len(set(seeds)) != len(seeds):
-        raise StarcliError(f"--seeds {text}: a seed occurs twice")
-    return seeds
+            raise StarcliError(f"{option} {text}: more than 100,000")
+        numbers += range(int(first), int(last or first) + 1)
+    if len(set(numbers)) != len(numbers):
+        raise StarcliError(f"{option} {text}: {what} occurs twice")
+    return numbers
 
 
 def temperature_of(text: str | None) -> float | Literal["fit"] | None:

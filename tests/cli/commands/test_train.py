@@ -184,3 +184,49 @@ def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
         for end in (".safetensors", ".metrics.jsonl"):
             assert (place / f"{number}{end}").read_bytes() == (place / f"whole/{number}{end}").read_bytes()
     assert not list(place.glob("*.state"))
+
+
+def test_networks_on_their_way_are_kept_in_folders_of_their_own(place):
+    train = ["train", *TRAIN, "--seeds", "0-1", "-o", "{seed}.safetensors"]
+    ran = run_here(*train, "--keep", "2,1")
+    assert ran.rows[1]["kept"] == ["epoch1/1.safetensors", "epoch2/1.safetensors"]
+    assert {path.as_posix() for path in place.rglob("*.safetensors") if path.parent == place} == {
+        f"{place}/{seed}.safetensors" for seed in (0, 1)
+    }
+    (place / "plain").mkdir()
+    run_here("train", *TRAIN, "--seed", 1, "-o", "plain/1.safetensors")
+    assert (place / "1.safetensors").read_bytes() == (place / "plain/1.safetensors").read_bytes()
+    model, kept = read_metadata(place / "1.safetensors")[1], read_metadata(place / "epoch2/1.safetensors")[1]
+    assert kept.recipe == {**model.recipe, "train": {"after_epoch": 2}}
+    assert kept.metrics != model.metrics
+    assert run_here(*train, "--keep", "1,2").rows == ran.rows  # nothing is made again
+    # a star inherits the training of all its sources, which is the same
+    assert run_here("star", "--sources", "0.safetensors", "epoch2/0.safetensors", "-o", "star.safetensors").status == 0
+
+
+def test_a_kept_file_that_went_lost_is_asked_for_in_vain(place):
+    train = ["train", *TRAIN, "-o", "0.safetensors"]
+    run_here(*train)
+    assert "0.safetensors: finished already, and not kept after epoch 1" in run_here(*train, "--keep", 1).err
+    assert run_here(*train, "--keep", 1, "--force").status == 0
+    before = (place / "epoch1/0.safetensors").read_bytes()
+    (place / "epoch1/0.safetensors").unlink()
+    assert run_here(*train, "--keep", 1, "--force").status == 0
+    assert (place / "epoch1/0.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--keep", "x"], "--keep x: expected 0-7 or 0,3,5"),
+        (["--keep", "1,1"], "--keep 1,1: an epoch occurs twice"),
+        (["--keep", "3"], "keep: after epoch 3 of 3: expected 1 to 2"),
+        (["--keep", "1", "--stacked"], "--keep: --stacked networks are written when they are finished"),
+        (["--keep", "1", "-o", "-"], "--keep: a model that goes to stdout is written when it is finished"),
+    ],
+)
+def test_what_is_not_kept(place, words, said):
+    ran = run_here("train", *TRAIN, "-o", "0.safetensors", *words)
+    assert said in ran.err
+    assert ran.status == 1
+    assert list(place.iterdir()) == []
