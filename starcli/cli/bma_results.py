@@ -80,7 +80,8 @@ def _for_people(row: Mapping[str, Any]) -> dict[str, Any]:
 def _verdict(differences: Mapping[str, Any] | None, of: str) -> str | None:
     """Which metrics are better or worse than the ensemble's; `of` says which ensemble.
 
-    >>> _verdict({"accuracy": {"verdict": "not decided"}, "nll": {"verdict": "worse"}, "aurc": {"verdict": "worse"}})
+    >>> found = {"accuracy": {"verdict": "not decided"}, "nll": {"verdict": "worse"}, "aurc": {"verdict": "worse"}}
+    >>> _verdict(found, of="")
     'worse: loss, AURC'
     """
     if differences is None:

@@ -34,13 +34,12 @@ def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.d
     outputs: numbers that the network returns for an example. Of tokens, from a large vocabulary, they are many,
     and the batches the smaller.
 
-    >>> scoring_batch_size((3, 32, 32), 50_000, torch.device("cpu"))
-    128
-    >>> scoring_batch_size((3, 32, 32), 50_000, torch.device("cuda")), scoring_batch_size(
-    ...     (3, 224, 224), 50_000, torch.device("cuda")
-    ... )
-    (1024, 64)
-    >>> scoring_batch_size((1, 128), 50_000, torch.device("cpu"), outputs=128 * 50_000)
+    >>> cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    >>> [scoring_batch_size((3, 32, 32), 50_000, device, outputs=10) for device in (cpu, gpu)]
+    [128, 1024]
+    >>> scoring_batch_size((3, 224, 224), 50_000, gpu, outputs=1_000)
+    64
+    >>> scoring_batch_size((1, 128), 50_000, cpu, outputs=128 * 50_000)
     10
     """
     size = min(statistics_batch_size(input_shape, count), max(1, OUTPUTS_AT_ONCE // outputs))
