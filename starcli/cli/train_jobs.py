@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
+from starcli.cli.outputs import check_place
 from starcli.errors import StarcliError
 from starcli.files.cache import hash_json
-from starcli.files.state import StateFile
+from starcli.files.state import StateFile, state_path
 from starcli.runtime import distributed, sharing
 
 if TYPE_CHECKING:
@@ -70,7 +71,9 @@ class TrainingJobs:
         for epoch in self.keep:
             settings = {**job.plan.settings, "train": {**job.plan.settings.get("train", {}), "after_epoch": epoch}}
             plan = replace(job.plan, settings=settings)
-            found[epoch] = Job(kept_path(job.path, epoch), plan, self.watch, force=job.force)
+            path = kept_path(job.path, epoch)
+            check_place(path)
+            found[epoch] = Job(path, plan, self.watch, force=job.force)
         missing = [epoch for epoch, each in found.items() if each.metadata is None]
         if job.metadata is not None and missing:
             raise StarcliError(
@@ -91,18 +94,34 @@ class TrainingJobs:
         from starcli.training.train import Trained, train_network
 
         def write(each: Job, found: Trained) -> None:
+            each.check()
             if each.metadata is None:  # a run that was stopped may have written it
                 each.write(found.tensors, metrics=found.metrics)
+
+        def passed(epoch: int) -> None:
+            if not self._is_there(kept[job.path][epoch]):
+                raise StarcliError(
+                    f"{job.path}: its run was stopped after epoch {epoch}, which was not kept",
+                    [f"without {epoch} in --keep it goes on; where {state_path(job.path)} is deleted, it begins anew"],
+                )
 
         with job.making() as needed:
             if needed:
                 keep = {epoch: partial(write, each) for epoch, each in kept[job.path].items()}
                 found = train_network(
                     self.workspace, self.recipe, job.plan.seed or 0, state=job.state,
-                    sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, keep=keep, progress=self.watch,
+                    sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, keep=keep, passed=passed,
+                    progress=self.watch,
                 )  # fmt: skip
                 job.write(found.tensors, history=found.history, metrics=found.metrics)
         return job.finished
+
+    def _is_there(self, job: Job) -> bool:
+        """Whether the file is there as it is planned, also where `--force` would write it anew."""
+        try:
+            return Job(job.path, job.plan, self.watch).metadata is not None
+        except StarcliError:
+            return False
 
     def _stack(self, jobs: Sequence[Job]) -> "list[Metadata]":
         from starcli.training.stacked import train_stacked

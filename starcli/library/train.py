@@ -15,7 +15,7 @@ from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import spec_record
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where
 from starcli.recipes.recipe import Recipe, load_recipe
-from starcli.training.train import Trained, check_kept, train_network
+from starcli.training.train import Trained, kept_epochs, train_network
 from starcli.workspace.plan import inherited_recipe, plan_of
 
 
@@ -90,7 +90,7 @@ def train(
     """
     where, settings = split_options(options)
     chosen = understood_recipe(recipe).override(**settings)
-    check_kept(keep, chosen)
+    epochs = kept_epochs(keep, chosen)
     workspace, watcher = open_network(network, data, where)
     plan = plan_of(workspace, "model", chosen.settings(), seed=seed, spec=spec_record(workspace, watcher))
     name = f"{workspace.architecture.name}-{seed}"
@@ -100,7 +100,7 @@ def train(
         then = replace(plan, settings={**plan.settings, "train": {"after_epoch": epoch}})
         kept[epoch] = made(MadeModel, workspace, then, found.tensors, f"{name}-epoch{epoch}", metrics=found.metrics)
 
-    keeping = {epoch: partial(keep_model, epoch) for epoch in keep}
+    keeping = {epoch: partial(keep_model, epoch) for epoch in epochs}
     found = train_network(workspace, chosen, seed, keep=keeping, progress=watcher)
     return made(
         TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history, kept=kept

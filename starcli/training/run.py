@@ -73,6 +73,7 @@ class TrainingRun:
         state: StateFile | None = None,
         pieces: int = 1,
         after_epoch: Callable[[int], None] | None = None,
+        resumed: Callable[[int], None] | None = None,
         progress: Progress = SILENT,
     ) -> None:
         """Prepare the run; nothing is computed yet.
@@ -81,12 +82,13 @@ class TrainingRun:
         state: where the run is saved, and how often.
         pieces: number of pieces that each batch is cut into, each with its own draws; ranks share them.
         after_epoch: called with the number of epochs that are done, before a state is saved that is beyond them.
+        resumed: called with the number of epochs that a saved state has behind it, from which the run goes on.
         """
         if len(dataset.train) == 0:
             raise StarcliError("the training split is empty")
         self.objective, self.split, self.recipe, self.seed, self.task = objective, dataset.train, recipe, seed, task
         self.augmentation = dataset.augmentation if recipe.augmentation is None else recipe.augmentation
-        self.file, self.after_epoch, self.progress = state, after_epoch, progress
+        self.file, self.after_epoch, self.resumed, self.progress = state, after_epoch, resumed, progress
         self.save_every = None if state is None else state.save_every
         self.device = objective.vector.device
         self.optimizer = build_optimizer(recipe, objective.parts)
@@ -270,3 +272,5 @@ class TrainingRun:
         self.checked = self.position.step
         self.losses[: self.checked] = torch.tensor(state["losses"], dtype=self.losses.dtype)
         self.correct.fill_(state["correct"])
+        if self.resumed is not None:
+            self.resumed(self.position.epoch)

@@ -1,7 +1,8 @@
 """Training one network by a recipe, from a seed."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -182,6 +183,7 @@ def train_network(
     sync_batchnorm: bool = False,
     log_test: bool = False,
     keep: Keeping = MappingProxyType({}),
+    passed: Callable[[int], None] = lambda _: None,
     task: str | None = None,
     progress: Progress = SILENT,
 ) -> Trained:
@@ -194,6 +196,7 @@ def train_network(
     sync_batchnorm: take them over the pieces of all ranks instead, as one process does.
     log_test: log loss and accuracy on the test split, too, after each epoch; nothing is chosen by them.
     keep: what is done with the network after some of the epochs; the training after them is the same to the bit.
+    passed: called with each of these epochs that a saved state is beyond, from which the run goes on.
     task: what people are told that this is.
 
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
@@ -205,6 +208,10 @@ def train_network(
         if epoch in keep:  # not to be stopped: no state tells that this is still to be done
             keep[epoch](Trained(flat.state(), final_metrics(flat, workspace), tuple(run.position.history)))
 
+    def resumed(done: int) -> None:
+        for epoch in (each for each in keep if each <= done):
+            passed(epoch)
+
     run = TrainingRun(
         objective,
         workspace.dataset,
@@ -214,6 +221,7 @@ def train_network(
         state=state,
         pieces=pieces_per_step(pieces, recipe.batch_size),
         after_epoch=kept,
+        resumed=resumed,
         progress=progress,
     )
     with objective.batchnorm:
@@ -223,13 +231,18 @@ def train_network(
     return Trained(flat.state(), metrics, history)
 
 
-def check_kept(epochs: Sequence[int], recipe: Recipe) -> None:
-    """StarcliError for epochs after which no network on its way can be kept."""
-    if wrong := [epoch for epoch in epochs if not 0 < epoch < recipe.epochs]:
+def kept_epochs(epochs: Iterable[int], recipe: Recipe) -> list[int]:
+    """Epochs in order, in any form of whole numbers. StarcliError for those after which no network can be kept."""
+    try:
+        found = sorted({operator.index(epoch) for epoch in epochs})
+    except TypeError:
+        raise StarcliError(f"keep: expected epochs, such as [5, 10], found {epochs!r}") from None
+    if wrong := [epoch for epoch in found if not 0 < epoch < recipe.epochs]:
         raise StarcliError(
             f"keep: after epoch {wrong[0]} of {recipe.epochs}: expected 1 to {recipe.epochs - 1}",
             ["the network after the last epoch is the one that is written anyway"],
         )
+    return found
 
 
 def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress: Progress = SILENT) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 
+import numpy as np
 import pytest
 import torch
 from support.tensors import same
@@ -16,7 +17,7 @@ from starcli.training.batch_pieces import steps_per_epoch
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generator, generators_restored, seed_globally, substream
-from starcli.training.train import check_kept, train_network
+from starcli.training.train import kept_epochs, train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
@@ -134,7 +135,23 @@ def test_a_network_kept_on_its_way_is_that_of_a_shorter_training(resnet):
 @pytest.mark.parametrize("epoch", [0, 3, 7])
 def test_what_cannot_be_kept(epoch):
     with pytest.raises(StarcliError, match=f"keep: after epoch {epoch} of 3: expected 1 to 2"):
-        check_kept([1, epoch], RECIPE)
+        kept_epochs([1, epoch], RECIPE)
+
+
+def test_epochs_to_keep_in_any_form_of_whole_numbers():
+    for epochs in ([2, 1], np.array([1, 2]), torch.tensor([1, 2]), range(1, 3), {1, 2}, [1, 2, 2]):
+        assert kept_epochs(epochs, RECIPE) == [1, 2]
+    for epochs in (1, [1.5], "1,2", None):
+        with pytest.raises(StarcliError, match="keep: expected epochs, such as"):
+            kept_epochs(epochs, RECIPE)
+
+
+def test_a_state_beyond_a_network_to_keep_says_so(resnet):
+    stopped, passed = Memory(), []
+    with pytest.raises(Interrupted):
+        train_network(resnet, RECIPE, 3, state=stopped, progress=Stopping(2 * 3 + 1))  # of 3 steps an epoch
+    train_network(resnet, RECIPE, 3, state=stopped, keep={1: print, 2: print}, passed=passed.append)
+    assert passed == [1, 2]
 
 
 def test_a_run_cut_off_at_any_save_goes_on_from_it(mlp):

@@ -111,15 +111,13 @@ def _refuse_with_stacked(*, sync_batchnorm: bool, log_test: bool, keep: bool) ->
 
 def _kept_epochs(words: str | None, recipe: "Recipe", output: Path) -> list[int]:
     """The epochs of `--keep`."""
-    from starcli.training.train import check_kept
+    from starcli.training.train import kept_epochs
 
     if words is None:
         return []
     if is_standard_stream(output):
         raise StarcliError("--keep: a model that goes to stdout is written when it is finished")
-    epochs = sorted(number_list(words, "--keep", "an epoch"))
-    check_kept(epochs, recipe)
-    return epochs
+    return kept_epochs(number_list(words, "--keep", "an epoch"), recipe)
 
 
 def _row(output: Path, metadata: "Metadata", kept: Sequence[int]) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_resnet_on_the_digits_by_default(place):
     assert ran.rows[0]["data"] == "digits"
 
 
-def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
+def stop_after_two_epochs(monkeypatch):
     from starcli.training.run import TrainingRun
 
     original, calls = TrainingRun._end_epoch, []
@@ -123,9 +123,14 @@ def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
         if len(calls) == 2:
             self.progress.stop_signal = 2  # as the handler of a signal does
 
-    words = ("train", *TRAIN, "--val-fraction", 0.2, "--seed", 2, "-o", "2.safetensors")
     monkeypatch.setattr(TrainingRun, "_end_epoch", stop_after_one)
-    ran = run_here(*words)
+
+
+def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
+    words = ("train", *TRAIN, "--val-fraction", 0.2, "--seed", 2, "-o", "2.safetensors")
+    with monkeypatch.context() as patched:
+        stop_after_two_epochs(patched)
+        ran = run_here(*words)
     assert ran.status == 130
     assert "interrupted" in ran.err
     assert not (place / "2.safetensors").exists()
@@ -136,7 +141,6 @@ def test_interrupted_run_goes_on_from_its_state(place, solutions, monkeypatch):
     assert other.status == 1
     assert "other settings" in other.err
     assert "lr: 0.1 there, 0.3 asked for" in other.err
-    monkeypatch.setattr(TrainingRun, "_end_epoch", original)
     assert run_here(*words).status == 0
     assert (place / "2.safetensors").read_bytes() == solutions[2].read_bytes()
     assert (place / "2.metrics.jsonl").read_bytes() == (solutions.directory / "2.metrics.jsonl").read_bytes()
@@ -213,6 +217,32 @@ def test_a_kept_file_that_went_lost_is_asked_for_in_vain(place):
     (place / "epoch1/0.safetensors").unlink()
     assert run_here(*train, "--keep", 1, "--force").status == 0
     assert (place / "epoch1/0.safetensors").read_bytes() == before
+
+
+def test_what_a_stopped_run_did_not_keep_is_not_promised(place, monkeypatch):
+    """The same line with --keep, after the run was stopped without it, or the file was taken away."""
+    train = ["train", *TRAIN, "-o", "0.safetensors"]
+    run_here(*train, "--keep", 1)
+    whole = {path: path.read_bytes() for path in place.rglob("*.safetensors")}
+    for path in whole:
+        path.unlink()
+    with monkeypatch.context() as patched:
+        stop_after_two_epochs(patched)
+        assert run_here(*train).status == 130
+    ran = run_here(*train, "--keep", 1)
+    assert "0.safetensors: its run was stopped after epoch 1, which was not kept" in ran.err
+    assert ran.status == 1
+    assert not (place / "0.safetensors").exists()
+    (place / "0.safetensors.state").unlink()
+    assert run_here(*train, "--keep", 1).status == 0
+    assert {path: path.read_bytes() for path in place.rglob("*.safetensors")} == whole
+
+
+def test_a_place_where_nothing_can_be_kept_is_refused_before_any_work(place):
+    (place / "epoch2").write_text("")
+    ran = run_here("train", *TRAIN, "-o", "0.safetensors", "--keep", "1,2")
+    assert "epoch2: is no directory to write into" in ran.err
+    assert [path.name for path in place.iterdir()] == ["epoch2"]
 
 
 @pytest.mark.parametrize(
