@@ -48,8 +48,10 @@ def _holding(one: torch.dtype, other: torch.dtype) -> torch.dtype:
     return torch.promote_types(*wide)
 
 
-def cast_floats_(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Cast all floats of a network, in place, and nothing complex.
+def cast_floats_(network: nn.Module, dtype: torch.dtype, device: str | None = None) -> nn.Module:
+    """Cast all floats of a network, in place, and nothing complex; with a device, move everything there.
+
+    Both in one pass: a recurrent network computes weights that are parametrised anew in each.
 
     `network.to(dtype)` would take the imaginary part away from complex buffers, such as rotary factors.
 
@@ -58,7 +60,11 @@ def cast_floats_(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     >>> cast_floats_(network, torch.float32).turns
     tensor([0.+1.j])
     """
-    network._apply(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)  # type: ignore[no-untyped-call]
+
+    def cast(tensor: Tensor) -> Tensor:
+        return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
+
+    network._apply(cast)  # type: ignore[no-untyped-call]
     return network
 
 

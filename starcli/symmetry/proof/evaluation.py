@@ -39,7 +39,7 @@ class ProofNetwork:
         """
         self.state: dict[str, Tensor] = {}
         self.network: nn.Module = nn.Identity()
-        self.network = cast_floats_(copy_network(self.original, _blank(self.original, dtype)).eval().cpu(), dtype)
+        self.network = cast_floats_(copy_network(self.original, _blank(self.original, dtype)).eval(), dtype, "cpu")
         self.dtype = dtype
         self.state = {
             name: value for name, value in self.network.state_dict(keep_vars=True).items() if isinstance(value, Tensor)
