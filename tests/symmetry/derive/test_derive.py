@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from support import rotary
 from support.networks import attention, convolutional, dense
 from support.tensors import same
 from torch import nn
@@ -23,6 +24,12 @@ IMAGE = (torch.rand(2, 2, 6, 6),)
 CASES = {
     # stream; 2 key-value heads, 3 query heads and 4 value units in each (rotary positions fix the others); hidden
     "llama": (attention.Llama, (torch.randint(0, 11, (2, 5)),), log(24, 2, 10) + 2 * log(3, 4)),
+    # embedding, stream; heads, in each the values, while rotary positions fix queries and keys
+    "complex rotary": (
+        partial(rotary.Decoder, rotary.as_complex, kv=4),
+        (torch.randint(0, 11, (2, 5)),),
+        log(8, 8, 4) + 4 * log(4),
+    ),
     "cross-attention": (
         attention.CrossAttention,
         (torch.rand(2, 4, 5), torch.rand(2, 6, 7)),

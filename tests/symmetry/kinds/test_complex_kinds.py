@@ -44,8 +44,7 @@ NETWORKS: dict[str, tuple[Callable[[], Decoder], str, str, int]] = {
         4 * 4 + VALUES,
     ),
     "one head": (partial(Decoder, heads=1, fused="heads"), "qkv.weight", "qkv.pairs + qkv.pairs + qkv", 4 + 16),
-    # tracing does not follow complex numbers, and fixes the heads
-    "as complex numbers": (partial(Decoder, as_complex, kv=4), "q.weight", "k.pairs", 4 * 4 + VALUES),
+    "as complex numbers": (partial(Decoder, as_complex, kv=4), "q.weight", "(q.head k.pairs)", 4 * 4 + VALUES),
     "normalised, then scaled": (partial(Decoder, norm="weight"), "q.weight", "(q.head q.unit 4)", VALUES // 2),
     "normalised": (partial(Decoder, norm="plain"), "k.weight", "(q.head 4)", VALUES // 2),
 }

@@ -162,6 +162,24 @@ def stack(call: Call) -> RuleResult:
     return joined(call, [reshaped(part, shape) for part in parts], axis)
 
 
+@rule("view_as_complex", "complex")
+def as_complex(call: Call) -> RuleResult:
+    """Complex numbers of real and imaginary parts: a function of both, (..., n, 2) -> (..., n) or of two tensors."""
+    if call.name == "complex":
+        return call.merge(call.values())
+    value = call.value("self")
+    axis = len(value.shape) - 1
+    parts = (Value.of(call.shape, (_unbound(call, factor, k, axis) for factor in value.factors)) for k in (0, 1))
+    return call.merge(list(parts))
+
+
+@rule("view_as_real")
+def as_real(call: Call) -> RuleResult:
+    """Real and imaginary parts of complex numbers, (..., n) -> (..., n, 2): two functions of each."""
+    part = reshaped(call.value("self"), (*call.shape[:-1], 1))
+    return joined(call, [part, part], len(call.shape) - 1)
+
+
 def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
     """The concatenation of `parts` along `axis`.
 
