@@ -4,8 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-DIGITS32, FASHION32 = "digits32.npz", "fashion32.npz"
-"""The digits enlarged to 32 x 32 pixels, and Fashion-MNIST with a border, for networks that halve images five times."""
+DIGITS32, FASHION32, FASHION14 = "digits32.npz", "fashion32.npz", "fashion14.npz"
+"""The digits enlarged to 32 x 32 pixels and Fashion-MNIST with a border, for networks that halve images five times;
+and Fashion-MNIST at half its size, for networks that take long."""
 FASHION = "--data idx:$FASHION_MNIST"
 FEW = 5000
 """Training images of Fashion-MNIST that convolutional networks are trained on."""
@@ -46,6 +47,21 @@ VIT = Network(
 FASHION_MLP = Network(
     "fashion-mlp", "--arch mlp --arch-arg hidden_dim=64 depth=3 --limit 10000 --epochs 20 --stacked", data=FASHION
 )
+FASHION_DENSENET = Network(
+    "fashion5k-densenet",
+    "--arch densenet40-12 --arch-arg depth=13 --epochs 10",
+    "--epochs 40",
+    f"--data {FASHION14}",
+    "--points 5",
+)
+FASHION_VIT = Network(
+    "fashion5k-vit",
+    "--arch vit --arch-arg patch_size=4 dim=32 depth=3 heads=4 mlp_dim=64 --optimizer adam --lr 0.003 "
+    f"--limit {FEW} --epochs 30",
+    "--epochs 90 --lr 0.001",
+    FASHION,
+    "--points 5",
+)
 FASHION_RESNET = Network(
     "fashion5k", f"--arch resnet --arch-arg width=8 --limit {FEW} --epochs 10", "--epochs 20", FASHION, "--points 5"
 )
@@ -67,14 +83,14 @@ PAPER = (
 
 
 def write_images(directory: Path, data: str) -> None:
-    """Write the images of 32 x 32 pixels that a line's data name, if there are any and they are not there."""
+    """Write the images of another size that a line's data name, if there are any and they are not there."""
     import numpy as np
     import torch
 
     from starcli.data.dataset import open_data
 
     file = directory / data.removeprefix("--data ")
-    if file.name not in (DIGITS32, FASHION32) or file.exists():
+    if file.name not in (DIGITS32, FASHION32, FASHION14) or file.exists():
         return
     digits = file.name == DIGITS32
     opened = open_data("digits") if digits else open_data(os.path.expandvars(FASHION.split()[1]), limit=FEW)
@@ -82,8 +98,10 @@ def write_images(directory: Path, data: str) -> None:
     for name, split in (("train", opened.train), ("test", opened.test)):
         images, labels = (torch.cat(parts) for parts in zip(*split.batches(512), strict=True))
         if digits:
-            larger = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
+            images = torch.nn.functional.interpolate(images, size=(32, 32), mode="bilinear")
+        elif file.name == FASHION14:
+            images = torch.nn.functional.avg_pool2d(images, 2)
         else:
-            larger = torch.nn.functional.pad(images, (2, 2, 2, 2), value=float(images.min()))
-        arrays |= {f"x_{name}": larger.numpy(), f"y_{name}": labels.numpy()}
+            images = torch.nn.functional.pad(images, (2, 2, 2, 2), value=float(images.min()))
+        arrays |= {f"x_{name}": images.numpy(), f"y_{name}": labels.numpy()}
     np.savez(file, **arrays)

@@ -97,8 +97,8 @@ def draw(rows: Sequence[Row]) -> "Callable[[Figure], None]":
             axis.plot(ends, ends, ":", color=BLACK, label="as far as regular models")
             axis.plot(ends, [x * slope(pairs) for x in ends], "-", color=color, label=f"slope {slope(pairs):.2f}")
             axis.plot(*zip(*pairs, strict=True), marker, color=color)
-            for size, pair in zip(sizes, pairs, strict=True):
-                axis.annotate(f"{size}", pair, (3, -7), textcoords="offset points")
+            for size, pair in zip(sizes, pairs, strict=True):  # the two largest lie near each other
+                axis.annotate(f"{size}", pair, (3, -15 if size == max(sizes) else -7), textcoords="offset points")
             axis.set_xscale("log")
             axis.set_yscale("log")
             for side in (axis.xaxis, axis.yaxis):  # the style shows no formulas, such as powers of ten
@@ -156,7 +156,7 @@ EXPERIMENT = Experiment(
         "here": {
             "families": {
                 "MLP of width": perceptrons(4, 16, 64, 256),
-                "Fashion-MNIST's MLP of width": of_fashion(4, 16, 64, 256),
+                "Fashion-MNIST's MLP of width": of_fashion(4, 16, 64, 256, 512),
                 "ResNet of width": {
                     **{width: residual("width", width) for width in (2, 4)},
                     8: networks.RESNET,
