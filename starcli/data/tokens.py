@@ -82,7 +82,7 @@ def given_next_tokens(tokens: Tokens, labels: NDArray[Any], where: str) -> NDArr
     >>> given_next_tokens(np.array([[5, 6, 7]]), np.array([[-100, 7, 8]]), "x")
     array([[-1,  7,  8]])
     """
-    if not are_next_tokens(tokens, labels):
+    if not _follow(tokens, labels):
         same = labels.shape == tokens.shape and bool((labels == tokens).all())
         found = "they are the tokens themselves" if same else f"{labels.dtype} {labels.shape}, and others follow"
         hints = ["expected labels[:, :-1] to be tokens[:, 1:], or below 0", "(tokens, None) predicts what follows"]
@@ -93,12 +93,17 @@ def given_next_tokens(tokens: Tokens, labels: NDArray[Any], where: str) -> NDArr
 
 
 def are_next_tokens(tokens: NDArray[Any], labels: NDArray[Any]) -> bool:
+    """Whether labels can be nothing else than next tokens: some say which one follows, and none says another one."""
+    return _follow(tokens, labels) and bool((labels[:, :-1] >= 0).any())
+
+
+def _follow(tokens: NDArray[Any], labels: NDArray[Any]) -> bool:
     """Whether labels say at each of the tokens (N, length) which one follows, or, below 0, nothing."""
     kinds = {tokens.dtype.kind, labels.dtype.kind}
     if tokens.ndim != 2 or labels.shape != tokens.shape or kinds - set("iu"):
         return False
     said, following = labels[:, :-1], tokens[:, 1:]
-    return bool(((said == following) | (said < 0)).all()) and bool((said >= 0).any())
+    return bool(((said == following) | (said < 0)).all())
 
 
 def strata(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -47,7 +47,8 @@ def merged_tensors(
     """The state dict that `merge` makes of `sources`, in the types of theirs, each tensor made when it is asked for.
 
     Floats are merged in float32, or float64, and rounded once; a type holds those of all models. Other tensors are the
-    base's, or the first source's: counts may differ, and where several numbers do, as quantised weights, StarcliError.
+    base's, or the first source's: counts may differ; where several numbers do, as quantised weights, or complex ones,
+    StarcliError.
     A tensor that some models lack is left out where the others have it as a copy of another one, as tied weights are:
     what is merged then is that one. Methods that trim read all tensors twice before the first one is made.
     StarcliError for tensors that some model lacks otherwise, or has in another shape, and as of `Merge.check`.
@@ -154,11 +155,13 @@ def _common_names(models: Sequence[SlicedModel]) -> list[str]:
             theirs = other.tensors[name].form.shape
             problems.append(f"{name}: shape {theirs} in {other.name}, {first.shape} in {models[0].name}")
         kinds = {model.tensors[name].form.is_float for model in models}
-        if first.dtype == "C64" or len(kinds) > 1:
-            what = "floats in some models alone" if len(kinds) > 1 else "complex numbers"
-            problems.append(f"{name}: {what}, which are not merged")
-        elif kinds == {False} and len(first.shape) and not _all_equal([model.tensors[name] for model in models]):
-            problems.append(f"{name}: other integers in each model, as quantised weights are, which are not merged")
+        counts = first.dtype != "C64" and not len(first.shape)
+        if len(kinds) > 1:
+            problems.append(f"{name}: floats in some models alone, which are not merged")
+        elif kinds == {False} and not counts and not _all_equal([model.tensors[name] for model in models]):
+            what = "complex numbers" if first.dtype == "C64" else "integers"
+            weights = "" if first.dtype == "C64" else ", as quantised weights are"
+            problems.append(f"{name}: other {what} in each model{weights}, which are not merged")
     if problems or not common:
         raise StarcliError("the models do not have the same tensors", first_of([*_prefixed(models), *problems], 12))
     return common
@@ -201,7 +204,8 @@ def _all_equal(parts: Sequence[Slices]) -> bool:
 
 
 def _bytes(part: Slices, begin: int, end: int) -> bytes:
-    return part.read(begin, end).contiguous().view(torch.uint8).numpy().tobytes()
+    numbers = part.read(begin, end).resolve_conj().resolve_neg()  # of one in memory the conjugate may be a view
+    return numbers.contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def _first_names(models: Sequence[SlicedModel], forms: Mapping[str, TensorForm]) -> dict[str, str]:

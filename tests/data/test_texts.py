@@ -17,7 +17,8 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.data.in_memory import dataset_in_memory
 from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
-from starcli.data.tokens import NO_TOKEN, next_tokens, token_rows
+from starcli.data.tokens import NO_TOKEN, are_next_tokens, given_next_tokens, next_tokens, token_rows
+from starcli.errors import StarcliError
 
 PACKAGES = Path(__file__).with_name("packages.csv")
 NEXT = TextOptions(task="next-token")
@@ -275,3 +276,12 @@ def test_tokens_in_memory() -> None:
     refused(lambda: dataset_in_memory((torch.rand(4, 3), None)), "are no tokens")
     mixed = {"train": (tokens, None), "test": (tokens, torch.from_numpy(KINDS))}
     refused(lambda: dataset_in_memory(mixed), "some parts have labels")
+
+
+def test_next_tokens_that_are_given_for_texts_of_one_token_or_for_none() -> None:
+    """What follows the only token of a text is in no input; alone, such labels might be classes as well."""
+    one, after = np.array([[4], [2]]), np.array([[7], [0]])
+    assert given_next_tokens(one, after, "x").tolist() == after.tolist()
+    assert not are_next_tokens(one, after)
+    with pytest.raises(StarcliError, match="x: in some texts no token is to be predicted"):
+        given_next_tokens(one, np.array([[7], [-100]]), "x")

@@ -34,12 +34,24 @@ def test_types_are_kept_and_integers_are_the_first_ones_or_the_base():
     assert changed["count"].item() == 4
 
 
+def test_complex_numbers_that_all_models_share_are_kept():
+    """Rotary factors that lie in the state dict."""
+    turns, w = torch.tensor([[1j, 2 - 1j]]), torch.ones(2)
+    models = [sliced(name, w=w, turns=turns, turn=turns[0, 0]) for name in "abc"]
+    for found in (merged_tensors(LINEAR, models), merged_tensors(Merge(method="ties"), models[:2], models[2])):
+        assert torch.equal(found["turns"], turns)
+        assert torch.equal(found["turn"], turns[0, 0])
+
+
 def test_tensors_that_differ_are_named():
     w = torch.zeros(2, 2)
     a, b = sliced("a", w=w, x=w, y=w), sliced("b", w=w, x=torch.zeros(3), z=w + 1)
     refused("y: in a, not in b\nz: in b, not in a\nx: shape (3,) in b, (2, 2) in a", sliced("a", w=w, x=w, y=w + 1), b)
     refused("z: in b, not in a", a, b)
-    refused("w: complex numbers", sliced("a", w=w.to(torch.complex64)), sliced("b", w=w.to(torch.complex64)))
+    turns = torch.tensor([1j, 2 - 1j])
+    for other in (turns.conj(), turns + 1):
+        refused("turns: other complex numbers in each model", sliced("a", turns=turns), sliced("b", turns=other))
+        refused("turns: other complex numbers in each model", sliced("a", turns=turns[0]), sliced("b", turns=other[0]))
     refused("w: floats in some models alone", sliced("a", w=w), sliced("b", w=w.long()))
 
 
