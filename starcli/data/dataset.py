@@ -211,6 +211,8 @@ def _divide(
 ) -> tuple[Split, Split | None, list[str]]:
     """Training and validation part of the images within `limit`, and a note where data have another one unused."""
     train, validation = loaded.train, loaded.validation
+    if train is loaded.test:  # one part stands for both: what is held back of it would be test data
+        return train, validation, []
     kept = balanced_prefix(strata(train.labels.numpy()), limit)
     inner, outer = split_indices(len(kept), val_fraction, split_seed)
     if len(inner) == len(train):

@@ -49,6 +49,8 @@ def load_folder(request: Request) -> Loaded:
         fingerprint=_fingerprint(parts, deep=files["train"].first_header().deep),
         image_size=request.image_size,
     )
+    if parts["train"] == parts["test" if "test" in parts else "validation"]:
+        loaded = replace(loaded, train=loaded.test)  # one part, of which nothing is held back
     written = hash_json([part.written for part in parts.values()])
     return replace(loaded, written=written, class_names=train.classes, notes=(*notes, *loaded.notes))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from starcli.data.idx_files import IDX_FILES, missing_idx, need_idx
 from starcli.data.image_files import looks_like_images, split_folders
 from starcli.data.shards import shard_files
-from starcli.data.tables import TABLE_SUFFIXES
+from starcli.data.tables import TABLE_SUFFIXES, part_tables
 from starcli.errors import StarcliError, few, unknown
 from starcli.registry.data_sets import DATASETS
 
@@ -46,7 +46,7 @@ def data_in_words(name: str) -> str:
 def parse_name(name: str) -> tuple[str, str]:
     """Split a data set's name as typed into its kind and the rest: a path, parameters of `gaussians`, or nothing.
 
-    A file of arrays or of texts, and a folder of images or of files in MNIST's format, need no kind. Raises
+    A file of arrays or of texts, and a folder of images, texts or files in MNIST's format, need no kind. Raises
     StarcliError for an unknown kind, a missing path, and a path where none belongs.
 
     >>> parse_name("idx:mnist"), parse_name("x.npz"), parse_name("digits")
@@ -90,8 +90,10 @@ def _kind_of_path(name: str) -> str:
             return "idx"
         if looks_like_images(path):
             return "folder"
+        if part_tables(path):
+            return "text"
         found = few(sorted(os.listdir(path)), 5) or "nothing"
-        hint = "a folder of images has train/, or a folder for each class (folder:DIR)"
+        hint = "a folder of images has train/, or a folder for each class (folder:DIR), one of texts train.csv"
         raise StarcliError(
             f"--data {name}: a folder without images or files in MNIST's format", [f"found {found}", hint]
         )
@@ -118,6 +120,11 @@ def check_data_name(name: str) -> tuple[str, str]:
         return kind, rest
     if kind == "wds":
         shard_files(rest)  # a pattern, of which no file may have the name
+        return kind, rest
+    if kind == "text" and Path(rest).is_dir():
+        if not part_tables(Path(rest)):
+            hint = "expected train.csv, val.csv and test.csv, or some of them (or .tsv, .jsonl, .parquet)"
+            raise StarcliError(f"--data {name}: a folder without tables of texts", [hint])
         return kind, rest
     suffixes = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES, "table": TABLE_SUFFIXES}.get(kind)
     path, is_file = Path(rest), suffixes is not None

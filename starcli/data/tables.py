@@ -13,6 +13,31 @@ from starcli.errors import StarcliError, few, first_line
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 """Suffixes of files of texts."""
+PART_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""What the table of a part may be called, without its suffix."""
+
+
+def part_tables(folder: Path) -> dict[str, Path]:
+    """The tables in a folder that are parts of one data set, by part, training first.
+
+    A test part may be alone. Raises StarcliError for two tables of one part, and for a validation part without a
+    training one.
+    """
+    found: dict[str, Path] = {}
+    for role, names in PART_NAMES.items():
+        for path in sorted(folder.iterdir()):
+            if path.suffix not in TABLE_SUFFIXES or path.stem.lower() not in names:
+                continue
+            if role in found:
+                raise StarcliError(f"{folder}: both {found[role].name} and {path.name} are there: which is {role}?")
+            found[role] = path
+    if "val" in found and "train" not in found:
+        raise StarcliError(f"{folder}: expected a training part, such as train.csv, beside {found['val'].name}")
+    return found
 
 
 def read_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> dict[str, list[str]]:

@@ -1,14 +1,16 @@
 """Data set `text:FILE`: a table with a column of texts and, unless its own tokens are predicted, one of labels.
 
+`text:DIR` is a folder of such tables, a part of the data each: train.csv, perhaps val.csv, and test.csv, or one alone.
+
 Labels are words or numbers: classes are these in order (numbers by their size), and keep them as names. A model that
-has classes already gives each label its own. A fifth of the rows is held out for testing (`held_out_fifth`). Texts are
+has classes already gives each label its own. Without a test part a fifth of the rows is held out. Texts are
 cut at `length` tokens, by default those of the longest text, at most `LONGEST`, and padded to it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,13 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from starcli.data.arrays import divided
 from starcli.data.loading import Loaded, Part, Request
 from starcli.data.masking import mask_tokens
-from starcli.data.partition import held_out_fifth
-from starcli.data.tables import column_names, read_columns
+from starcli.data.tables import column_names, part_tables, read_columns
 from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import Tokenizer, open_tokenizer
-from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens, strata
+from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens
 from starcli.errors import StarcliError, few, short
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
 
@@ -58,47 +60,81 @@ def unlabelled_texts(path: Path, options: TextOptions) -> tuple[Tokens, list[str
 
 
 def load_text(request: Request) -> Loaded:
-    """Read the table, make tokens of the texts, hold a fifth out."""
+    """Read the tables, make tokens of the texts, hold a fifth out where there is but a training part."""
     path, options = Path(request.rest), request.texts
+    files = part_tables(path) if path.is_dir() else {"train": path}
+    task, columns = _read(files, options)
+    tokenizer = open_tokenizer(options.tokenizer, masked=task == MASKED_TOKEN)
+    tokens, notes = _tokens({role: columns[role][0] for role in files}, files, tokenizer, options)
+    names: tuple[str, ...] = ()
+    if task == CLASSES:
+        names, labels = _number_labels({role: columns[role][1] for role in files}, files, options)
+    parts = {}
+    for role, file in files.items():
+        if task == MASKED_TOKEN:
+            parts[role] = Part(*mask_tokens(tokens[role], tokenizer, str(file)), str(file))
+        else:
+            found = labels[role] if task == CLASSES else next_tokens(tokens[role], str(file))
+            parts[role] = Part(tokens[role], found, str(file))
+    if "train" not in parts:
+        notes.append(f"{path}: no training part in it: {files['test'].name} stands for it too")
+        parts["train"] = parts["test"]
+    used, said = divided(parts, path)
+    size = tokenizer.vocab_size
+    loaded = assemble_tokens("text", *used, task=task, vocab_size=size, class_names=names, notes=[*notes, *said])
+    return replace(loaded, tokenizer=tokenizer.sha256)
+
+
+def _read(files: Mapping[str, Path], options: TextOptions) -> tuple[str, dict[str, list[list[str]]]]:
+    """The task, by default that which the first table is for, and of each the texts; of classes also their labels."""
     text, label = options.text_column or TEXT, options.label_column or LABEL
-    task = options.task or CLASSES
+    task = options.task
 
     def choose(names: Sequence[str]) -> Sequence[str]:
         nonlocal task
-        if options.task is None and label not in names and options.label_column is None:
-            task = NEXT_TOKEN
-        classify = task == CLASSES
+        task = task or (CLASSES if label in names or options.label_column is not None else NEXT_TOKEN)
         if options.task == CLASSES and label not in names:
             raise StarcliError(f"{path}: no column {label!r}, which --task {options.task} needs", _columns(names))
-        missing = [name for name in (text, *([label] if classify else [])) if name not in names]
-        if missing:
+        wanted = (text, label) if task == CLASSES else (text,)
+        if missing := [name for name in wanted if name not in names]:
             raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 2)}", _columns(names))
-        return (text, label) if classify else (text,)
+        return wanted
 
-    columns = read_columns(path, choose)
-    tokenizer = open_tokenizer(options.tokenizer, masked=task == MASKED_TOKEN)
-    tokens, notes = pad_texts(columns[text], tokenizer, options, str(path))
-    names: tuple[str, ...] = ()
-    if task == MASKED_TOKEN:
-        tokens, labels = mask_tokens(tokens, tokenizer, str(path))
-    elif task == NEXT_TOKEN:
-        labels = next_tokens(tokens, str(path))
-    else:
-        names, labels = number_words(columns[label], _classes(columns[label], options), f"{path}: column {label!r}")
-        names = options.named or names
-    if len(names) > MOST_CLASSES:
-        raise StarcliError(f"{path}: {len(names):,} different labels in column {label!r}, expected {MOST_CLASSES:,}")
-    if len(tokens) < 2:
-        raise StarcliError(f"{path}: {len(tokens)} rows, expected at least 2")
-    inner, outer = held_out_fifth(strata(labels))
-    train, test = (
-        Part(tokens[rows], labels[rows], f"{path}{what}", rows)
-        for rows, what in ((inner, ""), (outer, " (held-out fifth)"))
-    )
-    notes.append(f"{path}: a fifth is held out as the test split, {len(outer)} of {len(inner) + len(outer)}")
-    size = tokenizer.vocab_size
-    loaded = assemble_tokens("text", train, test, task=task, vocab_size=size, class_names=names, notes=notes)
-    return replace(loaded, tokenizer=tokenizer.sha256)
+    found = {}
+    for role, path in files.items():
+        columns = read_columns(path, choose)
+        found[role] = [columns[name] for name in ((text, label) if task == CLASSES else (text,))]
+    return task or CLASSES, found
+
+
+def _tokens(
+    texts: Mapping[str, Sequence[str]], files: Mapping[str, Path], tokenizer: Tokenizer, options: TextOptions
+) -> tuple[dict[str, Tokens], list[str]]:
+    """The texts of each part as tokens, all of one length, and notes as of `pad_texts`."""
+    found, notes = {}, []
+    for role, part in texts.items():
+        found[role], cut = pad_texts(part, tokenizer, options, str(files[role]))
+        notes += cut
+    longest = max(part.shape[1] for part in found.values())
+    padding = {role: ((0, 0), (0, longest - part.shape[1])) for role, part in found.items()}
+    return {role: np.pad(part, padding[role], constant_values=NO_TOKEN) for role, part in found.items()}, notes
+
+
+def _number_labels(
+    words: Mapping[str, Sequence[str]], files: Mapping[str, Path], options: TextOptions
+) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
+    """The names of the classes of all parts together, and the labels of each."""
+    column = options.label_column or LABEL
+    where = {role: f"{file}: column {column!r}" for role, file in files.items()}
+    known = _classes([word for part in words.values() for word in part], options)
+    if known is None:
+        names = [name for role, part in words.items() for name in number_words(part, None, where[role])[0]]
+        known, _ = number_words(names)
+    if len(known) > MOST_CLASSES:
+        first = next(iter(files.values()))
+        raise StarcliError(f"{first}: {len(known):,} different labels in column {column!r}, expected {MOST_CLASSES:,}")
+    labels = {role: number_words(part, known, where[role])[1] for role, part in words.items()}
+    return options.named or tuple(known), labels
 
 
 def _classes(words: Sequence[str], options: TextOptions) -> tuple[str, ...] | None:

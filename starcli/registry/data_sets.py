@@ -27,6 +27,9 @@ DATASETS: Mapping[str, Entry] = {
     "hf": Entry("starcli.data.saved_datasets:load_saved", "hf:DIR, a data set of Hugging Face, saved to disk"),
     "wds": Entry("starcli.data.webdataset:load_webdataset", "wds:PATTERN, tar shards of a webdataset"),
     "build": Entry("starcli.data.built:load_built", "FILE.py:NAME or package.module:NAME, a function that makes data"),
-    "text": Entry("starcli.data.text:load_text", "text:FILE.csv, .tsv, .jsonl or .parquet with texts and labels"),
+    "text": Entry(
+        "starcli.data.text:load_text",
+        "text:FILE.csv, .tsv, .jsonl or .parquet with texts and labels, or a folder of a train and a test table",
+    ),
 }
 """`--data`: functions from `data.loading.Request` to `data.loading.Loaded`."""

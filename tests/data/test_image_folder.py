@@ -203,7 +203,10 @@ def test_a_test_part_alone_is_measured_whole(tmp_path: Path) -> None:
     known = TextOptions(classes=("bird", "cat", "dog"))
     data = open_data(f"folder:{root}", texts=known)
     assert sorted(data.test.labels.tolist()) == [1, 1, 1, 2, 2, 2]
-    assert torch.equal(data.test.labels, data.train.labels)
+    assert data.train is data.test
+    held_back = open_data(f"folder:{root}", texts=known, val_fraction=0.5)
+    assert held_back.train is held_back.test
+    assert held_back.validation is None  # it would be test data
     assert data.notes[0] == f"{root}: left unread: test/notes.txt.png"
     assert any("no train/ in it: test/ stands for the training split too" in note for note in data.notes)
 

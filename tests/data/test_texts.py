@@ -15,6 +15,7 @@ from support.data import refused
 
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.in_memory import dataset_in_memory
+from starcli.data.repeats import repeats_notes
 from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.data.tokens import NO_TOKEN, are_next_tokens, given_next_tokens, next_tokens, token_rows
@@ -285,3 +286,50 @@ def test_next_tokens_that_are_given_for_texts_of_one_token_or_for_none() -> None
     assert not are_next_tokens(one, after)
     with pytest.raises(StarcliError, match="x: in some texts no token is to be predicted"):
         given_next_tokens(one, np.array([[7], [-100]]), "x")
+
+
+def write_parts(folder: Path, **parts: str) -> None:
+    """A folder of tables, `train="text,label..."` as train.csv."""
+    folder.mkdir()
+    for name, rows in parts.items():
+        (folder / f"{name}.csv").write_text(f"text,label\n{rows}")
+
+
+def test_a_folder_of_tables_has_its_own_parts(tmp_path: Path) -> None:
+    write_parts(tmp_path / "all", train="abcd,10\nef,9\ng,10\n", dev="h,9\n", test="ijklm,10\n")
+    for name in (f"text:{tmp_path / 'all'}", str(tmp_path / "all")):
+        data = open_data(name)
+        assert data.class_names == ("9", "10")
+        assert texts_of(data) == ["abcd", "ef", "g"]
+        assert data.input_shape == (7,)  # the longest of all parts
+        assert data.test.raw.tolist() == [[256, *b"ijklm", 256]]  # type: ignore[attr-defined]
+        found = (data.train.labels.tolist(), data.split("validation").labels.tolist(), data.test.labels.tolist())
+        assert found == ([1, 0, 1], [0], [1])
+        assert not data.notes
+
+
+def test_a_test_table_alone_is_measured_as_a_whole(tmp_path: Path) -> None:
+    write_parts(tmp_path / "new", test="ab,good\ncd,bad\nef,good\n")
+    data = open_data(f"text:{tmp_path / 'new'}", texts=TextOptions(classes=("bad", "fair", "good")))
+    assert data.test.labels.tolist() == [2, 0, 2]
+    assert any("no training part in it: test.csv stands for it too" in note for note in data.notes)
+    held_back = open_data(f"text:{tmp_path / 'new'}", val_fraction=0.5)
+    assert held_back.validation is None
+    assert len(held_back.train) == len(held_back.test) == 3
+    assert not repeats_notes(held_back, "test")
+    next_tokens_of = open_data(f"text:{tmp_path / 'new'}", texts=NEXT)
+    assert len(next_tokens_of.test) == 3
+
+
+def test_folders_of_tables_that_say_too_little_are_refused(tmp_path: Path) -> None:
+    write_parts(tmp_path / "twice", train="a,1\n", training="b,2\n")
+    refused(lambda: open_data(f"text:{tmp_path / 'twice'}"), "both train.csv and training.csv are there")
+    write_parts(tmp_path / "untrained", val="a,1\n")
+    refused(lambda: open_data(f"text:{tmp_path / 'untrained'}"), "beside val.csv")
+    write_parts(tmp_path / "other", rows="a,1\n")
+    refused(lambda: open_data(f"text:{tmp_path / 'other'}"), "without tables of texts")
+    write_parts(tmp_path / "unlabelled", train="a,1\nb,2\n")
+    (tmp_path / "unlabelled" / "test.csv").write_text("text\nab\n")
+    refused(lambda: open_data(f"text:{tmp_path / 'unlabelled'}"), "test.csv: no column 'label'")
+    write_parts(tmp_path / "empty", train="a,1\nb,2\n", test="a,1\nb, \n")
+    refused(lambda: open_data(f"text:{tmp_path / 'empty'}"), "test.csv: column 'label': nothing in row 2")
