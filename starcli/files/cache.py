@@ -22,6 +22,13 @@ CacheKind = Literal["averages", "barriers", "bma", "kinds", "lessons", "matches"
 """
 
 
+GENERATION = "2"
+"""Raised with any change by which something that is kept would come out otherwise: what was kept before is not found.
+
+Keys have the program's version; this is for what changes between two versions.
+"""
+
+
 @dataclass
 class CacheUse:
     """Whether the cache is used, and how many results of each kind it had and lacked."""
@@ -67,7 +74,7 @@ def cache_directory() -> Path:
 
 def _cache_path(kind: CacheKind, key: str) -> Path:
     """Path of a cache entry."""
-    return cache_directory() / kind / f"{key}.json"
+    return cache_directory() / kind / f"{hash_json([GENERATION, key])}.json"
 
 
 def recall(kind: CacheKind, key: str) -> Any:
