@@ -126,6 +126,8 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     part = split is None and bool((chosen.index != torch.arange(len(chosen))).any())
     others = "--split train has the others" if dataset.per_token else "without labels all are taken"
     name = dataset.test_name if split is None else dataset.name
+    if name == "text" and not dataset.per_token:
+        others += ", and of a test.csv alone in a folder"
     note = f"{name}: only the {len(chosen)} examples held out for testing; {others}"
     notes = (*([note] if part else []), *repeats_notes(dataset, split or "test"))
     following = dataset.task == NEXT_TOKEN

@@ -54,7 +54,9 @@ def few_ticks(axis: "Axis", *, integer: bool = False) -> None:
     """Choose ticks of an axis by its range alone: by default they depend on the layout, which depends on them."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=integer))
+    axis.set_major_locator(
+        MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=integer, min_n_ticks=1 if integer else 2)
+    )
 
 
 def treatment_words(alignment: str | None, renormalise: str) -> str:

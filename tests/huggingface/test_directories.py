@@ -117,7 +117,8 @@ def test_a_plain_file_knows_its_network_and_a_directory_can_be_named_for_one(sav
         for words in ((saved("vit"),), (file,), (bare, "--arch", f"hf:{saved('vit')}"))
     ]
     assert losses[0] == losses[1] == losses[2]
-    run_here("convert", file, "-o", tmp_path / "back" / "model.safetensors")
+    assert "alone/model.safetensors makes a directory" in run_here("convert", file, "-o", tmp_path / "alone").err
+    assert "makes a directory" not in run_here("convert", file, "-o", tmp_path / "back" / "model.safetensors").err
     torch.testing.assert_close(logits(tmp_path / "back", "vit"), logits(saved("vit"), "vit"))
 
 

@@ -295,3 +295,12 @@ def test_a_surface_says_its_directions() -> None:
     words = set(re.findall(r">([^<>]+)</text>", draw({"": [row]}, "svg").decode()))
     assert {"random directions of seed 7, normalised by filter; radius 1, in the filters' norms"} <= words
     assert {"x (filters' norms)", "y (filters' norms)"} <= words
+
+
+def test_averages_of_one_number_of_models_stand_at_a_whole_number() -> None:
+    rows = [row for row in posterior_rows() if row["samples"] in (1, 2)]
+    with drawn_figures() as figures:
+        draw({"x": rows}, "png")
+    axis = figures[0].axes[0]
+    least, most = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if least <= tick <= most] == [2]

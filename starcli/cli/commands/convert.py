@@ -76,13 +76,13 @@ def convert_command(
 ) -> None:
     """Bring weights from elsewhere into a checkpoint, or take them out.
 
-    With --arch and --data the output says what network it is, and no later command needs to be told; accuracy and loss
-    on the test split are shown, to be compared with what they were elsewhere. With --input in place of data it can be
-    aligned and permuted, and averaged where there is no BatchNorm. The weights are looked for beside optimizers,
-    settings and averages, and a trainer's prefix before their names is left out. With --plain, or to a .pt file, they
-    are a bare state dict. What a checkpoint of ours says of itself is kept. PyTorch's files are read without running
-    code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards, or its folder.
-    With --base it is the folder of a LoRA adapter, and what is written is the base with the adapter in it.
+    With --arch and --data the output says what network it is: later commands are told of no more than code and paths.
+    Accuracy and loss on the test split are shown, to be compared with what they were elsewhere. With --input in place
+    of data it can be aligned and permuted, and averaged where there is no BatchNorm. The weights are looked for beside
+    optimizers, settings and averages, and a trainer's prefix before their names is left out. With --plain, or to a .pt
+    file, they are a bare state dict. What a checkpoint of ours says of itself is kept. PyTorch's files are read without
+    running code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards, or its
+    folder. With --base it is the folder of a LoRA adapter, and what is written is the base with the adapter in it.
     """
     from starcli.checkpoints.convert import is_pickled
     from starcli.checkpoints.state_dict import Pick
@@ -161,11 +161,15 @@ def _write_checkpoints(
 ) -> "Iterator[tuple[Checkpoint, dict[str, Any]]]":
     """Write the weights with what network and data are, file by file; the sources, as the network has them, scores."""
     from starcli.checkpoints.convert import source_facts, source_plan
+    from starcli.models.names import is_huggingface
     from starcli.workspace.plan import plan_of
     from starcli.workspace.workspace import workspace_of
 
     workspace, models = workspace_of(sources, setup, data=False)
     note_data(workspace, watch)
+    bare = [path for path in paths if not (path.suffix or is_standard_stream(path))]
+    if bare and is_huggingface(workspace.architecture.name):
+        watch.note(f"{bare[0]}: is one file; -o {bare[0]}/model.safetensors makes a directory for from_pretrained")
     plans = [plan_of(workspace, **source_plan(model)) for model in models]
     jobs = [Job(path, plan, watch, **how) for path, plan in zip(paths, plans, strict=True)]
     for model, job in zip(models, jobs, strict=True):
