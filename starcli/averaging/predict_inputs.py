@@ -149,6 +149,9 @@ def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, te
         tokens, cuts = open_unlabelled_tokens(name, _length(workspace), _vocabulary(workspace), texts)
         return Inputs(_admitted(workspace, tokens), class_names=_class_names(workspace), notes=tuple(cuts))
     if parse_name(name)[0] == "table":
+        if len(shape) != 1:
+            taken = "x".join(map(str, shape))
+            raise StarcliError(f"{name}: a table of numbers, and the model takes images of {taken}")
         texts = as_recorded(texts, workspace.data, "table")
         rows = open_unlabelled_rows(name, math.prod(shape), _statistics(workspace, normalise), texts)
         return Inputs(rows, class_names=_class_names(workspace))

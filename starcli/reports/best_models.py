@@ -14,6 +14,9 @@ from starcli.registry.tasks import METRICS
 from starcli.reports.findings import Findings, is_point
 from starcli.reports.tables import is_figure, words
 
+_PARTS = ("--limit", "--val-fraction")
+"""The options by which statistics are of a part of the training data."""
+
 
 @dataclass(frozen=True)
 class Tested:
@@ -42,9 +45,10 @@ class Tested:
             alone = sum(each[:1] == data[:1] for each in known) == 1
             return data[0] if alone else f"{data[0]} {data[1][:6]}"
 
-        return called(self.data) + (
-            f" (BatchNorm statistics re-estimated on {called(self.statistics)})" if self.statistics else ""
-        )
+        if not self.statistics:
+            return called(self.data)
+        parts = [f", {option} {said}" for option, said in zip(_PARTS, self.statistics[2:], strict=True) if said]
+        return f"{called(self.data)} (BatchNorm statistics re-estimated on {called(self.statistics)}{''.join(parts)})"
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,17 @@ def test_rows_without_labels_are_predicted_as_those_with_them(table: str, tmp_pa
     refused(lambda: sc.predict(path, data=table, label_column="sort"), "no column 'sort'")
 
 
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_a_model_of_images_does_not_read_tables(tmp_path: Path) -> None:
+    """Its pixels were divided and normalised; numbers of as many columns were predicted on as they are."""
+    path = sc.save(sc.train("mlp", "digits", epochs=1, limit=60), tmp_path / "m.safetensors")
+    columns = [f"c{n}" for n in range(64)]
+    (tmp_path / "t.csv").write_text("\n".join([",".join(columns), ",".join("5" * 64)]) + "\n")
+    refused(
+        lambda: sc.predict(path, data=f"table:{tmp_path / 't.csv'}"), "a table of numbers, and the model takes", "1x8x8"
+    )
+
+
 def test_other_marks_between_columns_are_named(table: str, tmp_path: Path) -> None:
     (tmp_path / "s.csv").write_text(Path(table[6:]).read_text().replace(",", ";"))
     refused(lambda: open_data(f"table:{tmp_path / 's.csv'}"), "no column 'label'", "with ';' in it: a .csv has commas")

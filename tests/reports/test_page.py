@@ -198,8 +198,9 @@ def test_the_best_model_is_one_of_the_same_data(tmp_path):
 def test_the_best_model_is_one_of_those_that_were_measured_alike(tmp_path):
     """Figures with re-estimated statistics stand apart, by the training data; a file's own do not depend on these."""
     data, own = {"name": "x", "fingerprint": "123456789"}, {"name": "own", "fingerprint": "77"}
-    anew = {"statistics": "recalibrate"}
+    anew, part = {"statistics": "recalibrate"}, {**own, "limit": 50, "val_fraction": 0.2}
     ways = (({}, 0.9), ({"train_data": own}, 0.8), (anew, 0.7), ({**anew, "train_data": own}, 0.6))
+    ways = (*ways, ({**anew, "train_data": part}, 0.5))
     for number, (way, accuracy) in enumerate(ways):
         rows = model_rows(["a"]) + model_rows(["b"])
         for row, less in zip(rows, (0, 0.1), strict=True):
@@ -210,6 +211,7 @@ def test_the_best_model_is_one_of_those_that_were_measured_alike(tmp_path):
     said = "Of 2 models on x (BatchNorm statistics re-estimated on {}) a has the highest test accuracy, {}"
     assert said.format("x", "70.00%") in page
     assert said.format("own", "60.00%") in page
+    assert said.format("own, --limit 50, --val-fraction 0.2", "50.00%") in page
     assert "90.00%" not in page[: page.index("<nav")]
 
 
