@@ -116,15 +116,22 @@ def _best(scores: Sequence[TestScore], data: str) -> BestModel:
 
 
 def _evaluated(found: Findings) -> Iterator[TestScore]:
-    """From rows of `eval`, the last of each model that was measured in the same way."""
-    points = [each.metadata.weights_sha256 or "" for _, each in found.checkpoints if is_point(each.metadata)]
-    rows = {
-        (str(row["model"]), Tested.of_row(row)): row
-        for run in found.runs
-        for row in run.of_type("eval")
-        if row.get("split") == "test" and "model" in row and not _is_among(points, row)
-    }
-    for (name, on), row in rows.items():
+    """From rows of `eval`, the last of each model that was measured in the same way.
+
+    Files of one name in several folders are told apart by their weights; a row of weights that are not there gives way
+    to one of a file of its name that is.
+    """
+    files = {file.metadata.weights_sha256 or "": (name, is_point(file.metadata)) for name, file in found.checkpoints}
+    there: dict[tuple[str, Tested], Mapping[str, Any]] = {}
+    elsewhere: dict[tuple[str, Tested], Mapping[str, Any]] = {}
+    for row in (row for run in found.runs for row in run.of_type("eval")):
+        begin = _begin_of(row)
+        name, point = next((files[each] for each in files if begin and each.startswith(begin)), (None, False))
+        if row.get("split") == "test" and "model" in row and not point:
+            rows = elsewhere if name is None else there
+            rows[name or str(row["model"]), Tested.of_row(row)] = row
+    known = {(str(row["model"]), on) for (_, on), row in there.items()}
+    for (name, on), row in ({key: row for key, row in elsewhere.items() if key not in known} | there).items():
         yield from _score(name, on, row)
 
 
@@ -133,11 +140,11 @@ def _said(data: Any, *keys: str) -> tuple[str, ...]:
     return tuple(str(data.get(key) or "") if isinstance(data, Mapping) else "" for key in keys)
 
 
-def _is_among(hashes: Sequence[str], row: Mapping[str, Any]) -> bool:
-    """Whether the weights that a row rests on are those of one of these hashes, of which it has the beginning."""
+def _begin_of(row: Mapping[str, Any]) -> str:
+    """The beginning of the hash of the weights that a row rests on; nothing where it does not say."""
     weights = row.get("weights")
-    begins = weights[0] if isinstance(weights, list) and weights else None
-    return isinstance(begins, str) and begins != "" and any(each.startswith(begins) for each in hashes)
+    begin = weights[0] if isinstance(weights, list) and weights else None
+    return begin if isinstance(begin, str) else ""
 
 
 def _recorded(found: Findings) -> Iterator[TestScore]:

@@ -215,6 +215,22 @@ def test_the_best_model_is_one_of_those_that_were_measured_alike(tmp_path):
     assert "90.00%" not in page[: page.index("<nav")]
 
 
+def test_files_of_one_name_are_different_models(tmp_path):
+    """Where they are there; a row of a file that was made anew gives way to the later one."""
+    for number, (place, accuracy) in enumerate((("", 0.9), ("", 0.8), ("epoch1", 0.6))):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "0.safetensors").unlink(missing_ok=True)
+        tensors = {"w": torch.full((2,), float(number))}
+        stored = write(tmp_path / place / "0.safetensors", tensors, Metadata(kind="model"))
+        [row] = model_rows(["0.safetensors"])
+        weights = [stored.weights_sha256[:12]]
+        row |= {"accuracy": accuracy, "nll": 1 - accuracy, "weights": weights, "data": {"name": "x"}}
+        (tmp_path / f"{number}.jsonl").write_text(saved([row]))
+    above = render_page(find([tmp_path]))
+    assert "Of 2 models 0 has the highest test accuracy, 80.00%" in above
+    assert "(mean of all: 70.00%)" in above
+
+
 def test_data_of_one_name_are_told_apart(tmp_path):
     for name, accuracy in (("a", 0.9), ("b", 0.8)):
         rows = model_rows([name]) + model_rows([f"{name}2"])
