@@ -1,6 +1,5 @@
 """What is predicted on: a split of labelled data, or inputs without labels, read as the models' own were."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -140,22 +139,23 @@ def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, te
     A directory of Hugging Face says of a model without a record how texts become tokens and images are normalised.
     """
     shape, directory = tuple(workspace.architecture.input_shape), workspace.directory
+    kind = parse_name(name)[0]
     if workspace.architecture.input_dtype == "int64":
         if normalise is not None:
             raise StarcliError("--normalise is for images and vectors, and the model takes tokens")
-        if directory is not None and parse_name(name)[0] == "text":
+        if directory is not None and kind == "text":
             texts = replace(texts, tokenizer=texts.tokenizer or directory.tokenizer)
-        texts = as_recorded(texts, workspace.data, parse_name(name)[0])
+        texts = as_recorded(texts, workspace.data, kind)
         tokens, cuts = open_unlabelled_tokens(name, _length(workspace), _vocabulary(workspace), texts)
         return Inputs(_admitted(workspace, tokens), class_names=_class_names(workspace), notes=tuple(cuts))
-    if parse_name(name)[0] == "table":
+    if kind == "table":
         if len(shape) != 1:
             taken = "x".join(map(str, shape))
             raise StarcliError(f"{name}: a table of numbers, and the model takes images of {taken}")
-        texts = as_recorded(texts, workspace.data, "table")
-        rows = open_unlabelled_rows(name, math.prod(shape), _statistics(workspace, normalise), texts)
+        texts = as_recorded(texts, workspace.data, kind)
+        rows = open_unlabelled_rows(name, shape[0], _statistics(workspace, normalise), texts)
         return Inputs(rows, class_names=_class_names(workspace))
-    if parse_name(name)[0] == "text":
+    if kind == "text":
         raise StarcliError(f"{name}: texts, and the model takes numbers", ["a table of numbers is table:FILE"])
     texts.refuse_useless("images without labels")
     if directory is not None and workspace.data is None:

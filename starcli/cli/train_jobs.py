@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,11 +69,9 @@ class TrainingJobs:
         """The files of a network on its way, by the number of epochs. StarcliError where they can no longer be made."""
         found = {}
         for epoch in self.keep:
-            settings = {**job.plan.settings, "train": {**job.plan.settings.get("train", {}), "after_epoch": epoch}}
-            plan = replace(job.plan, settings=settings)
             path = kept_path(job.path, epoch)
             check_place(path)
-            found[epoch] = Job(path, plan, self.watch, force=job.force)
+            found[epoch] = Job(path, job.plan.after_epoch(epoch), self.watch, force=job.force)
         missing = [epoch for epoch, each in found.items() if each.metadata is None]
         if job.metadata is not None and missing:
             raise StarcliError(

@@ -1,7 +1,7 @@
 """Training from Python."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
@@ -97,8 +97,8 @@ def train(
     kept: dict[int, MadeModel] = {}
 
     def keep_model(epoch: int, found: Trained) -> None:
-        then = replace(plan, settings={**plan.settings, "train": {"after_epoch": epoch}})
-        kept[epoch] = made(MadeModel, workspace, then, found.tensors, f"{name}-epoch{epoch}", metrics=found.metrics)
+        then, called = plan.after_epoch(epoch), f"{name}-epoch{epoch}"
+        kept[epoch] = made(MadeModel, workspace, then, found.tensors, called, metrics=found.metrics)
 
     keeping = {epoch: partial(keep_model, epoch) for epoch in epochs}
     found = train_network(workspace, chosen, seed, keep=keeping, progress=watcher)

@@ -1,7 +1,7 @@
 """What a file is made from and by which settings: decided before the work, written with it, compared afterwards."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,6 +99,11 @@ class Plan:
             if metrics and any(tensors[name].dtype.itemsize < given[name].dtype.itemsize for name in given):
                 metrics = {name: metrics[name] for name in ("align", "normal_form") if name in metrics} or None
         return tensors, self.metadata(metrics=metrics, **facts)
+
+    def after_epoch(self, epoch: int) -> "Plan":
+        """The plan of the same network on its way, after so many epochs of its training."""
+        train = {**self.settings.get("train", {}), "after_epoch": epoch}
+        return replace(self, settings={**self.settings, "train": train})
 
     def differences(self, found: Metadata) -> list[str]:
         """How a file that exists differs from this plan, one line each: `epochs: 25 there, 30 asked for`."""
