@@ -2,7 +2,7 @@
 
     python -m tests.gpu [SECTION ...] [--device cuda] [--quick] [--out FILE] [--render]
 
-Sections run in the order of their worth, each in a process of its own and for 90 s at most (`--limit`; the last one
+Sections run in the order of their worth, each in a process of its own and for 90 s at most (`--limit`; the last two
 twice that); one that fails or takes longer is recorded as such, and the next one runs. A row is a line of JSON with the
 card's name, written as soon as it is known. `--render` puts the rows of tests/gpu/results.jsonl, where a visit's file
 is kept, into docs/speed.md.
@@ -43,11 +43,12 @@ SECTIONS = {
     "barrier": "barriers:run",
     "many": "many:run",
     "compiled": "steps:run_compiled",
+    "graphs": "steps:run_graphs",
 }
 LIMIT, WHOLE = 90.0, 470.0
 """Seconds of a section, and of the visit."""
-TIMES = {"compiled": 2}
-"""Sections that may take as many limits: the last one, where time is left, for compiling takes most of one."""
+TIMES = {"compiled": 2, "graphs": 2}
+"""Sections that may take as many limits: the last ones, where time is left, for compiling takes most of one."""
 
 
 def inside(name: str, device: str, out: Path, *, quick: bool) -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections import Counter
+from functools import partial
 from unittest import mock
 
 import torch
@@ -86,3 +87,9 @@ def run(lab: Lab) -> None:
 def run_compiled(lab: Lab) -> None:
     """bf16 through torch.compile."""
     compared(lab, "bf16, compiled", lab.workspace("bf16"), 5, compiled=True)
+
+
+def run_graphs(lab: Lab) -> None:
+    """The same where passes are recorded once and replayed as CUDA graphs; updates of weights stay outside of them."""
+    with mock.patch("torch.compile", partial(torch.compile, mode="reduce-overhead")):
+        compared(lab, "bf16, compiled, CUDA graphs", lab.workspace("bf16"), 5, compiled=True)

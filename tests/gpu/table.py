@@ -19,6 +19,7 @@ TITLES = {
     "barrier": "A barrier",
     "many": "Many small networks",
     "compiled": "torch.compile",
+    "graphs": "torch.compile with CUDA graphs",
 }
 
 FORMS = {
