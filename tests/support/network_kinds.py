@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+from support.networks.dense import Layered, Stepped
 from support.rotary import Decoder, by_neighbours
 from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
@@ -38,7 +39,11 @@ NETWORKS = {
     "bert": lambda: (BERTLike(), TOKENS),
     "llama": lambda: (LlamaLike(), TOKENS),
     "rotary": lambda: (Decoder(by_neighbours), TOKENS),
+    "lstm": lambda: (Layered("LSTM", bidirectional=True), (torch.zeros(2, 4, 3),)),
+    "cells": lambda: (Stepped(), (torch.zeros(2, 4, 3),)),
 }
+CONTINUOUS = [name for name in NETWORKS if name not in ("tanh", "cells")]
+"""Those that have more than signs."""
 
 
 @cache

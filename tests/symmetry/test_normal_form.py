@@ -3,7 +3,7 @@
 import pytest
 import torch
 from scipy.optimize import minimize
-from support.network_kinds import NETWORKS, case, close, dense, drawn, outputs
+from support.network_kinds import CONTINUOUS, NETWORKS, case, close, dense, drawn, outputs
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
@@ -15,8 +15,6 @@ from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import balancing_matrix, near_zero_scales, normal_element
 from starcli.symmetry.proof.places import GroupPlace
-
-CONTINUOUS = [name for name in NETWORKS if name != "tanh"]
 
 
 def norm(kinds: Kinds, tensors: dict[str, Tensor]) -> float:

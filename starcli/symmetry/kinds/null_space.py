@@ -50,7 +50,7 @@ def sparse_integers(
     For each coordinate the vector of least L1 norm that is 1 there; such vectors are sparse (Chen, Donoho and Saunders
     2001, "Atomic decomposition by basis pursuit"). Vectors that are no multiples of small integers, up to `tolerance`,
     are left out. So are `known` independent ones of the space: where these and the vectors at coordinates at which all
-    of them are 0 span the space, no others are looked for.
+    of them are 0 span the space, no others are looked for. A coordinate that is next to nothing in all vectors is 0.
 
     >>> basis = torch.tensor([[1.0, 1.0, -1.0, 1.0, -1.0], [0.0, 0.0, 0.0, 2.0, -2.0]], dtype=torch.float64)
     >>> sparse_integers(basis)
@@ -61,6 +61,7 @@ def sparse_integers(
     if len(known) >= len(basis):
         return []
     even = torch.linalg.qr(basis.T).Q.T  # a basis of entries near 1
+    even = even * (even.norm(dim=0) > tolerance / math.sqrt(basis.shape[1]))  # rounding, also where it comes first
     wanted = {i for i in range(basis.shape[1]) if not any(each[i] for each in known)}
     vectors = [v for part in _parts(even) for v in _sparsest_vectors(even, part, wanted)]
     found = {_positive(each) for v in vectors if (each := _integers(v, tolerance))}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.network_kinds import NETWORKS, case, close
+from support.network_kinds import CONTINUOUS, case, close
 from torch import Tensor, nn
 
 from starcli.alignment.learned.continuous_motion import ContinuousMotion
@@ -13,7 +13,6 @@ from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 
-CONTINUOUS = [name for name in NETWORKS if name != "tanh"]
 CPU = torch.device("cpu")
 
 

@@ -104,7 +104,7 @@ class Stepped(nn.Module):
         self.last = nn.Linear(4, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        lower, upper = None, torch.zeros(len(x), 4)
+        lower, upper = None, x.new_zeros(len(x), 4)
         for step in x.unbind(1):
             lower = self.lstm(step, lower)
             upper = self.gru(lower[0], upper)

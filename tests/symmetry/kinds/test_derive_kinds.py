@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.networks.dense import Layered, Stepped
 from support.networks.recurrent import LastOutput
 from support.shipped import CASES, resolve, shrunk
 from support.small_transformers import BERTLike, GPTLike, LlamaLike, T5Like, WhisperLike
@@ -20,6 +21,7 @@ from starcli.symmetry.derive.derive import derive, derive_and_prove
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.proof.places import places
 from starcli.symmetry.proof.prove import TOLERANCE
 
 VECTORS = (torch.zeros(2, 9),)
@@ -318,6 +320,29 @@ def test_states_have_signs_that_the_gates_do_not(kind, gate):
     assert written == {(f"cells.{name}", gate) for name in tensors}
     read = {place.tensor for place in found.exponents if place.axis == 1}
     assert read == {"cells.weight_hh_l0", "head.weight"}
+
+
+RECURRENT = {
+    "bidirectional lstm": lambda: Layered("LSTM", bidirectional=True),
+    "bidirectional gru": lambda: Layered("GRU", bidirectional=True),
+    "gru without biases": lambda: Layered("GRU", bias=False),
+    "lstm with projections": lambda: LastOutput(nn.LSTM, num_layers=2, proj_size=4),
+    "cells": Stepped,
+    "cells without biases": lambda: Stepped(bias=False),
+}
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", RECURRENT)
+def test_signs_of_states_are_found_at_whatever_weights(name, seed):
+    """Where they are looked for, gates do next to nothing, and how little is chance."""
+    network = RECURRENT[name]()
+    kinds = kinds_of(network, (torch.zeros(2, 4, 9 if isinstance(network, LastOutput) else 3),), seed)
+    states = {p.group for own in places(kinds.spec).values() for p in own if "weight_hh" in p.tensor and p.axis == 0}
+    assert len(states) == (4 if "bidirectional" in name else 2)
+    for kind in (kinds.groups[name] for name in states):
+        assert (kind.kind, len(kind.signs)) == ("signed", 1)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

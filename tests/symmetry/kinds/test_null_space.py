@@ -49,6 +49,14 @@ def test_halves_become_whole():
     assert sparse_integers(torch.zeros(0, 4)) == []
 
 
+@pytest.mark.parametrize("first", [1e-5, -1e-7, 1e-9])
+def test_rounding_where_all_vectors_are_zero_is_no_entry(first):
+    """A gate at weights near zero does next to nothing: its exponent is 0 but for rounding, wherever it stands."""
+    basis = torch.tensor([[first, 1.0, 1.0, 0.0, -1.0, 0.0], [0.0, 0.0, 0.0, 2.0, -first, -2.0]], dtype=torch.float64)
+    assert sparse_integers(basis[:1], 1e-3) == [(0, 1, 1, 0, -1, 0)]
+    assert sparse_integers(basis, 1e-3) == [(0, 0, 0, 1, 0, -1), (0, 1, 1, 0, -1, 0)]
+
+
 @pytest.mark.parametrize("readers", [2, 12])
 def test_known_vectors_are_not_found_again(readers):
     """A filter that norms read, of which each may scale its own way: all ways are found, and the filter's alone."""
