@@ -111,7 +111,8 @@ def _targets(
     if len(columns) > 1:
         hint = "--task regression takes whole numbers as such, --task multi-label 0 and 1"
         raise StarcliError(f"{where}: several columns of classes, expected one, or numbers", [hint])
-    names, labels = number_words(columns[0], options.classes, where)
+    known = options.classes or (options.unnamed if all(map(_is_number, columns[0])) else None)
+    names, labels = number_words(columns[0], known, where)
     if len(names) > MOST_CLASSES:
         raise StarcliError(f"{where}: {len(names):,} different labels, expected {MOST_CLASSES:,} at most")
     return labels, CLASSES, names

@@ -33,6 +33,7 @@ class TextOptions:
     default what the labels look like, and the next token where texts have none. classes: the labels in order, of the
     model that is to read the texts; no option.
     named: the same of a model whose labels may also be their numbers, from 0.
+    unnamed: the numbers of the classes, as words, of a model that has no names for them.
     features: the columns of a table of numbers that the model reads, in its order; no option either.
     """
 
@@ -43,6 +44,7 @@ class TextOptions:
     task: str | None = None
     classes: tuple[str, ...] | None = None
     named: tuple[str, ...] | None = None
+    unnamed: tuple[str, ...] | None = None
     features: tuple[str, ...] | None = None
 
     def refuse_useless(self, kind: str) -> None:

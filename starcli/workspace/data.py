@@ -86,13 +86,15 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     task = None if record is None else record.task_name
     if record is not None and texts.task not in (None, task):
         raise StarcliError(f"--task {texts.task}: the model was trained on {task}")
+    numbers = tuple(map(str, range(record.num_classes))) if record is not None and task == CLASSES else None
     if record is not None and kind == "folder":
-        return replace(texts, classes=tuple(record.class_names) or None)
+        return replace(texts, classes=tuple(record.class_names) or (None if record.name == kind else numbers))
     if record is None or kind not in OPTIONS_OF_KINDS:
         return texts
     if kind == "table":
+        texts = replace(texts, task=task, features=tuple(record.features) or None)
         named = tuple(record.class_names) if record.task is None else ()
-        return replace(texts, task=task, classes=named or None, features=tuple(record.features) or None)
+        return replace(texts, classes=named) if named else replace(texts, unnamed=numbers)
     if kind not in ("text", "hf") or record.vocab_size is None:
         return replace(texts, task=task)
     [length] = record.input_shape
@@ -147,17 +149,27 @@ def open_agreed(
             f"{dataset.name}: its classes are not those that {model} was trained on",
             [f"{few(dataset.class_names, 5)} here, {few(record.class_names, 5)} there"],
         )
+    order = _order_of_classes(dataset, record, model)
     if record.vocab_size is not None and dataset.vocab_size is None:
         raise StarcliError(f"{choices.data}: there are no tokens in it, and {model} takes tokens")
     if choices.normalise is not None or dataset.vocab_size is not None:
-        return dataset, (what,)
+        return dataset, (what, *order)
     if len(record.mean) not in (1, dataset.input_shape[0]):
-        return dataset, (f"{what}, and not normalised as those were",)
+        return dataset, (f"{what}, and not normalised as those were", *order)
     of_floats = record.span is not None or record.name == "table" or record.name.startswith("gaussians")
     if of_floats != (dataset.span == 1.0) and record.name != IN_MEMORY:
         kind = "bytes" if of_floats else "floats"
         raise StarcliError(f"{what}: --normalise says how its {kind} are to be normalised")
-    return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were",)
+    return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were", *order)
+
+
+def _order_of_classes(dataset: Dataset, record: DataRecord, model: str) -> tuple[str, ...]:
+    """A note where names of classes belong to outputs of a model by their order alone, as it records none."""
+    names = dataset.class_names
+    if dataset.task != CLASSES or record.class_names or names == tuple(map(str, range(len(names)))):
+        return ()
+    order = few([f"{label} {name}" for label, name in enumerate(names)], 10)
+    return (f"{dataset.name}: {model} records no names of classes; taken in this order: {order}",)
 
 
 def _lengths(dataset: Dataset, record: DataRecord) -> str:
