@@ -13,13 +13,12 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, data_in_words, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
-from starcli.data.repeats import repeats_notes
 from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
 from starcli.models.names import is_external
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN, REGRESSION
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 
 if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
@@ -204,32 +203,6 @@ def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRe
 def scaling_notes(dataset: Dataset) -> tuple[str, ...]:
     """How inputs are normalised, where they are a user's own and nobody said how."""
     return (f"{dataset.name}: {dataset.scaling}",) if dataset.scaling else ()
-
-
-USUAL_TARGETS = (0.1, 5.0)
-"""Deviations of targets at which the usual rates train.
-
-The mlp by the default recipe (500 examples, 20 epochs) has R2 of 0.8 to 0.9 from 0.1 to 3, below 0 at 0.01, and
-diverges at 10.
-"""
-
-
-def target_notes(dataset: Dataset) -> tuple[str, ...]:
-    """A note for those who train, where the numbers to be predicted are far from a usual size."""
-    if dataset.task != REGRESSION:
-        return ()
-    spread = dataset.train.targets.double().std(0, correction=0)  # (columns,)
-    least, most = float(spread.min()), float(spread.max())
-    if USUAL_TARGETS[0] <= least and most <= USUAL_TARGETS[1]:
-        return ()
-    found = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g} by column"
-    how = "{:g} to {:g} suits the usual rates: divide them by it, or change --lr".format(*USUAL_TARGETS)
-    return (f"{dataset.name}: targets have a standard deviation of {found}, and are taken as they are; {how}",)
-
-
-def training_notes(dataset: Dataset) -> tuple[str, ...]:
-    """What those who train on data should know: of inputs, of targets, of examples that are measured on as well."""
-    return (*scaling_notes(dataset), *target_notes(dataset), *repeats_notes(dataset, *dataset.measured))
 
 
 @contextmanager

@@ -39,12 +39,12 @@ from starcli.workspace.data import (
     record_of,
     refuse_unknown_tokens,
     statistics_note,
-    training_notes,
 )
 from starcli.workspace.directories import directory_among, in_terms_of_network, notes_of_directory, settled_by
 from starcli.workspace.first_run import run_once
 from starcli.workspace.given import NOTHING_GIVEN, Given, NetworkBuilder
 from starcli.workspace.opening import opened_data
+from starcli.workspace.training_notes import training_notes
 
 
 @dataclass(frozen=True)
