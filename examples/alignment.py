@@ -183,7 +183,7 @@ class Study:
         began = time.process_time()
         other = b if how is None else sc.align(a, b, method=how, **where)
         seconds = time.process_time() - began
-        curves = sc.barrier(a, other, points=NETWORKS[network].points, **renormalise, **where).curves
+        curves = sc.barrier(a, other, points=NETWORKS[network].points, alignment=None, **renormalise, **where).curves
         return Result(network, method, first_seed, *(curves[s].loss_barrier for s in ("train", "test")), seconds)
 
 

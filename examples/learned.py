@@ -126,7 +126,7 @@ class Stars:
         began, alignment = time.process_time(), METHODS[how][0]
         other = model if alignment is None else sc.align(start, model, method=alignment, **self.where)
         seconds = time.process_time() - began
-        curves = sc.barrier(start, other, points=NETWORKS[self.network].points, **self.where).curves
+        curves = sc.barrier(start, other, points=NETWORKS[self.network].points, alignment=None, **self.where).curves
         barriers = (curves[split].loss_barrier for split in ("train", "test"))
         self.keep(Line(self.network, *what, *barriers, max(curves["train"].loss), seconds))
         return other
@@ -152,7 +152,7 @@ class Stars:
             how, init, seconds = METHODS.get(trained, METHODS["learn"])[0], None, 0.0
             if trained in ONCE:
                 sources, how = [sources[0], *map(self.learned, SOURCES[1:count])], None
-                init = sc.interpolate(*sources, **self.where)
+                init = sc.interpolate(*sources, alignment=None, **self.where)
                 lines = (each for each in kept(self.study.out, Line, self.network) if each.sources == 0)
                 seconds = sum(each.seconds for each in lines if each.seed in SOURCES[:count])
             began = time.process_time()

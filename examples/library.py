@@ -38,7 +38,7 @@ print(f"test accuracy of the first: {sc.evaluate(models[0])[0]['accuracy']:.3f}"
 a, b, *_ = models
 aligned = sc.align(a, b, restarts=5)
 for name, end in {"as they are": b, "aligned": aligned}.items():
-    curve = sc.barrier(a, end).curves["train"]
+    curve = sc.barrier(a, end, alignment=None).curves["train"]
     print(f"barrier, {name}: {curve.loss_barrier:.3f} nats, at t = {curve.t_max:g}")
 
 # what is aligned computes the same function

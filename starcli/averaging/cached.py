@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from starcli.alignment.measure import Measure
+from starcli.alignment.notes import note_aligned_anew
 from starcli.averaging.bma import COPIES_AVERAGED, average_models
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
@@ -70,6 +71,7 @@ class _Posterior:
         """The rows; `seed` is that of the draws."""
         measure = self.measure
         self.scoring.need_room(COPIES_AVERAGED)
+        note_aligned_anew(measure.workspace, measure.alignment, [self.star, *self.sources], measure.progress)
         models = measure.aligner.tensors_of_all(self.star, self.sources, progress=measure.progress)
         return average_models(
             measure.evaluator(), self.star.tensors, models, generator=torch.Generator().manual_seed(seed),

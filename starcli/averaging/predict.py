@@ -8,6 +8,7 @@ from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
+from starcli.alignment.notes import note_aligned_anew
 from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members
 from starcli.averaging.predict_inputs import Inputs
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
@@ -112,6 +113,7 @@ class Predictor:
         if domain.alignment.reads_data:
             self._need_training_data("models are aligned by")
         aligner = Aligner(domain.alignment, self.workspace)
+        note_aligned_anew(self.workspace, domain.alignment, [domain.star, *domain.sources], self.progress)
         models = aligner.tensors_of_all(domain.star, domain.sources, progress=self.progress)
         generator = torch.Generator().manual_seed(domain.seed)
         draw = draw_members(len(models), domain.samples, domain.points, generator)

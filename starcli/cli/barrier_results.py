@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.columns import columns_of_split
 from starcli.cli.framework.results import LOSS, Column, Results
-from starcli.cli.read_models import TWO_WAYS, note_unaligned
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION, RENORMALISED
 from starcli.registry.tasks import REGRESSION
 
@@ -103,8 +102,6 @@ class BarrierResults:
         from starcli.barriers.intervals import group_of
 
         first, *others = models
-        if not self.said:
-            note_unaligned(self.measure.alignment, models, self.measure.progress)
         found = cached_lines(self.measure, first, others, bends)
         for other, each in zip(others, found, strict=True):
             self._line(first, other, each, **bends.row())
@@ -147,6 +144,7 @@ class BarrierResults:
         aligned_sources: "Sequence[Checkpoint]",
     ) -> None:
         """Measure whether the one model of `star` is a star."""
+        from starcli.alignment.notes import TWO_WAYS
         from starcli.barriers.cached import cached_star_report
         from starcli.barriers.groups import TRAINED, UNALIGNED
         from starcli.star.check_sources import check_roles, warn_of_weak_report

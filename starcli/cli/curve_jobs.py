@@ -17,7 +17,7 @@ from starcli.cli.options.setup import Setup
 from starcli.cli.options.shared import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, SyncOpt, choice_in
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets, output_paths
-from starcli.cli.read_models import note_files, note_unaligned, note_what_moves, read_groups
+from starcli.cli.read_models import note_files, read_groups
 from starcli.registry.curve_forms import CURVE_FORMS
 
 if TYPE_CHECKING:
@@ -124,15 +124,15 @@ class CurveRun:
 
     def _jobs(self, paths: Sequence[Path]) -> list[Job]:
         """A job for each bend; the run's log and state lie beside the first that is made."""
+        from starcli.alignment.notes import note_alignment
         from starcli.evaluation.rows import note_repeats
         from starcli.library.plans import curve_plans
 
         plans = curve_plans(self.workspace, self.ends, self.recipe, self.options.seed, self.settings)
         note_files(self.workspace, self.watch)
         note_repeats(self.workspace, self.workspace.dataset.measured, self.watch)
-        note_what_moves(self.workspace, self.settings.alignment, self.watch)
-        if self.options.align is None:
-            note_unaligned(self.settings.alignment, self.ends, self.watch)
+        unsaid = self.ends if self.options.align is None else ()
+        note_alignment(self.workspace, self.settings.alignment, self.watch, unsaid=unsaid)
         logs = log_targets(self.options.log, self.options.output)
         how: dict[str, Any] = {"force": self.options.force, "save_every": self.options.checkpoint_every}
         return [

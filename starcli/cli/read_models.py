@@ -10,14 +10,10 @@ from starcli.files.names import is_standard_stream
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
-    from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.cli.framework.progress_bars import Bars
     from starcli.runtime.progress import Progress
     from starcli.workspace.workspace import Workspace
-
-
-TWO_WAYS = "align first (starcli align), or add --align weight here; --align none says that this is meant"
 
 
 def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Checkpoint]]":
@@ -64,18 +60,3 @@ def note_data(workspace: "Workspace", watch: "Bars") -> None:
     note_files(workspace, watch)
     for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
         watch.note(note)
-
-
-def note_what_moves(workspace: "Workspace", alignment: "Alignment", watch: "Bars") -> None:
-    """Notes where models are to be aligned that have no units to be permuted, or no proved kinds beyond that."""
-    for note in alignment.notes_in(workspace):
-        watch.note(note)
-    if alignment.active and not workspace.spec.movable:
-        watch.note("alignment moves nothing: the spec has no group of units (starcli spec explain says why)")
-
-
-def note_unaligned(alignment: "Alignment", models: "Sequence[Checkpoint]", watch: "Progress") -> None:
-    """A note where some model was never aligned to the first, for lines that do not say that this is meant."""
-    first, *others = models
-    if never := [other.name for other in others if alignment.label(first, other) == "none"]:
-        watch.note(f"{never[0]} was never aligned to {first.name}: {TWO_WAYS}")

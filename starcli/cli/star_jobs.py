@@ -12,7 +12,7 @@ from starcli.cli.options.search import SearchOptions
 from starcli.cli.options.setup import Setup
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets
-from starcli.cli.read_models import grouped_like, note_files, note_what_moves, read_groups
+from starcli.cli.read_models import grouped_like, note_files, read_groups
 from starcli.cli.star_results import FoundStar
 from starcli.cli.star_sources import Keeper
 from starcli.files.names import model_place
@@ -168,6 +168,7 @@ class StarRuns:
         )
 
     def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+        from starcli.alignment.notes import note_alignment
         from starcli.evaluation.rows import note_repeats
         from starcli.star.check_sources import check_held_out, note_doubtful_solutions
 
@@ -180,7 +181,7 @@ class StarRuns:
         note_files(self.workspace, self.watch)
         if kind == "star":  # the rows of what is fused say so themselves
             note_repeats(self.workspace, self.workspace.dataset.measured, self.watch)
-        note_what_moves(self.workspace, self.search.alignment, self.watch)
+        note_alignment(self.workspace, self.search.alignment, self.watch)
         self.search.note_repaired(self.workspace, self.watch)
         logs, search = log_targets(self.search.log, self.search.output), self.search
         how: dict[str, Any] = {"force": search.force, "save_every": search.checkpoint_every, "logs": logs}

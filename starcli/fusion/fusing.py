@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.alignment import AS_GIVEN, Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.joint import tensors_jointly
+from starcli.alignment.notes import note_aligned_anew
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError, few, need_several, option_of
+from starcli.errors import StarcliError, need_several, option_of
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.tasks.task import Scores
@@ -133,18 +134,11 @@ class Fusing:
         """State dicts of the sources, aligned to a star or base, or without one to each other, the first as it is."""
         aligner, base = Aligner(replace(self.fusion.alignment, seed=self.fusion.seed), self.workspace), self.fusion.base
         base = self.fusion.teacher.star if self.fusion.teacher is not None else base
-        if aligner.active:
-            self._note_aligned_before(self.sources[0] if base is None else base)
+        models = [*([] if base is None else [base]), *self.sources]
+        note_aligned_anew(self.workspace, self.fusion.alignment, models, self.progress)
         if base is not None:
             return list(aligner.tensors_of_all(base, self.sources, progress=self.progress))
         return tensors_jointly(aligner, self.sources, progress=self.progress)
-
-    def _note_aligned_before(self, reference: Checkpoint) -> None:
-        """A note on sources that say that they have the units of `reference` already, and are aligned anew."""
-        others = [each for each in self.sources if each is not reference]
-        if before := [each.name for each in others if AS_GIVEN.label(reference, each) != "none"]:
-            how = f"aligned to {reference.name} before, and anew now, by {self.fusion.alignment.title}"
-            self.progress.note(f"{few(before, 3)}: {how}; --align none takes models as they are")
 
     def mean(self, numbers: Sequence[int] | None = None) -> dict[str, Tensor]:
         """The mean of the sources of these numbers (all), aligned to each other, with statistics re-estimated."""

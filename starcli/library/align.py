@@ -10,11 +10,13 @@ import torch
 
 from starcli.alignment.aligned import Aligned
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.alignment import Alignment
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.element_file import chosen_symmetry
 from starcli.alignment.joint import apply_jointly
 from starcli.alignment.matching.bound import check_bounded, optimality
+from starcli.alignment.notes import note_alignment
 from starcli.alignment.unchanged import act_on
+from starcli.barriers.bends import Bends
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
@@ -24,7 +26,6 @@ from starcli.library.inputs import ModelLike, listed, open_models
 from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import alignment_plan, permutation_plan, permuted_plan, permuting_plan
 from starcli.library.where import Where
-from starcli.runtime.progress import Progress
 from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.plan import Plan
@@ -96,6 +97,17 @@ def as_alignment(alignment: Alignment | str | None) -> Alignment:
     return Alignment(alignment)
 
 
+AUTO = "auto"
+"""An alignment of which nothing is said, where there is one that suits; of lines none, or that of their curve."""
+
+
+def alignment_along(alignment: Alignment | str | None, bends: Bends, ends: Sequence[Checkpoint]) -> Alignment:
+    """How a path's ends are aligned: by default as when its curve was trained, or not at all."""
+    if alignment != AUTO:
+        return as_alignment(alignment)
+    return bends.alignment_of(*ends) if bends.models else AS_GIVEN
+
+
 @library_call
 def align(
     reference: ModelLike,
@@ -125,7 +137,7 @@ def align(
     """
     alignment = _chosen(method, restarts, seed)
     workspace, [first, second], watcher = open_models([reference, model], where, **_reading(alignment), dtype=dtype)
-    _note_what_moves(workspace, alignment, watcher)
+    note_alignment(workspace, alignment, watcher)
     found = Aligner(alignment, workspace).apply(first, second, progress=watcher)
     return _aligned_model(workspace, found, ())
 
@@ -157,7 +169,7 @@ def align_jointly(
     workspace, [first, *others], watcher = open_models(
         members, where, **_reading(alignment), dtype=dtype, distinct=len(members)
     )
-    _note_what_moves(workspace, alignment, watcher)
+    note_alignment(workspace, alignment, watcher)
     found = apply_jointly(Aligner(alignment, workspace), first, others, progress=watcher)
     return [_aligned_model(workspace, each, others) for each in found]
 
@@ -174,13 +186,6 @@ def _chosen(method: Alignment | str, restarts: int, seed: int) -> Alignment:
 def _reading(alignment: Alignment) -> dict[str, bool]:
     """Whether data are opened, as keywords of `open_models`."""
     return {"data": alignment.reads_data, "uses_data": alignment.reads_data}
-
-
-def _note_what_moves(workspace: Workspace, alignment: Alignment, watcher: Progress) -> None:
-    for note in alignment.notes_in(workspace):
-        watcher.note(note)
-    if not workspace.spec.movable:
-        watcher.note("the network has no units that can be renamed: alignment changes nothing")
 
 
 def _aligned_model(workspace: Workspace, found: Aligned, together: Sequence[Checkpoint]) -> AlignedModel:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import POINTS, Measure
+from starcli.alignment.notes import note_alignment
 from starcli.barriers.bends import Bends
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
 from starcli.barriers.interpolation import Point
@@ -19,7 +20,7 @@ from starcli.errors import StarcliError, need_several, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.result_table import frame_of
-from starcli.library.align import as_alignment
+from starcli.library.align import AUTO, alignment_along, as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, bends_in, listed, open_models
 from starcli.library.made_models import MadeModel, made
@@ -36,7 +37,7 @@ def barrier(
     *,
     curve: ModelLike | Sequence[ModelLike] | None = None,
     points: int = POINTS,
-    alignment: Alignment | str | None = None,
+    alignment: Alignment | str | None = AUTO,
     statistics: Statistics = "recalibrate",
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
@@ -50,10 +51,11 @@ def barrier(
     curve: bends that the path goes by instead, those of `curve`, whose `b` is then aligned as it was in training unless
     `alignment` says otherwise; other models, such as a star, are joined by straight lines.
     alignment: how `b` is aligned to `a` first, an `Alignment` or the name of a method, as in `alignment="activation"`;
-    by default the models are taken as they are. statistics: BatchNorm statistics of the ends, "recalibrate" as of all
-    between, or "own-ends" (the paper's way). renormalise: "recalibrate", BatchNorm statistics alone; "repair" also
-    restores mean and deviation of the units between the ends, also without BatchNorm, and `renormalise_logits` those of
-    the logits, see `Renormalise`. split: test, or validation to choose by; its curve is then `curves["validation"]`.
+    by default the models are taken as they are, with a note where they were never aligned; None says that it is meant.
+    statistics: BatchNorm statistics of the ends, "recalibrate" as of all between, or "own-ends" (the paper's way).
+    renormalise: "recalibrate", BatchNorm statistics alone; "repair" also restores mean and deviation of the units
+    between the ends, also without BatchNorm, and `renormalise_logits` those of the logits, see `Renormalise`. split:
+    test, or validation to choose by; its curve is then `curves["validation"]`.
     where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
@@ -64,8 +66,9 @@ def barrier(
     """
     workspace, [first, second, *bent], watcher = open_models([a, b, *bends_in(curve)], where, measures=True)
     how, bends = Renormalise(renormalise, renormalise_logits), Bends.of(bent)
-    aligned = bends.alignment_of(first, second) if bent and alignment is None else as_alignment(alignment)
+    aligned = alignment_along(alignment, bends, [first, second])
     measure = Measure(workspace, aligned, points, statistics, split, watcher, how)
+    note_alignment(workspace, aligned, watcher, unsaid=[first, second] if alignment == AUTO else ())
     return cached_lines(measure, first, [second], bends)[0]
 
 
@@ -188,7 +191,7 @@ def interpolate(
     weights: Sequence[float] | None = None,
     perturb: float | None = None,
     seed: int = 0,
-    alignment: Alignment | str | None = None,
+    alignment: Alignment | str | None = AUTO,
     renormalise: str = "recalibrate",
     renormalise_logits: bool = False,
     dtype: str | torch.dtype | None = None,
@@ -198,7 +201,8 @@ def interpolate(
 
     curve: bends between a and b, as of `barrier`.
     Without `t`, `weights` and `perturb` it is the uniform mean of all models. weights: one a model, summing to 1; also
-    outside [0, 1], as t. seed: of the random direction. alignment: how the other models are aligned to the first.
+    outside [0, 1], as t. seed: of the random direction. alignment: how the other models are aligned to the first; by
+    default and with None as in `barrier`.
     BatchNorm statistics are re-estimated from the training split. renormalise, renormalise_logits: what else is done,
     and folded into the weights, see `barrier`. dtype: float32, float64, float16 or bfloat16; else
     tensors have the types of the models'.
@@ -206,7 +210,7 @@ def interpolate(
 
     >>> import starcli as sc
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
-    >>> middle = sc.interpolate(a, b, t=0.5)
+    >>> middle = sc.interpolate(a, b, t=0.5, alignment=None)
     >>> mean = (a.tensors["fc1.bias"] + b.tensors["fc1.bias"]) / 2
     >>> float((middle.tensors["fc1.bias"] - mean).abs().max()) < 1e-6
     True
@@ -217,12 +221,12 @@ def interpolate(
     point = replace(
         _point(len(models), t, weights, perturb, seed), renormalise=Renormalise(renormalise, renormalise_logits)
     )
-    how = as_alignment(alignment)
-    data = how.reads_data or point.renormalise.active or bool(bent)
+    data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)
     point.need_data(workspace)
     ends, bends = found[: len(models)], Bends.of(found[len(models) :])
-    how = bends.alignment_of(*ends) if bent and alignment is None else how
+    how = alignment_along(alignment, bends, ends)
+    note_alignment(workspace, how, watcher, unsaid=ends if alignment == AUTO else ())
     point = bends.place(point)
     result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
     plan = point_plan(workspace, bends.nodes(ends), point, how)

@@ -206,6 +206,7 @@ def in_python(text: str) -> str:
         text = re.sub(r"--key (?!of )([\w.]+)", r"key='\1'", text).replace(_OF_CONVERT, " ")
     if "starcli convert " in text:  # a line for the shell
         return text
+    text = text.replace("(starcli align)", "(sc.align)")
     text = text.replace("the flags: not settings", "the keywords: not settings")
     return _OPTION.sub(lambda found: _KEYWORDS.get(found[0], found[0][2:].replace("-", "_")), text)
 

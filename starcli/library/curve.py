@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Unpack
 
 from starcli.alignment.alignment import Alignment
+from starcli.alignment.notes import note_alignment
+from starcli.barriers.bends import STRAIGHT
 from starcli.curves.curve import train_curve
 from starcli.curves.settings import CurveSettings
 from starcli.evaluation.rows import note_repeats
-from starcli.library.align import as_alignment
+from starcli.library.align import AUTO, alignment_along
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, open_models
 from starcli.library.made_models import made
@@ -29,7 +31,7 @@ def curve(
     form: str = "bezier",
     bends: int = 1,
     seed: int = 0,
-    alignment: Alignment | str | None = None,
+    alignment: Alignment | str | None = AUTO,
     recipe: Recipe | str | Path | None = None,
     **options: Unpack[CurveKeywords],
 ) -> list[TrainedModel]:
@@ -39,9 +41,9 @@ def curve(
 
     form: "bezier", with one bend phi(t) = (1 - t)^2 a + 2 t (1 - t) theta + t^2 b, or "polygon", straight lines from
     bend to bend. The bends begin on the straight line. alignment: how `b` is aligned to `a` before, an `Alignment` or
-    the name of a method; by default it is taken as it is. The recipe is that of the models unless one is named, and
-    settings of training win. `barrier(a, b, curve=bends)` measures the path, `interpolate(a, b, curve=bends, t=0.5)`
-    makes a point of it.
+    the name of a method; by default and with None as in `barrier`. The recipe is that of the models unless one is
+    named, and settings of training win. `barrier(a, b, curve=bends)` measures the path, `interpolate(a, b, curve=bends,
+    t=0.5)` makes a point of it.
     options: fields of `Recipe` (`epochs`, `lr`, ...), and `arch`, `data`, `device` and others, see `Where`.
 
     >>> import starcli as sc
@@ -54,9 +56,10 @@ def curve(
     True
     """
     where, changed = split_options(options)
-    settings = CurveSettings(form=form, bends=bends, alignment=as_alignment(alignment))
+    settings = CurveSettings(form=form, bends=bends, alignment=alignment_along(alignment, STRAIGHT, ()))
     workspace, [first, last], watcher = open_models([a, b], where, distinct=2)
     note_repeats(workspace, workspace.dataset.measured, watcher)
+    note_alignment(workspace, settings.alignment, watcher, unsaid=[first, last] if alignment == AUTO else ())
     chosen = inherited(recipe, [first, last], changed)
     plans = curve_plans(workspace, [first, last], chosen, seed, settings)
     found = train_curve(workspace, (first, last), chosen, seed, settings, progress=watcher)

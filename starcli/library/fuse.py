@@ -9,11 +9,12 @@ from typing import Any, Unpack
 from torch import nn
 
 from starcli.alignment.alignment import Alignment
+from starcli.alignment.notes import note_alignment
 from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import need_several
 from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
-from starcli.library.align import as_alignment
+from starcli.library.align import AUTO, as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
 from starcli.library.made_models import made
@@ -52,7 +53,7 @@ def fuse(
     mu: float = 1.0,
     normalised: bool = False,
     seed: int = 0,
-    alignment: Alignment | str | None = "auto",
+    alignment: Alignment | str | None = AUTO,
     recipe: Recipe | str | Path | None = None,
     init: ModelLike | None = None,
     grow: ModelLike | None = None,
@@ -89,7 +90,7 @@ def fuse(
     settings, others = understood_search(options, mu=mu, normalised=normalised)
     lookup(FUSIONS, "method", method)
     merging, others = split_merge(others)
-    if alignment == "auto":
+    if alignment == AUTO:
         alignment = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(alignment)
     given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
@@ -132,6 +133,7 @@ def _fused(
     own, others = models[: len(sources)], iter(models[len(sources) :])
     init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
     note_doubtful_solutions(own, watcher)
+    note_alignment(workspace, fusion.alignment, watcher)
     chosen = inherited(recipe, own, changed) if fusion.method in TRAINED_FUSIONS else None
     taught = None if star is None or teacher is None else teacher(star)
     fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught)

@@ -5,9 +5,10 @@ from typing import Unpack
 
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
+from starcli.alignment.notes import note_alignment
 from starcli.barriers.bends import Bends
 from starcli.landscape.measure import GRID, Landscape, check_plane, plane_landscape, surface_landscape
-from starcli.library.align import as_alignment
+from starcli.library.align import AUTO, alignment_along
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, bends_in, open_models
 from starcli.library.where import WhereMeasured
@@ -19,7 +20,7 @@ def plane(
     curve: ModelLike | Sequence[ModelLike] | None = None,
     points: int = GRID,
     margin: float = 0.2,
-    alignment: Alignment | str | None = None,
+    alignment: Alignment | str | None = AUTO,
     split: str = "test",
     **where: Unpack[WhereMeasured],
 ) -> Landscape:
@@ -31,12 +32,12 @@ def plane(
     curve: bends of a curve from the first model to the second, see `curve`; its way is given too, and of two models the
     plane goes through its first bend. points: on each side of the grid, which reaches beyond models and curve by
     `margin` of their extent. alignment: how the other models are aligned to the first; the second as in the curve's
-    training unless it is said.
+    training unless it is said, else by default and with None as in `barrier`.
     where: `arch`, `data`, `train_data`, `device` and others, see `WhereMeasured`.
 
     >>> import starcli as sc
     >>> a, b, c = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1, 2))
-    >>> found = sc.plane(a, b, c, points=3)
+    >>> found = sc.plane(a, b, c, points=3, alignment=None)
     >>> found.marks[0].place, len(found.x), len(found.values["train"]["loss"])
     ((0.0, 0.0), 3, 3)
     """
@@ -44,8 +45,9 @@ def plane(
     workspace, found, watcher = open_models([*models, *bent], where, measures=True, distinct=len(models))
     given, bends = found[: len(models)], Bends.of(found[len(models) :])
     check_plane(given, bends, margin)
-    how = bends.alignment_of(*given[:2]) if bent and alignment is None else as_alignment(alignment)
+    how = alignment_along(alignment, bends, given[:2])
     measure = Measure(workspace, how, points, split=split, progress=watcher)
+    note_alignment(workspace, how, watcher, unsaid=given if alignment == AUTO else ())
     return plane_landscape(measure, given, margin=margin, bends=bends)
 
 

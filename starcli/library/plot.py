@@ -36,7 +36,7 @@ def plot(
     >>> import starcli as sc, tempfile
     >>> a, b = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     sc.plot(sc.barrier(a, b, points=3), f"{place}/ab.pdf", width="3.25in")
+    ...     sc.plot(sc.barrier(a, sc.align(a, b), points=3), f"{place}/ab.pdf", width="3.25in")
     """
     kind, look = check_format(Path(path)), Look.of(width, font)
     named = results if isinstance(results, Mapping) else {"": results}

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, Unpack
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
+from starcli.alignment.notes import note_alignment
 from starcli.averaging.sampling import Sampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, need_several
@@ -161,6 +162,7 @@ def search_for_star(
     note_doubtful_solutions([*own, *others], watcher)
     if kind == "star":  # the table of what is fused says so itself
         note_repeats(workspace, workspace.dataset.measured, watcher)
+    note_alignment(workspace, settings.alignment, watcher)
     growth = None if beginning is None or grow is None else _growth(beginning, own, recipe, watcher)
     if growth is None:
         chosen = inherited(recipe, own, changed)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from starcli.alignment.notes import note_one_order
 from starcli.averaging.sampling import lies_between
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.mixed_buffers import admit_points
@@ -68,6 +69,7 @@ def starlight(
     settings, own_seed = search.settings, substream(search.seed, "star")
     sources, held_out = ([Source.of(model) for model in models] for models in (search.sources, search.held_out))
     losses = warn_of_outliers(workspace, sources, progress)
+    note_one_order(workspace, settings.alignment, search.sources, progress)
     pieces = settings.pieces(search.recipe)
     cut: dict[str, Any] = {"pieces": pieces, "sync_batchnorm": settings.sync_batchnorm}
     companions, state = train_companions(

@@ -211,7 +211,7 @@ def test_the_library_keeps_and_chooses_types_as_the_commands_do(write: Write) ->
     exec(NETWORK, found)
     where = {"arch": found["net"], "input_shape": (1, 8, 8)}
     done("interpolate", *files(2), "--t", 0.3, "--align", "none", "-o", "m.safetensors", *NET)
-    middle = sc.interpolate(*files(2), t=0.3, **where)
+    middle = sc.interpolate(*files(2), t=0.3, alignment=None, **where)
     assert same(middle.tensors, load_file("m.safetensors"))
     assert {parameter.dtype for parameter in middle.module().parameters()} == {torch.float64}
     assert same(middle.module().state_dict(), middle.tensors)

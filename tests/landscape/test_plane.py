@@ -69,13 +69,13 @@ def models() -> list:
 
 def test_the_loss_at_the_models_is_their_own(models: list) -> None:
     """With BatchNorm, whose statistics are re-estimated; other points are the means of the models that lie there."""
-    found = sc.plane(*models, points=3)
+    found = sc.plane(*models, points=3, alignment=None)
     own = [row["nll"] for row in sc.evaluate(*models, recalibrate=True)]
     assert [mark.scores["test"].loss for mark in found.marks] == pytest.approx(own, abs=1e-6)
     assert [mark.name for mark in found.marks] == [model.name for model in models]
     corners = [mark.place for mark in found.marks]
     for i, j in ((0, 0), (1, 1), (2, 1)):
-        point = sc.interpolate(*models, weights=mean_weights(corners, found.x[i], found.y[j]))
+        point = sc.interpolate(*models, alignment=None, weights=mean_weights(corners, found.x[i], found.y[j]))
         [expected] = sc.evaluate(point, recalibrate=True)
         assert found.values["test"]["loss"][j][i] == pytest.approx(expected["nll"], rel=1e-4)
         assert found.values["test"]["accuracy"][j][i] == expected["accuracy"]
@@ -127,12 +127,12 @@ def test_a_stopped_plane_goes_on_with_the_lines_that_are_missing(
         paths.append(str(tmp_path / f"{model.name}.safetensors"))
         sc.save(model, paths[-1])
     with pytest.raises(Interrupted):
-        sc.plane(*paths, points=4, progress=StoppedAfter(3 + 10))
+        sc.plane(*paths, points=4, alignment=None, progress=StoppedAfter(3 + 10))
     with using_cache() as use:
-        found = sc.plane(*paths, points=4)
+        found = sc.plane(*paths, points=4, alignment=None)
     assert (use.found["planes"], use.missing["planes"]) == (2, 2)
     with sc.no_cache():
-        assert sc.plane(*paths, points=4).to_dict() == found.to_dict()
+        assert sc.plane(*paths, points=4, alignment=None).to_dict() == found.to_dict()
 
 
 def test_what_is_no_plane_is_refused(models: list) -> None:

@@ -34,7 +34,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "barrier": lambda a, b, **k: sc.barrier(a, b, points=3, alignment="weight", **k),
     "all_pairs": lambda a, b, **k: sc.all_pairs([a, b], alignment=None, points=3, **k),
     "star_report": lambda a, b, **k: sc.star_report(a, [a, b], [b], points=3, **k),
-    "interpolate": lambda a, b, **k: sc.interpolate(a, b, t=0.5, **k),
+    "interpolate": lambda a, b, **k: sc.interpolate(a, b, t=0.5, alignment=None, **k),
     "evaluate": lambda a, b, **k: sc.evaluate(a, b, **k),
     "recalibrate": lambda a, b, **k: sc.evaluate(a, recalibrate=True, **k),
     "bma": lambda a, b, **k: sc.bma(a, [a, b], samples=2, repeats=1, **k),
@@ -95,7 +95,7 @@ def test_what_the_caller_has_set_changes_no_result(pair: list[nn.Module], data: 
 
 def test_numbers_of_numpy_are_numbers(pair: list[nn.Module], data: Data) -> None:
     assert sc.train(network, data, epochs=1, seed=np.int64(3)).metadata.seed == 3
-    found = sc.interpolate(*pair, data=data, t=np.float32(0.5))
+    found = sc.interpolate(*pair, data=data, t=np.float32(0.5), alignment=None)
     assert sc.save(found, "middle.safetensors").exists()
     assert sc.align(*pair, data=data, restarts=np.int64(2)).metadata.aligned_to.restarts == 2
 

@@ -101,7 +101,7 @@ def test_numbers_are_those_of_the_commands(solutions, star: Path) -> None:
 
     rows = run_here("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 3, "--json").rows
     line = run_here("barrier", *solutions.some(0, 1), "--points", 3, "--split", "validation", "--json").rows[0]
-    found = sc.barrier(*solutions.some(0, 1), points=3, split="validation")
+    found = sc.barrier(*solutions.some(0, 1), points=3, alignment=None, split="validation")
     assert list(found.curves) == ["train", "validation"]
     assert list(found.curves["validation"].loss) == line["validation"]["loss"]
     assert sc.all_pairs(solutions.some(0, 1), alignment=None, points=3, split="validation").splits == tuple(
@@ -212,7 +212,7 @@ def test_results_become_tables(data: Data) -> None:
     pandas = pytest.importorskip("pandas")
     models = [sc.train(network, data, seed=seed, epochs=2, batch_size=30) for seed in (0, 1)]
     assert isinstance(models[0].to_frame(), pandas.DataFrame)
-    assert list(sc.barrier(*models, points=3).to_frame().columns) == ["split", "t", "loss", "accuracy"]
+    assert list(sc.barrier(*models, points=3, alignment=None).to_frame().columns) == ["split", "t", "loss", "accuracy"]
     evaluated = sc.evaluate(*models).to_frame()
     assert len(evaluated) == 2
     assert {"accuracy", "data.name", "data.fingerprint"} <= set(evaluated.columns)

@@ -91,7 +91,7 @@ def test_a_network_forgets_what_it_computed_of_other_weights(data: Data) -> None
         lines = [sc.barrier(*models, points=3, alignment=how).to_dict() for how in (None, "activation", learned)]
         star = sc.find_star(models, epochs=1)
         distilled = sc.fuse(models, method="distil", star=star, samples=2, epochs=1)
-        repaired = sc.interpolate(*models, t=0.5, renormalise="repair")
+        repaired = sc.interpolate(*models, t=0.5, alignment=None, renormalise="repair")
         rows = sc.evaluate(*models, star, distilled, repaired, recalibrate=True)
         found.append((lines, rows.column("nll"), sc.bma(star, models, samples=2, repeats=1).column("nll")))
     assert found[0] == found[1]
@@ -133,8 +133,8 @@ def test_a_network_may_merge_weights_in_eval_mode(data: Data) -> None:
         models = [sc.train(make, data, epochs=3, batch_size=30, seed=seed) for seed in (0, 1)]
         star = sc.find_star(models, epochs=1, alignment=None)
         distilled = sc.fuse(models, method="distil", star=star, samples=2, epochs=1, alignment=None)
-        rows = sc.evaluate(*models, star, distilled, sc.interpolate(*models, t=0.5))
-        found.append([*rows.column("nll"), *sc.barrier(*models, points=3).curves["test"].loss])
+        rows = sc.evaluate(*models, star, distilled, sc.interpolate(*models, t=0.5, alignment=None))
+        found.append([*rows.column("nll"), *sc.barrier(*models, points=3, alignment=None).curves["test"].loss])
     assert found[0] == pytest.approx(found[1], abs=1e-4)
 
 
@@ -195,7 +195,7 @@ def test_a_network_may_view_images_as_rows() -> None:
     middle = {name: (a.tensors[name] + b.tensors[name]) / 2 for name in a.tensors}
     logits = torch.func.functional_call(Viewed(), middle, (images,))
     loss = float(nn.functional.cross_entropy(logits, labels))
-    assert sc.barrier(a, b, points=3).curves["test"].loss[1] == pytest.approx(loss, abs=1e-6)
+    assert sc.barrier(a, b, points=3, alignment=None).curves["test"].loss[1] == pytest.approx(loss, abs=1e-6)
 
 
 class Turning(nn.Module):

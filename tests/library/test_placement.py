@@ -17,6 +17,7 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
     where = {"limit": 100, "arch_args": NETWORKS[arch], "val_fraction": 0.2, "device": device}
     models = [sc.train(arch, "digits", seed=seed, epochs=1, **where) for seed in range(4)]
     sources, held_out, there = models[:3], models[3:], {"device": device}
+    repaired = {"renormalise": "repair", "renormalise_logits": True, **there}
     star = sc.find_star(sources, held_out=held_out, epochs=2, seed=7, **there)
     made = [
         *models,
@@ -27,12 +28,12 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
         sc.align(models[0], models[1], method="activation", **there),
         sc.align(models[0], models[1], method=sc.Alignment("straight-through", steps=2), **there),
         sc.align(models[0], models[1], method=sc.Alignment("sinkhorn", steps=2), **there),
-        sc.interpolate(models[0], models[1], weights=[0.25, 0.75], **there),
-        sc.interpolate(models[0], models[1], t=0.5, renormalise="repair", renormalise_logits=True, **there),
+        sc.interpolate(models[0], models[1], alignment=None, weights=[0.25, 0.75], **there),
+        sc.interpolate(models[0], models[1], t=0.5, alignment=None, **repaired),
     ]
     measured = [
         sc.barrier(models[0], models[1], alignment="activation", points=3, **there),
-        sc.barrier(models[0], models[1], points=3, renormalise="repair", renormalise_logits=True, **there),
+        sc.barrier(models[0], models[1], points=3, alignment=None, **repaired),
         sc.star_report(star, sources, held_out=held_out, points=3, **there),
         sc.bma(star, sources, samples=3, repeats=2, **there),
         sc.evaluate(*models, temperature="fit", **there),

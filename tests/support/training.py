@@ -6,12 +6,12 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.data.dataset import Dataset, open_data
-from starcli.models.build import build_network, complete_arguments
+from starcli.models.build import build_network, build_outline, complete_arguments
 from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Progress
@@ -27,6 +27,7 @@ class Spec:
     """The part of `specs.Proved` that training looks at."""
 
     resolved: Resolved
+    movable: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,9 @@ class Small:
     def network(self, seed: int | None = None) -> FlatNetwork:
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         return FlatNetwork(build_network(self.name, generator=generator, **self.arguments)).to(self.device)
+
+    def outline(self) -> nn.Module:
+        return build_outline(self.name, **self.arguments)
 
     @cached_property
     def spec(self) -> Spec:

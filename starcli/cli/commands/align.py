@@ -10,7 +10,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.options.alignment import MethodOptions
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.setup import WriterSetup
-from starcli.cli.read_models import note_files, note_what_moves, read_groups
+from starcli.cli.read_models import note_files, read_groups
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -47,6 +47,7 @@ def align_command(how: MethodOptions, asked: AlignModels, common: CommonPlanned,
     With --normal-form each model, REF too, is written alone: what scales and matrices can do to it is then done.
     """
     from starcli.alignment.aligner import Aligner
+    from starcli.alignment.notes import note_alignment
     from starcli.workspace.workspace import workspace_of
 
     asked.check(common, setup, how)
@@ -60,7 +61,7 @@ def align_command(how: MethodOptions, asked: AlignModels, common: CommonPlanned,
     workspace, [first, *rest] = workspace_of([first, *rest], setup, data=alignment.reads_data)
     with common.session(asked.output, asked.permutation) as (watch, results):
         note_files(workspace, watch)
-        note_what_moves(workspace, alignment, watch)
+        note_alignment(workspace, alignment, watch)
         run = Alignments(Aligner(alignment, workspace), first, rest, watch, asked.joint, asked.force, asked.bound)
         for row in run.rows(paths, files):
             results.add("align", row, _COLUMNS)

@@ -14,7 +14,7 @@ from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.renormalise import RenormaliseOptions
 from starcli.cli.options.shared import PointsOpt, SeedOpt, SplitOpt, StatisticsOpt
-from starcli.cli.read_models import grouped_like, note_data, note_what_moves
+from starcli.cli.read_models import grouped_like, note_data
 from starcli.errors import StarcliError
 
 COARSEST = 1e-3
@@ -68,6 +68,7 @@ def barrier_command(
     _check_tolerances(epsilon or (), setup.precision)
     with common.session() as (watch, results):
         from starcli.alignment.measure import Measure
+        from starcli.alignment.notes import note_alignment
         from starcli.barriers.bends import Bends
         from starcli.workspace.workspace import workspace_of
 
@@ -78,7 +79,7 @@ def barrier_command(
         settings = (points, cast(Any, statistics), split, watch, activations.between())
         measure = Measure(workspace, how.along(bends, groups[0], seed), *settings)
         note_data(workspace, watch)
-        note_what_moves(workspace, measure.alignment, watch)
+        note_alignment(workspace, measure.alignment, watch, unsaid=groups[0] if how.align is None else ())
         activations.note_repaired(workspace, watch)
         show = BarrierResults(measure, results, paint, said=how.align is not None)
         if given.star is not None:

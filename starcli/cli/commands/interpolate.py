@@ -15,7 +15,7 @@ from starcli.cli.options.renormalise import RenormaliseOptions
 from starcli.cli.options.setup import PointSetup
 from starcli.cli.options.shared import CurveOpt, ForceOpt, ModelsArg, OutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import grouped_like, note_files, note_unaligned, note_what_moves, read_groups
+from starcli.cli.read_models import grouped_like, note_files, read_groups
 from starcli.cli.shared_columns import RENORMALISED
 from starcli.errors import StarcliError, need_several
 
@@ -71,6 +71,7 @@ def interpolate_command(
     Models are taken as they are unless --align brings the others to the first, the end of a curve as when it was
     trained. Several t need a {t} in the output.
     """
+    from starcli.alignment.notes import note_alignment
     from starcli.barriers.bends import Bends
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
@@ -88,10 +89,8 @@ def interpolate_command(
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
         jobs = [Job(*each, watch, force=force) for each in zip(paths, plans, strict=True)]
         note_files(workspace, watch)
-        note_what_moves(workspace, alignment, watch)
+        note_alignment(workspace, alignment, watch, unsaid=given if how.align is None else ())
         activations.note_repaired(workspace, watch)
-        if how.align is None and len(given) > 1:
-            note_unaligned(alignment, given, watch)
         models_of = cache(lambda: bends.tensors(workspace, given, alignment))
         label = alignment.labels((given[0], other) for other in given[1:]) or "none"
         row = {"models": [model.name for model in nodes], "alignment": label}

@@ -12,7 +12,7 @@ from starcli.cli.options.alignment import SelectOptions
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.shared import IN, CurveOpt, GridOpt, SeedOpt, SplitOpt
-from starcli.cli.read_models import grouped_like, note_data, note_unaligned, note_what_moves, read_groups
+from starcli.cli.read_models import grouped_like, note_data, read_groups
 
 
 @command(
@@ -45,6 +45,7 @@ def plane_command(
     as when it was trained. A stopped line goes on where it was when it is typed again.
     """
     from starcli.alignment.measure import Measure
+    from starcli.alignment.notes import note_alignment
     from starcli.barriers.bends import Bends
     from starcli.landscape.measure import check_plane, plane_landscape
     from starcli.workspace.workspace import workspace_of
@@ -59,9 +60,7 @@ def plane_command(
         alignment = how.along(bends, given[:2], seed)
         measure = Measure(workspace, alignment, points, split=split, progress=watch)
         note_data(workspace, watch)
-        note_what_moves(workspace, alignment, watch)
-        if how.align is None:
-            note_unaligned(alignment, given, watch)
+        note_alignment(workspace, alignment, watch, unsaid=given if how.align is None else ())
         found = plane_landscape(measure, given, margin=margin, bends=bends)
         label = alignment.labels((given[0], other) for other in given[1:])
         show_landscape("plane", found, measure, [*given, *bent], {"alignment": label}, results, paint)
