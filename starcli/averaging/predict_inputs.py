@@ -31,7 +31,7 @@ from starcli.models.inputs import InputNeeded, extreme_tokens
 from starcli.models.names import is_huggingface
 from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
-from starcli.workspace.data import as_recorded
+from starcli.workspace.data import as_recorded, normalise_of_model
 from starcli.workspace.workspace import Workspace, workspace_of
 
 
@@ -93,6 +93,8 @@ def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:
     """Whether the data `name` have no labels; where tokens are predicted, texts are their own."""
     record, directory = model.metadata.data, None if model.path is None else directory_of(model.path)
     said = record.task_name if record is not None else directory and directory.task
+    if record is not None:
+        texts = replace(texts, features=tuple(record.features) or None)
     return (texts.task or said) not in OF_TOKENS and is_unlabelled(name, texts)
 
 
@@ -139,6 +141,7 @@ def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, te
     A directory of Hugging Face says of a model without a record how texts become tokens and images are normalised.
     """
     shape, directory = tuple(workspace.architecture.input_shape), workspace.directory
+    normalise = normalise_of_model(normalise, workspace.data)
     kind = parse_name(name)[0]
     if workspace.architecture.input_dtype == "int64":
         if normalise is not None:

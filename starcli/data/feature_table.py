@@ -61,8 +61,14 @@ def load_table(request: Request) -> Loaded:
 
 
 def has_no_targets(path: Path, options: TextOptions) -> bool:
-    """Whether a table has no column that is predicted: none is named, and none is called `label`."""
-    return options.label_column is None and LABEL not in column_names(path)
+    """Whether a table has no column that is predicted: none is named, and none is called `label`.
+
+    Where one is named that the table has not, as of the models' own data, it holds what the model reads, nothing else.
+    """
+    names = column_names(path)
+    if options.label_column is None:
+        return LABEL not in names
+    return not {*options.label_column.split(",")} & {*names} and {*names} <= {*(options.features or ())}
 
 
 def unlabelled_rows(path: Path, options: TextOptions) -> NDArray[np.float32]:

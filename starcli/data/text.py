@@ -39,9 +39,12 @@ TEXT, LABEL = "text", "label"
 
 
 def is_labelled(path: Path, options: TextOptions) -> bool:
-    """Whether a table has the column of labels. Raises StarcliError where it lacks one that is named."""
+    """Whether a table has the column of labels. Raises StarcliError where it lacks one that is named.
+
+    A table of texts alone has none, whatever it is called in the models' own data.
+    """
     found = column_names(path)
-    if options.label_column not in (None, *found):
+    if options.label_column not in (None, *found) and found != [options.text_column or TEXT]:
         raise StarcliError(f"{path}: no column {options.label_column!r}", _columns(found))
     return (options.label_column or LABEL) in found
 

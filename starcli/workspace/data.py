@@ -151,15 +151,29 @@ def open_agreed(
     order = _order_of_classes(dataset, record, model)
     if record.vocab_size is not None and dataset.vocab_size is None:
         raise StarcliError(f"{choices.data}: there are no tokens in it, and {model} takes tokens")
-    if choices.normalise is not None or dataset.vocab_size is not None:
-        return dataset, (what, *order)
+    own = normalise_of_model(choices.normalise, record)
+    if own is not None or dataset.vocab_size is not None:
+        same = dataset.vocab_size is not None or same_statistics((dataset.mean, dataset.std), (record.mean, record.std))
+        return dataset, (what if same else f"{what}, and normalised otherwise than those were", *order)
     if len(record.mean) not in (1, dataset.input_shape[0]):
         return dataset, (f"{what}, and not normalised as those were", *order)
     of_floats = record.span is not None or record.name == "table" or record.name.startswith("gaussians")
     if of_floats != (dataset.span == 1.0) and record.name != IN_MEMORY:
+        if choices.normalise is not None:
+            return dataset, (f"{what}, and normalised by their own mean and standard deviation", *order)
         kind = "bytes" if of_floats else "floats"
         raise StarcliError(f"{what}: --normalise says how its {kind} are to be normalised")
     return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were", *order)
+
+
+def normalise_of_model(said: str | None, record: DataRecord | None) -> str | None:
+    """What is said of the normalisation of other data than a model's own, None where they are to have that of its own.
+
+    `data` means those that the model was trained on, where they were standardised.
+    """
+    if said == "data" and record is not None and not same_statistics((record.mean, record.std), AS_THEY_ARE):
+        return None
+    return said
 
 
 def _order_of_classes(dataset: Dataset, record: DataRecord, model: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from support.data import refused
 
 import starcli as sc
@@ -140,3 +141,28 @@ def test_words_among_numbers_are_classes_where_that_is_said(tmp_path: Path) -> N
     (tmp_path / "t.csv").write_text("\ufeffa,label\n" + "".join(f"{n},{('0.5', 'NA')[n % 2]}\n" for n in range(20)))
     data = open_data(f"table:{tmp_path / 't.csv'}", texts=TextOptions(task="classes"))
     assert (data.task, data.class_names, data.input_shape) == ("classes", ("0.5", "NA"), (1,))
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_other_rows_are_standardised_by_the_data_that_a_model_was_trained_on(tmp_path: Path) -> None:
+    """`normalise = "data"` stands in a project file for all commands: a table that has moved was moved back."""
+
+    def written(name: str, rows: list[tuple[int, np.ndarray]], labels: bool = True) -> str:
+        heads = ["a,b,c" + ",kind" * labels, *(",".join(map(str, row)) + f",{n % 2}" * labels for n, row in rows)]
+        (tmp_path / name).write_text("\n".join(heads) + "\n")
+        return f"table:{tmp_path / name}"
+
+    own, moved = list(enumerate(ROWS)), list(enumerate(ROWS[::-1] * 3 + 5))
+    how = {"label_column": "kind", "normalise": "data"}
+    model = sc.train("mlp", written("own.csv", own), epochs=1, arch_args={"hidden_dim": 8}, **how)
+    record = model.metadata.data
+    assert record is not None
+    inputs = (torch.tensor(moved[7][1]) - torch.tensor(record.mean)) / torch.tensor(record.std)
+    with torch.no_grad():
+        expected = model.module().eval()(inputs[None].float()).softmax(-1)[0]
+    labelled = sc.predict(model, data=written("moved.csv", moved), split="train", **how)
+    row = labelled.index.tolist().index(7)
+    np.testing.assert_allclose(labelled.probabilities[row], expected, atol=1e-6)
+    found = sc.predict(model, data=written("bare.csv", moved, labels=False), **how)  # the column is not there
+    assert (found.label, len(found.probabilities)) == (None, 40)
+    np.testing.assert_allclose(found.probabilities[7], expected, atol=1e-6)

@@ -111,7 +111,9 @@ def test_one_line_says_what_is_wrong(tmp_path: Path, suffix: str, contents: str,
 def test_a_label_column_that_is_named_and_missing_is_no_table_without_labels(tmp_path: Path) -> None:
     name = written(tmp_path, "csv", "text,label\na,x\nb,y\n")
     refused(lambda: is_unlabelled(name, TextOptions(label_column="labell")), "no column 'labell'", "text, label")
-    assert is_unlabelled(written(tmp_path, "csv", "text\na\nb\n"))
+    bare = written(tmp_path, "csv", "text\na\nb\n")
+    assert is_unlabelled(bare)
+    assert is_unlabelled(bare, TextOptions(label_column="topic"))  # as a project file says of the models' own data
 
 
 def test_damaged_parquet(tmp_path: Path) -> None:

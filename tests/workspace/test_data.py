@@ -38,6 +38,10 @@ def test_other_data_are_measured_on_with_a_note_and_the_models_own_normalisation
     logits = hidden @ tensors["fc2.weight"].T + tensors["fc2.bias"]
     expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(data["test_labels"]))
     assert other.rows[0]["nll"] == pytest.approx(float(expected), rel=1e-5)
+    as_trained = run_here("eval", two[0], "--data", "b.npz", "--normalise", "data")
+    assert as_trained.rows[0]["nll"] == other.rows[0]["nll"]
+    otherwise = "was trained on, and normalised otherwise than those were"
+    assert otherwise in run_here("eval", two[0], "--data", "b.npz", "--normalise", "none").err
 
 
 @pytest.mark.parametrize("fingerprint", ["own", "other"])
