@@ -14,6 +14,7 @@ from starcli.checkpoints.checkpoint import Checkpoint, generations, read_metadat
 from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
+from starcli.files.names import as_path
 from starcli.files.safetensors import Header, TensorInfo, is_torch_file
 from starcli.files.shards import checkpoints_in, files_of
 from starcli.files.tensor_layout import DTYPES
@@ -113,9 +114,7 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
 
     Ancestors are looked for under their base names in the file's own directory and those directly below it.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise StarcliError(f"describe reads a file, found {type(path).__name__}")
-    path = Path(path)
+    path = as_path(path)
     if any(is_torch_file(file) for file in files_of(path)):
         return _of_torch_file(path, verify)
     header, metadata = read_metadata(path)

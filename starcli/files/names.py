@@ -1,6 +1,7 @@
 """Names of input and output files; `-` is stdin or stdout."""
 
 import contextlib
+import os
 import shutil
 import sys
 import tempfile
@@ -8,8 +9,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
+from starcli.errors import StarcliError
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import INDEX, WHOLE
+
+
+def as_path(path: object) -> Path:
+    """A path as a library call gives it. StarcliError for what is none.
+
+    >>> as_path(None)
+    Traceback (most recent call last):
+    starcli.errors.StarcliError: a NoneType is no path of a file
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise StarcliError(f"a {type(path).__name__} is no path of a file")
+    return Path(path)
 
 
 def is_standard_stream(path: Path) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starcli.errors import StarcliError
+from starcli.files.names import as_path
 from starcli.files.safetensors import Header, TensorInfo, read_header
 from starcli.files.shards import ADAPTER, is_adapter
 from starcli.huggingface.directory import read_json
@@ -115,7 +116,7 @@ def describe_adapter(path: str | os.PathLike[str]) -> AdapterDescription:
     >>> sc.describe_adapter("adapter_a").base  # doctest: +SKIP
     'gpt_a'
     """
-    place = Path(path)
+    place = as_path(path)
     return AdapterDescription(place, adapter_config(place), read_header(weights_of_adapter(place)))
 
 

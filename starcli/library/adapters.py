@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from starcli.errors import need_several
+from starcli.files.names import as_path
 from starcli.huggingface.adapter_means import averaged_adapters
 from starcli.huggingface.adapters import Adapter, read_adapter
 from starcli.library.calls import library_call
+from starcli.library.inputs import listed
 
 
 @library_call
@@ -28,5 +29,6 @@ def mean_adapter(
     >>> mean.config["r"]  # doctest: +SKIP
     16
     """
-    need_several(adapters, "adapters")
-    return averaged_adapters([read_adapter(Path(path)) for path in adapters], weights, divide=normalise_weights)
+    places = [as_path(each) for each in listed(adapters, "adapters")]
+    need_several(places, "adapters")
+    return averaged_adapters([read_adapter(place) for place in places], weights, divide=normalise_weights)

@@ -40,8 +40,11 @@ _INTEGERS = {
 }
 """Keywords that are integers, and the least of each."""
 
-_NUMBERS = ("t", "perturb", "mu", "noise", "pull", "val_fraction", "realign_drift", "realign_noise")
+_NUMBERS = ("t", "perturb", "mu", "noise", "pull", "val_fraction", "realign_drift", "realign_noise", "margin", "radius")
 """Keywords that are numbers; what they may be is said where they are used."""
+
+_TEXTS = ("width", "font", "title")
+"""Keywords that are text; what it may say is said where it is used."""
 
 _WORDS = {
     "precision": PRECISIONS,
@@ -69,8 +72,10 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
     is done on the CPU threads that suit the network, with gradients, in float32 and with no default device, whatever
     the caller has set; all of it is put back. Errors name keywords where the command line has options.
     """
-    parameters = inspect.signature(function).parameters
+    signature = inspect.signature(function)
+    parameters = signature.parameters
     known = _keywords_of(parameters.values())
+    flags = {name for name, each in parameters.items() if isinstance(each.default, bool)}
     needed = {name for name, each in parameters.items() if each.default is not None} - {"realign_every"}
 
     @functools.wraps(function)
@@ -82,6 +87,9 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
                     raise _unknown(name, values, known, parameters)
                 if value is not None or (name in parameters and name in needed):
                     _check(name, value)
+                if name in flags and value not in (True, False):
+                    raise StarcliError(f"{name}={value!r:.80}: expected True or False")
+            _check_arguments(function.__name__, signature, arguments, values)
             with _own_settings():
                 return function(*arguments, **values)
         except StarcliError as error:
@@ -89,6 +97,16 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
             raise
 
     return call
+
+
+def _check_arguments(name: str, signature: inspect.Signature, arguments: Iterable[Any], values: dict[str, Any]) -> None:
+    """Raise StarcliError for arguments that are missing or too many."""
+    try:
+        signature.bind(*arguments, **values)
+    except TypeError as error:
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        takes = ", ".join(f"*{each.name}" if each.kind is each.VAR_POSITIONAL else each.name for each in own)
+        raise StarcliError(f"{name}: {error}", [f"it takes {takes}"]) from None
 
 
 def _keywords_of(parameters: Iterable[inspect.Parameter]) -> frozenset[str]:
@@ -149,6 +167,8 @@ def _check(name: str, value: Any) -> None:
         raise StarcliError(f"normalise={value!r:.80}: expected none, data, imagenet or MEAN:STD, as one word")
     elif name in _NUMBERS and (not isinstance(value, int | float) or isinstance(value, bool)):
         raise StarcliError(f"{name}={value!r:.80}: expected a number")
+    elif name in _TEXTS and not isinstance(value, str):
+        raise StarcliError(f"{name}={value!r:.80}: expected text")
     elif name in _WORDS and value not in _WORDS[name]:
         raise unknown(name, str(value), _WORDS[name])
 

@@ -8,6 +8,7 @@ from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
 from starcli.averaging.sampling import PointSampling, Sampling
+from starcli.errors import StarcliError
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.result_table import ResultTable
 from starcli.evaluation.rows import evaluation_rows
@@ -88,7 +89,10 @@ def bma(
     ['single', 'star', 'ensemble']
     """
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
-    workspace, found, watcher = open_models([star, *listed(sources, "sources")], where, measures=True)
+    sources = listed(sources, "sources")
+    if not sources:
+        raise StarcliError("bma needs at least one source, found none")
+    workspace, found, watcher = open_models([star, *sources], where, measures=True)
     between, points = Renormalise(renormalise, renormalise_logits), PointSampling(sampling, in_turn)
     measure = Measure(workspace, how, split=split, progress=watcher, renormalise=between)
     scoring = Scoring(workspace.dataset, split, temperature, choose)

@@ -1,7 +1,7 @@
 """Models in from files and out to files."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import overload
@@ -13,7 +13,7 @@ from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, notes_of
 from starcli.checkpoints.state_dict import Pick
 from starcli.errors import StarcliError
-from starcli.files.names import named_after
+from starcli.files.names import as_path, named_after
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import byte_count, check_shards, index_for
 from starcli.files.write import check_output
@@ -73,12 +73,15 @@ def load(
     >>> sc.load(path).metadata.architecture.name
     'mlp'
     """
-    pick = Pick(key, tuple(ignore))
+    patterns = tuple(ignore) if isinstance(ignore, Iterable) else ()
+    if isinstance(ignore, str) or not isinstance(ignore, Iterable) or not all(isinstance(n, str) for n in patterns):
+        raise StarcliError(f"ignore={ignore!r:.80}: expected a list of patterns of names")
+    pick = Pick(key, patterns)
     if base is None:
-        found = labelled([checkpoint.read(_path(each), pick=pick) for each in (path, *paths)])
+        found = labelled([checkpoint.read(as_path(each), pick=pick) for each in (path, *paths)])
     else:
         whole = as_checkpoint(base)
-        found = [adapted(whole, _path(each)) for each in (path, *paths)]
+        found = [adapted(whole, as_path(each)) for each in (path, *paths)]
     for note in notes_of(found):
         Warnings().note(note)
     found = [replace(each, notes=()) for each in found]
@@ -108,9 +111,9 @@ def save(
     'b.safetensors'
     """
     if isinstance(model, Adapter):
-        write_adapter(_path(path), model, force=force)
-        return _path(path)
-    target, source = _path(path), in_terms_of_network(as_checkpoint(model), Choices())
+        write_adapter(as_path(path), model, force=force)
+        return as_path(path)
+    target, source = as_path(path), in_terms_of_network(as_checkpoint(model), Choices())
     directory = source.workspace.directory if isinstance(source, MadeModel) and source.workspace else None
     directory = directory or (directory_of(source.path) if source.path else None)
     if directory is not None and target.suffix.lower() not in (".safetensors", *PICKLED):
@@ -127,9 +130,3 @@ def save(
     else:
         write_model(target, source.tensors, source.metadata, directory, shard_size=size)
     return target
-
-
-def _path(path: object) -> Path:
-    if not isinstance(path, str | os.PathLike):
-        raise StarcliError(f"a {type(path).__name__} is no path of a file")
-    return Path(path)

@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError
 from starcli.evaluation.result_table import ResultTable
+from starcli.files.names import as_path
 from starcli.files.write import write_atomically
 from starcli.library.barrier import PairsReport
+from starcli.library.calls import library_call
 from starcli.plots.draw import draw
 from starcli.plots.look import Look
 from starcli.plots.rows import ResultRow
@@ -20,6 +21,7 @@ Result = Barrier | PairsReport | StarReport | ResultTable
 """What is drawn: the result of `barrier`, `all_pairs`, `star_report`, `bma` or `evaluate`."""
 
 
+@library_call
 def plot(
     results: Result | Mapping[str, Result],
     path: str | PathLike[str],
@@ -38,9 +40,10 @@ def plot(
     >>> with tempfile.TemporaryDirectory() as place:
     ...     sc.plot(sc.barrier(a, sc.align(a, b), points=3), f"{place}/ab.pdf", width="3.25in")
     """
-    kind, look = check_format(Path(path)), Look.of(width, font)
+    target = as_path(path)
+    kind, look = check_format(target), Look.of(width, font)
     named = results if isinstance(results, Mapping) else {"": results}
-    write_atomically(Path(path), draw({name: list(_rows(found)) for name, found in named.items()}, kind, look))
+    write_atomically(target, draw({name: list(_rows(found)) for name, found in named.items()}, kind, look))
 
 
 def _rows(result: Any) -> Iterator[ResultRow]:

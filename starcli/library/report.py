@@ -1,15 +1,17 @@
 """A page of models and results from Python."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 
 from starcli.errors import StarcliError
+from starcli.files.names import as_path
 from starcli.files.write import write_atomically
+from starcli.library.calls import library_call
 from starcli.reports.findings import find
 from starcli.reports.page import render_page
 
 
+@library_call
 def report(
     paths: str | PathLike[str] | Sequence[str | PathLike[str]],
     path: str | PathLike[str] | None = None,
@@ -29,11 +31,11 @@ def report(
     >>> page[:15], "<title>first try</title>" in page
     ('<!DOCTYPE html>', True)
     """
-    places = [paths] if isinstance(paths, str | PathLike) else list(paths)
-    named = [Path(place) for place in places]
+    places = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
+    named = [as_path(place) for place in places]
     if missing := [str(place) for place in named if not place.exists()]:
         raise StarcliError(f"{missing[0]}: no such file or directory")
     page = render_page(find(named, title))
     if path is not None:
-        write_atomically(Path(path), page.encode())
+        write_atomically(as_path(path), page.encode())
     return page
