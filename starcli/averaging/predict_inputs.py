@@ -130,9 +130,18 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     if name == "text" and not dataset.per_token:
         others += ", and of a test.csv alone in a folder"
     note = f"{name}: only the {len(chosen)} examples held out for testing; {others}"
-    notes = (*([note] if part else []), *repeats_notes(dataset, split or "test"))
+    notes = (*([note] if part else []), *_held_back(dataset, split), *repeats_notes(dataset, split or "test"))
     following = dataset.task == NEXT_TOKEN
     return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, notes, following)
+
+
+def _held_back(dataset: Dataset, split: str | None) -> list[str]:
+    """A note where of the training data a share is not predicted."""
+    if split != "train" or dataset.validation is None or not dataset.val_fraction:
+        return []
+    here, there = len(dataset.train), len(dataset.validation)
+    ways = "--split validation has these, --val-fraction 0 all"
+    return [f"{dataset.name}: {there} of {here + there} training examples are held back for validation; {ways}"]
 
 
 def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, texts: TextOptions) -> Inputs:

@@ -89,6 +89,8 @@ class Dataset(DataFacts):
         found: Split | None = getattr(self, name)
         if found is None:
             hint = "--val-fraction holds back a share of the training data, when models are trained"
+            if self.train is self.test:
+                hint = "of a test part that is alone nothing is held back; --train-data names the models' own data"
             raise StarcliError(f"there is no {name} split", [hint])
         return found
 

@@ -115,7 +115,9 @@ class Merge:
         """`settings_of` each tensor. StarcliError where a pattern matches none, and for weights that sum to 0."""
         idle = [each.pattern for each in self.overrides if not any(map(each.matches, names))]
         if idle:
-            raise StarcliError(f"--overrides {idle[0]} matches no tensor", [f"there is {few(list(names), 20)}"])
+            braces = ["braces mean nothing in a pattern: write one for each name"] if "{" in idle[0] else []
+            there = f"there is {few(list(names), 20)}"
+            raise StarcliError(f"--overrides {idle[0]} matches no tensor", [*braces, there])
         found = {name: self.settings_of(name, sources) for name in names}
         if "weights" in self.how.reads:
             empty = [name for name, each in found.items() if each.normalise_weights and _sums_to_0(each.weights)]

@@ -284,4 +284,9 @@ def _refuse_leaks(dataset: Dataset, record: DataRecord, model: str) -> None:
         different = [name for name, value in split.items() if trained[name] != value]
         problems = [f"{words[name]}: {trained[name]} there, {split[name]} here" for name in different]
         problems.append("--val-fraction 0 does without a validation split")
-        raise StarcliError(f"the validation split would hold images that {model} was trained on", problems)
+        if record.val_fraction:
+            raise StarcliError(f"the validation split would hold examples that {model} was trained on", problems)
+        problems.append(
+            "of a model from elsewhere that was trained beside such a split, convert --val-fraction records it"
+        )
+        raise StarcliError(f"{model} records no validation split: one would hold examples of its training", problems)

@@ -315,6 +315,7 @@ def test_a_test_table_alone_is_measured_as_a_whole(tmp_path: Path) -> None:
     assert any("no training part in it: test.csv stands for it too" in note for note in data.notes)
     held_back = open_data(f"text:{tmp_path / 'new'}", val_fraction=0.5)
     assert held_back.validation is None
+    refused(lambda: held_back.split("validation"), "of a test part that is alone nothing is held back; --train-data")
     assert len(held_back.train) == len(held_back.test) == 3
     assert not repeats_notes(held_back, "test")
     next_tokens_of = open_data(f"text:{tmp_path / 'new'}", texts=NEXT)

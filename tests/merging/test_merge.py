@@ -48,6 +48,8 @@ def test_weights_that_cannot_be_normalised_and_idle_patterns_are_refused():
     with pytest.raises(StarcliError, match="cannot be divided by their sum: those of a"):
         Merge(method="linear", weights=(0.1, 0.2, -0.3)).settings_for(["a"], 3)  # 2.8e-17 in float64
     Merge(method="linear", weights=(1, -1), normalise_weights=False).settings_for(["a"], 2)
+    with pytest.raises(StarcliError, match=r"\{a,b\} matches no tensor\n  braces mean nothing in a pattern"):
+        Merge(method="linear", overrides=(parse_override("{a,b}:weights=1,0"),)).settings_for(["a", "b"], 2)
     with pytest.raises(StarcliError, match=r"--overrides b\* matches no tensor"):
         Merge(method="linear", overrides=(parse_override("b*:weights=1,2"),)).settings_for(["a"], 2)
     for text in ("a", "a:weights", "a:weights=x", ":weights=1"):

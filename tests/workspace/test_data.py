@@ -86,6 +86,15 @@ def test_a_validation_split_must_not_hold_what_a_model_was_trained_on(solutions)
     assert run_here("eval", solutions[0], "--val-fraction", "0").status == 0
 
 
+def test_a_model_that_records_no_validation_split_is_not_said_to_have_another(two):
+    asked = ("eval", two[0], "--data", "a.npz", "--val-fraction", "0.5", "--temperature", "fit")
+    assert "0.safetensors records no validation split: one would hold examples" in run_here(*asked).err
+    save_file(dict(read(two[0]).tensors), "bare.safetensors")
+    how = (*SMALL[:4], *asked[2:6])
+    assert run_here("convert", "bare.safetensors", *how, "-o", "c.safetensors").status == 0
+    assert run_here(*("eval", "c.safetensors", *asked[2:])).status == 0
+
+
 def test_weights_that_were_changed_are_refused_until_what_is_said_of_them_is_taken_away(solutions, place):
     tensors = load_file(solutions[0])
     with safe_open(solutions[0], "pt") as file:

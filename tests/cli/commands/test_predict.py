@@ -242,6 +242,23 @@ def test_words_that_ask_for_nothing(words, said, solutions, star):
     refused(run_here("predict", *(files.get(word, word) for word in words), "-o", "p.csv"), said)
 
 
+def test_what_is_held_back_of_the_training_examples_is_said(solutions, place):
+    """The recorded share was taken off without a word."""
+    counts = {}
+    for name, words in {
+        "train": ("--split", "train"),
+        "validation": ("--split", "validation"),
+        "all": ("--split", "train", "--val-fraction", 0),
+    }.items():
+        ran = run_here("predict", solutions[0], *words, "-o", f"{name}.npz")
+        counts[name] = len(arrays(f"{name}.npz")["label"])
+        assert ("held back for validation" in ran.err) == (name == "train")
+        if name == "train":
+            note = ran.err
+    assert counts["train"] + counts["validation"] == counts["all"]
+    assert f"{counts['validation']} of {counts['all']} training examples are held back for validation" in note
+
+
 def test_what_is_wrong_is_said_before_any_work(solutions, place):
     refused(run_here("predict", solutions[0], "-o", "p.xlsx"), "unknown suffix")
     ran = run_here("predict", solutions[0], "--temperature", "fit", "--val-fraction", 0, "-o", "p.csv")
