@@ -53,6 +53,10 @@ class Call:
     where: str
     """Operator, file and line of the model's own source, for reasons."""
     step: int = 0
+    used: frozenset[int] = frozenset()
+    """Of a tuple, the results that something follows from."""
+    has_mask: bool = False
+    """Whether a list among the arguments, as of indices, has a tensor of booleans."""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     """Arguments that are parameters, by schema name."""
 

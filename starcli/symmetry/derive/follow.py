@@ -6,6 +6,7 @@ without a rule freezes what it touches, and is reported with the line of the mod
 
 import operator
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -17,17 +18,19 @@ from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.call import Call, Parameter, Unknown, fixed
 from starcli.symmetry.derive.rules.all_rules import RULES
 from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
+from starcli.symmetry.derive.rules.write import put_back
 from starcli.symmetry.derive.trace import Trace
 from starcli.symmetry.derive.values import Value
 
 _CREATION = frozenset(
     {
-        *("new_zeros", "new_ones", "new_full", "new_empty", "new_empty_strided"),
-        *("zeros_like", "ones_like", "full_like", "empty_like"),
-        *("zeros", "ones", "full", "empty", "arange", "linspace", "eye", "scalar_tensor"),
+        *("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"),
+        *("zeros", "ones", "full", "arange", "linspace", "eye", "scalar_tensor"),
     }
 )
 """Operators whose results have values of their own: of a tensor they take shape and type at most."""
+_UNWRITTEN = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
+"""Operators that take memory as it is, to be written to."""
 _PICKING = {"slice", "narrow", "select", "index", "index_select"}
 """Operators that read a part of their operand."""
 _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "randperm"}
@@ -101,6 +104,8 @@ class _Graph:
         leaves = tree_leaves((args, kwargs))
         traced = any(isinstance(leaf, Value | Parameter) for leaf in leaves)
         name = nodes.name(node.target)
+        if name in _UNWRITTEN:
+            return torch.zeros(node.meta["val"].shape, dtype=node.meta["val"].dtype)  # nothing may follow from it
         if traced and name in _CREATION:
             return self.created(node)
         if not traced and name not in _RANDOM:
@@ -119,7 +124,7 @@ class _Graph:
         like = torch.empty(found.shape, dtype=found.dtype)
         if name.endswith("_like"):
             return node.target(like, *rest, **{k: v for k, v in node.kwargs.items() if k == "fill_value"})  # type: ignore[operator]
-        if name in ("new_zeros", "new_ones", "new_full", "new_empty"):
+        if name in ("new_zeros", "new_ones", "new_full"):
             return node.target(like, *rest, dtype=found.dtype)  # type: ignore[operator]
         return fixed(self.trace.atoms, tuple(found.shape), range(found.dim()), nodes.where(node))
 
@@ -180,6 +185,8 @@ class _Graph:
             many=many,
             where=nodes.where(node),
             step=self.trace.step,
+            used=nodes.used(node),
+            has_mask=nodes.has_mask(node),
             parameters=parameters,
         )
 
@@ -198,18 +205,37 @@ class _Graph:
         return values if many else values[0]
 
     def written(self, node: fx.Node, result: Any) -> None:
-        """Put the result of an in-place operator in the place of its operand; the base of a view is pinned."""
+        """Put the result of an in-place operator in the place of its operand, and into what that is a view of."""
         target = node.args[0]
         if not isinstance(target, fx.Node):
             return
-        base = target
-        while base.op == "call_function" and nodes.is_view(base.target) and isinstance(base.args[0], fx.Node):
-            base = base.args[0]
-        others = [user for user in (*base.users, *target.users) if user is not node]
+        chain, base = [target], nodes.shows(target)
+        while base is not None:
+            chain.append(base)
+            base = nodes.shows(base)
+        others = [user for user in (*chain[-1].users, *target.users) if user is not node]
         zeros = nodes.name(node.target) == "zero"  # labels may stay: should too much move, the proof refuses it
-        if base is not target and not zeros and any(other is not target for other in others):
-            self.unknown(node, [self.environment[base], result])
+        if len(chain) > 1 and not zeros and any(other is not target for other in others):
+            self.put_into(chain, node, result)
         self.environment[target] = result
+
+    def put_into(self, chain: Sequence[fx.Node], node: fx.Node, part: Any) -> None:
+        """Put what `node` wrote into a view into all that this is a view of; pin the last where other views remain."""
+        base = chain[-1]
+        before = self.environment[base]
+        try:
+            if any(nodes.is_shown_later(each, node, chain) for each in chain):
+                raise Unknown
+            for view, of in pairwise(chain):
+                if view.target is operator.getitem:
+                    raise Unknown
+                call = self.bind(view, nodes.name(view.target), self.resolve(view.args), self.resolve(view.kwargs))
+                part = put_back(call, call.name, call.value("self"), part)
+                self.environment[of] = part
+        except (Unknown, KeyError):
+            self.unknown(node, [before, part])
+            shape = tuple(base.meta["val"].shape)
+            self.environment[base] = fixed(self.trace.atoms, shape, range(len(shape)), nodes.where(node))
 
 
 def _present(argument: Any) -> Any:

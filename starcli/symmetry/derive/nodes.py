@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -33,12 +33,45 @@ def is_view(target: Callable[..., Any] | str) -> bool:
     return alias is not None or name(target) in ("reshape", "flatten", "contiguous", "chunk", "to")
 
 
+def shows(node: fx.Node) -> fx.Node | None:
+    """The node that this one is a view of; None where it is none."""
+    seen = node.args[0] if node.op == "call_function" and is_view(node.target) and node.args else None
+    return seen if isinstance(seen, fx.Node) else None
+
+
+def is_shown_later(written: fx.Node, by: fx.Node, but: Sequence[fx.Node]) -> bool:
+    """Whether a view of `written` from before the node `by`, other than those of `but`, is read after it."""
+    later, following = set(), by.next
+    while following.op != "root":
+        later.add(following)
+        following = following.next
+
+    def is_read(view: fx.Node) -> bool:
+        return any(user in later or (shows(user) is view and is_read(user)) for user in view.users)
+
+    views = [user for user in written.users if shows(user) is written and user not in later and user not in but]
+    return any(map(is_read, views))
+
+
 def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
     """The shapes of the results, and whether they come as a tuple."""
     found = node.meta["val"]
     many = isinstance(found, list | tuple)
     values = found if many else (found,)
     return tuple(tuple(int(n) for n in getattr(value, "shape", ())) for value in values), many
+
+
+def used(node: fx.Node) -> frozenset[int]:
+    """Of an operator that gives a tuple, the results that something follows from."""
+    taken = [user for user in node.users if user.target is operator.getitem]
+    return frozenset(int(user.args[1]) for user in taken if user.users)  # type: ignore[arg-type]
+
+
+def has_mask(node: fx.Node) -> bool:
+    """Whether a list among the arguments, as of indices, has a tensor of booleans."""
+    lists = [each for each in node.args if isinstance(each, list | tuple)]
+    found = [each.meta.get("val") for inner in lists for each in inner if isinstance(each, fx.Node)]
+    return any(isinstance(value, torch.Tensor) and value.dtype == torch.bool for value in found)
 
 
 def where(node: fx.Node) -> str:

@@ -62,7 +62,7 @@ class Unknown(nn.Module):
         self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(6, 7), nn.Linear(7, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = torch.fft.rfft(self.first(x), n=10).real
+        h = torch.linalg.pinv(self.first(x)).mT
         return self.last(torch.relu(self.second(h)))
 
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 from support import rotary
-from support.networks import attention, convolutional, dense
+from support.networks import attention, convolutional, dense, scattered
 from support.tensors import same
 from torch import nn
 
@@ -61,6 +61,14 @@ CASES = {
     "unnormalised": (dense.Unnormalised, (torch.rand(3, 4),), log(6) + 24 * log(7)),
     "cached": (dense.Cached, (torch.rand(3, 4),), log(6)),
     "folded": (convolutional.Folded, IMAGE, log(5)),
+    "on a graph": (scattered.OnGraph, (torch.rand(2, 4, 3),), log(6, 7)),
+    "maxima on a graph": (partial(scattered.OnGraph, maxima=True), (torch.rand(2, 4, 3),), log(6, 7)),
+    "in frequencies": (scattered.InFrequencies, IMAGE, log(5, 5)),
+    "at points": (scattered.AtPoints, IMAGE, log(5, 6)),
+    "step by step": (scattered.StepByStep, (torch.rand(2, 4, 3),), log(5)),
+    "of bags": (scattered.OfBags, (torch.randint(0, 11, (2, 5)),), log(6, 5)),
+    "of pairs": (scattered.OfPairs, (torch.rand(3, 4),), log(5, 6, 7)),
+    "most active": (scattered.MostActive, (torch.rand(3, 4),), log(8)),
     "halves": (dense.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
 
@@ -101,9 +109,9 @@ def test_an_unknown_operator_freezes_what_it_touches_and_names_the_source_line()
     assert derived.proof is not None
     assert derived.proof.proved
     note = derived.notes[0]
-    assert note.startswith("no rule for fft")
+    assert note.startswith("no rule for linalg_pinv")
     assert "dense.py" in note
-    assert "torch.fft.rfft" in note
+    assert "torch.linalg.pinv" in note
     reasons = {(each.tensor, each.axis): each.reason for each in derived.frozen}
     assert reasons["first.weight", 0] == note
     assert derived.resolved.log10_symmetries() == pytest.approx(log(7))

@@ -9,6 +9,7 @@ from starcli.symmetry.derive.rules import (  # noqa: F401  importing registers r
     recurrent,
     reduce,
     shape,
+    write,
 )
 
 __all__ = ["RULES"]

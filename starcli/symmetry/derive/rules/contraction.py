@@ -56,6 +56,63 @@ def addmm(call: Call) -> RuleResult:
     return call.merge([call.value("self"), product])
 
 
+@rule("cdist")
+def row_distances(call: Call) -> RuleResult:
+    """Distances of rows, (..., m, k) and (..., n, k) -> (..., m, n): sums over k, as of a product."""
+    other = call.value("x2")
+    n = len(other.shape)
+    return matrix_product(call, call.value("x1"), other.aligned([*range(n - 2), n - 1, n - 2], n))
+
+
+@rule("tensordot")
+def tensordot(call: Call) -> RuleResult:
+    """A sum over some axes of each operand; the others follow each other."""
+    a, b = call.value("self"), call.value("other")
+    summed = [axis % len(a.shape) for axis in call["dims_self"]], [axis % len(b.shape) for axis in call["dims_other"]]
+    kept = len(call.shape)
+    space, free = [], iter(range(kept))
+    for each, gone in zip((a, b), summed, strict=True):
+        axes = [kept + gone.index(axis) if axis in gone else next(free) for axis in range(len(each.shape))]
+        space.append(each.aligned(axes, kept + len(gone)))
+    inner = range(kept, kept + len(summed[0]))
+    return call.contract(space, inner, whole=not {"self", "other"} & set(call.parameters)).dropped(inner)
+
+
+@rule("inner")
+def inner(call: Call) -> RuleResult:
+    """Sums over the last axis of both."""
+    a, b = call.value("self"), call.value("other")
+    if len(a.shape) != 1 or len(b.shape) != 1:
+        raise Unknown
+    return matrix_product(call, a, b, whole=not {"self", "other"} & set(call.parameters))
+
+
+@rule("outer", "ger")
+def outer(call: Call) -> RuleResult:
+    """All products of two vectors."""
+    return call.merge([call.value("self").aligned([0], 2), call.value("vec2").aligned([1], 2)])
+
+
+@rule("diag_embed")
+def diagonal_matrix(call: Call) -> RuleResult:
+    """Matrices with a tensor's last axis on their diagonal: positions of both axes are that axis's."""
+    value, n = call.value("self"), len(call.shape)
+    if call.arguments.get("offset", 0) or [call.arguments.get(f"dim{k}", k - 3) % n for k in (1, 2)] != [n - 2, n - 1]:
+        raise Unknown
+    return call.merge([value.aligned([*range(n - 2), axis], n) for axis in (n - 2, n - 1)])
+
+
+@rule("bilinear")
+def bilinear(call: Call) -> RuleResult:
+    """A bilinear layer, in the space (..., o, i, j): inputs (..., i), (..., j), weight (o, i, j) -> (..., o)."""
+    x, y, bias = call.value("input1"), call.value("input2"), call.optional("bias")
+    n = len(call.shape)
+    weight = call.value("weight").aligned([n - 1, n, n + 1], n + 2)
+    space = [x.aligned([*range(n - 1), n], n + 2), y.aligned([*range(n - 1), n + 1], n + 2), weight]
+    product = call.contract(space, [n, n + 1], whole=False).dropped([n, n + 1])
+    return product if bias is None else call.merge([product, bias])
+
+
 @rule("einsum")
 def einsum(call: Call) -> RuleResult:
     """An einsum, in the space of all its letters; the letters that the result lacks are summed over."""

@@ -61,6 +61,10 @@ from starcli.symmetry.derive.values import Value
     "resolve_neg",
     "conj_physical",
     "one_minus",
+    "real",
+    "imag",
+    "polar",
+    "bucketize",
 )
 def elementwise(call: Call) -> RuleResult:
     """An elementwise function of all tensor arguments."""

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from starcli.symmetry.derive.atoms import AtomLabels
-from starcli.symmetry.derive.call import Call, RuleResult, Unknown, rule
+from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.rules.shape import run
 from starcli.symmetry.derive.values import Value
 
@@ -21,6 +21,24 @@ def embedding(call: Call) -> RuleResult:
     rows = indices.aligned(range(n - 1), n)
     columns = Value((weight.shape[1],), tuple(factor[0] for factor in weight.factors if factor.shape[0] == 1))
     return call.merge([rows, columns.aligned([n - 1], n)])
+
+
+@rule("embedding_bag")
+def embedding_bag(call: Call) -> RuleResult:
+    """Sums of rows of an embedding (v, d), a bag each -> (bags, d). Which rows, the input tells: they are fixed."""
+    weight = call.value("weight")
+    call.pin(weight, [0], "rows of a look-up")
+    columns = Value((weight.shape[1],), tuple(factor[0] for factor in weight.factors if factor.shape[0] == 1))
+    others = [fixed(call.atoms, shape, range(len(shape)), call.where) for shape in call.shapes[1:]]
+    bags = fixed(call.atoms, call.shape, [0], call.where)
+    return call.result([call.merge([bags, columns.aligned([1], 2)]), *others])
+
+
+@rule("one_hot")
+def one_hot(call: Call) -> RuleResult:
+    """Classes (...) as vectors (..., classes), whose positions are told apart."""
+    value, n = call.value("self"), len(call.shape)
+    return call.merge([value.aligned(range(n - 1), n), fixed(call.atoms, call.shape, [n - 1], call.where)])
 
 
 @rule("index")
@@ -70,7 +88,10 @@ def _passed_by(call: Call, factor: AtomLabels, axes: list[int]) -> AtomLabels:
 @rule("gather", "take_along_dim")
 def gather(call: Call) -> RuleResult:
     """A gather along one axis, by indices of the same rank: that axis is pinned, the others meet the indices'."""
-    value, indices, axis = call.value("self"), call.value("index"), call["dim"] % len(call.shape)
+    if call["dim"] is None:
+        raise Unknown
+    value, axis = call.value("self"), call["dim"] % len(call.shape)
+    indices = call.value("index" if "index" in call.arguments else "indices")
     call.pin(value, [axis], "positions of a look-up")
     if any(n != m for i, (n, m) in enumerate(zip(value.shape, call.shape, strict=True)) if i != axis):
         raise Unknown

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
+
 from starcli.symmetry.derive.algebra import reduce
-from starcli.symmetry.derive.call import Call, RuleResult, rule
+from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value
 
@@ -34,28 +36,59 @@ def _axes(call: Call, rank: int) -> list[int]:
     "var_mean",
     "std_mean",
     "nansum",
+    "aminmax",
+    "count_nonzero",
+    "sort",
+    "topk",
+    "kthvalue",
+    "median",
+    "nanmedian",
+    "mode",
 )
 def reduction(call: Call) -> RuleResult:
-    """Symmetric functions of what they reduce over.
+    """Symmetric functions of what they reduce over: one value, or several in the order of their size.
 
-    `max` and `min` also give positions, which nothing may follow.
+    Some also give positions, which tell what they reduce over apart where something follows from them.
     """
     value = call.value("self")
     if "other" in call.arguments:
         return call.merge(call.values())
     axes = _axes(call, len(value.shape))
+    if call.many and call.name not in ("var_mean", "std_mean", "aminmax") and 1 in call.used:
+        call.pin(value, axes, "positions are told")
     left = reduce(call.atoms, value, axes)
-    if not call.arguments.get("keepdim", False):
+    if len(call.shape) < len(value.shape):
         left = left.dropped(axes)
-    if len(call.shapes) == 1:
-        return left
-    if "mean" in call.name:
-        return left, left
-    call.pin(value, axes, "positions are told")
-    return left, left
+    return call.result([call.positions(left, _grown(left, shape), shape) for shape in call.shapes])
 
 
-@rule("argmax", "argmin", "topk", "sort", "argsort", "cumsum", "cumprod", "kthvalue", "median", "logcumsumexp")
+def _grown(left: Value, shape: tuple[int, ...]) -> list[int]:
+    """Axes that have several values in the order of their size."""
+    return [axis for axis, (n, m) in enumerate(zip(left.shape, shape, strict=True)) if n < m]
+
+
+@rule("quantile", "nanquantile")
+def quantile(call: Call) -> RuleResult:
+    """A quantile along an axis, or several of them along a new one before all others."""
+    value = call.value("self")
+    axes = _axes(call, len(value.shape))
+    left = reduce(call.atoms, value, axes)
+    left = left if call.arguments.get("keepdim", False) else left.dropped(axes)
+    left = left.padded(len(call.shape))
+    return call.positions(left, _grown(left, call.shape))
+
+
+@rule("cosine_similarity", "pairwise_distance")
+def similarity(call: Call) -> RuleResult:
+    """Two tensors compared along an axis: a symmetric function of the pairs."""
+    pair = [call.value(name) for name in ("x1", "x2")]
+    shape = np.broadcast_shapes(*(value.shape for value in pair))
+    axis = call.arguments.get("dim", len(shape) - 1) % len(shape)
+    left = reduce(call.atoms, call.merge(pair, shape), [axis])
+    return left if len(call.shape) == len(shape) else left.dropped([axis])
+
+
+@rule("argmax", "argmin", "argsort", "cumsum", "cumprod", "cummax", "cummin", "logcumsumexp")
 def ordering(call: Call) -> RuleResult:
     """Operators for which the order along an axis matters, so that its positions come out fixed."""
     value = call.value("self")
@@ -71,6 +104,33 @@ def ordering(call: Call) -> RuleResult:
     return call.result(outputs)
 
 
+_TRANSFORMS = [f"fft_{inverse}{kind}fft" for inverse in ("", "i") for kind in ("", "r", "h")]
+
+
+@rule(*(f"{name}{over}" for name in _TRANSFORMS for over in ("", "2", "n") if over == "" or "hfft" not in name))
+def transform(call: Call) -> RuleResult:
+    """Fourier transforms: positions along their axes are mixed."""
+    value = call.value("self")
+    return call.positions(value, _axes(call, len(value.shape)))
+
+
+@rule("diff", "fft_fftshift", "fft_ifftshift", "cumulative_trapezoid")
+def neighbours(call: Call) -> RuleResult:
+    """Functions of neighbours along an axis."""
+    value = call.value("y" if "y" in call.arguments else "self")
+    if any(call.optional(name) is not None for name in ("prepend", "append", "x")):
+        raise Unknown
+    return call.positions(value, _axes(call, len(value.shape)))
+
+
+@rule("unfold")
+def windows(call: Call) -> RuleResult:
+    """Windows of an axis: (..., n, ...) -> (..., places, ..., size)."""
+    value, rank = call.value("self"), len(call.shape)
+    axis = call["dimension"] % (rank - 1)
+    return call.positions(value.aligned(range(rank - 1), rank), [axis, rank - 1])
+
+
 @rule(
     "max_pool1d",
     "max_pool2d",
@@ -83,6 +143,8 @@ def ordering(call: Call) -> RuleResult:
     "adaptive_avg_pool3d",
     "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "max_pool3d_with_indices",
     "max_pool2d_with_indices",
     "upsample_nearest1d",
     "upsample_nearest2d",
@@ -97,6 +159,12 @@ def ordering(call: Call) -> RuleResult:
     "reflection_pad2d",
     "replication_pad1d",
     "replication_pad2d",
+    "reflection_pad3d",
+    "replication_pad3d",
+    "upsample_nearest3d",
+    "_upsample_nearest_exact1d",
+    "_upsample_nearest_exact3d",
+    "upsample_trilinear3d",
 )
 def pooling(call: Call) -> RuleResult:
     """Pooling and resampling: positions of space are mixed in each channel separately.
@@ -111,6 +179,23 @@ def pooling(call: Call) -> RuleResult:
         left = reduce(call.atoms, value, axes)
         return call.result([left] * len(call.shapes))
     return call.result([call.positions(value, axes, shape) for shape in call.shapes])
+
+
+@rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+def sampled_at_points(call: Call) -> RuleResult:
+    """An image read at points: (N, C, S...) at (N, S..., coordinates) -> (N, C, S...)."""
+    x, grid, rank = call.value("input"), call.value("grid"), len(call.shape)
+    call.pin(grid, [rank - 1], "coordinates")
+    kept = (factor for factor in grid.factors if factor.shape[-1] == 1)
+    points = Value((*grid.shape[:-1], 1), tuple(kept)).dropped([rank - 1])
+    return call.merge([call.positions(x, range(2, rank)), points.aligned([0, *range(2, rank)], rank)])
+
+
+@rule("affine_grid_generator")
+def grid_of(call: Call) -> RuleResult:
+    """Points of an affine map's grid: its coefficients, (N, 2, 3) or (N, 3, 4), are told apart."""
+    call.pin(call.value("theta"), [1, 2])
+    return fixed(call.atoms, call.shape, range(len(call.shape)), call.where)
 
 
 @rule("im2col")

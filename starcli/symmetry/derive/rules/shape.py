@@ -153,6 +153,16 @@ def cat(call: Call) -> RuleResult:
     return joined(call, parts, call.arguments.get("dim", 0) % len(call.shape))
 
 
+@rule("hstack", "vstack", "row_stack", "dstack", "column_stack")
+def side_by_side(call: Call) -> RuleResult:
+    """Concatenation along the axis that the name tells, of tensors that have it."""
+    parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
+    axis = {"vstack": 0, "row_stack": 0, "dstack": 2}.get(call.name, 1)
+    if axis >= min(len(part.shape) for part in parts):
+        raise Unknown
+    return joined(call, parts, axis)
+
+
 @rule("stack")
 def stack(call: Call) -> RuleResult:
     """Concatenation along a new axis."""
@@ -185,6 +195,7 @@ def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
 
     Factors along the axis are laid end to end; the others meet as in an elementwise operator.
     """
+    shape = [sum(part.shape[axis] for part in parts) if i == axis else n for i, n in enumerate(parts[0].shape)]
     # a factor that another one determines would be laid beside one that tells more
     parts = [call.merge([part], part.shape) if len(part.along(axis)) > 1 else part for part in parts]
     along = [part.along(axis) for part in parts]
@@ -193,7 +204,7 @@ def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
     if _repeats(call, factors, parts, axis):
         numbers = call.atoms.new(len(parts), fixed=f"parts told apart, {call.where}")
         labels = np.repeat(numbers, [part.shape[axis] for part in parts])
-        factors.append(along_axis(labels, axis, len(call.shape)))
+        factors.append(along_axis(labels, axis, len(shape)))
     rest = [
         Value.of(
             [1 if i == axis else n for i, n in enumerate(part.shape)],
@@ -201,7 +212,7 @@ def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
         )
         for part in parts
     ]
-    return call.merge([Value.of(call.shape, factors), *rest])
+    return call.merge([Value.of(shape, factors), *rest], shape)
 
 
 def _laid(call: Call, parts: Sequence[Value], factors: Sequence[AtomLabels | None], axis: int) -> AtomLabels:
