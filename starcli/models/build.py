@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from starcli.errors import StarcliError, first_line
 from starcli.models import external
 from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
+from starcli.models.dtypes import AS_TWO_REAL_NUMBERS
 from starcli.models.initialise import initialised, outlined
 from starcli.models.logits import are_logits, how_to_wrap
 from starcli.models.names import is_external
@@ -105,7 +106,9 @@ def complete_arguments(
         values = {**from_data, **arguments}
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
-            raise StarcliError(f"architecture {name} has complex parameters, which are not supported")
+            raise StarcliError(
+                f"architecture {name} has complex parameters, which are not supported", [AS_TWO_REAL_NUMBERS]
+            )
         check_forward(name, network, inputs, outputs)
         return values
     function = builder_of(name)

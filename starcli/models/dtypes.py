@@ -48,6 +48,12 @@ def _holding(one: torch.dtype, other: torch.dtype) -> torch.dtype:
     return torch.promote_types(*wide)
 
 
+AS_TWO_REAL_NUMBERS = (
+    "make it a real one with a last axis of 2, and use torch.view_as_complex of it in the forward pass"
+)
+"""What to do with a complex parameter."""
+
+
 def cast_floats_(network: nn.Module, dtype: torch.dtype, device: str | None = None) -> nn.Module:
     """Cast all floats of a network, in place, and nothing complex; with a device, move everything there.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few
-from starcli.models.dtypes import cast_floats_, refuse_unwritable
+from starcli.models.dtypes import AS_TWO_REAL_NUMBERS, cast_floats_, refuse_unwritable
 from starcli.models.shared_memory import sharing
 from starcli.models.spectral_norm import NormalisedWeight, normalised_weights
 from starcli.models.state_dicts import computable, load_state, misfits, versions_of
@@ -230,7 +230,7 @@ def _layout(learnable: Mapping[str, nn.Parameter]) -> tuple[ParameterSlot, ...]:
     slots, offset = [], 0
     for name, parameter in learnable.items():
         if parameter.is_complex():
-            raise StarcliError(f"{name}: complex parameters are not supported")
+            raise StarcliError(f"{name}: complex parameters are not supported", [AS_TWO_REAL_NUMBERS])
         slots.append(ParameterSlot(name, tuple(parameter.shape), offset, parameter.numel()))
         offset += parameter.numel()
     return tuple(slots)

@@ -35,7 +35,9 @@ def admits_channels_last(network: nn.Module, images: Tensor) -> bool:
     True
     """
     layout = torch.channels_last
-    network.to(memory_format=layout)
+    for parameter in network.parameters():  # network.to does not do with parameters of five axes that are no kernel
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=layout)
     try:
         with torch.no_grad():
             network.eval()(images.clone().to(memory_format=layout))
