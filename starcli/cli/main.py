@@ -32,6 +32,7 @@ from starcli.cli.framework.typed_line import remember_line
 from starcli.cli.options.shared import TracebackOpt
 from starcli.runtime import distributed
 from starcli.runtime.garbage import put_off_garbage_collection
+from starcli.runtime.stdout import prepare_streams
 
 
 class Program(TyperGroup):
@@ -47,7 +48,7 @@ class Program(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The program's own words; a bare `starcli` shows the help."""
-        show_help_if_asked(self, ctx, args[:1], bare=True)
+        guard(lambda: show_help_if_asked(self, ctx, args[:1], bare=True), last=False)
         remember_line(args)
         return guard(lambda: super(Program, self).parse_args(ctx, args), last=False)
 
@@ -117,6 +118,7 @@ def starcli(
 
 def main() -> None:
     """The console script."""
+    prepare_streams()
     put_off_garbage_collection()
     completion.prepare_answer()
     try:

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Interrupted(Exception):
-    """Interruption by a signal, `signal` 2 (SIGINT) or 15 (SIGTERM); what was done so far is saved."""
+    """Interruption by a signal, `signal` 1 (SIGHUP), 2 (SIGINT) or 15 (SIGTERM); what was done so far is saved."""
 
     def __init__(self, signal: int, how_to_continue: str = "") -> None:
         """`how_to_continue` is shown to the user; empty where nothing was saved."""

@@ -66,7 +66,7 @@ def barrier_command(
     paint = figure.writer(given.paths)
     given.check(how.align)
     _check_tolerances(epsilon or (), setup.precision)
-    with common.session() as (watch, results):
+    with common.session(figure.plot) as (watch, results):
         from starcli.alignment.measure import Measure
         from starcli.alignment.notes import note_alignment
         from starcli.barriers.bends import Bends

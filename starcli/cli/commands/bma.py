@@ -70,7 +70,7 @@ def bma_command(
     paint = figure.writer([star, *sources])
     [[model], solutions] = read_groups([star], sources)
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
-    with common.session() as (watch, results):
+    with common.session(figure.plot) as (watch, results):
         measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
         scoring = Scoring(workspace.dataset, split, at, choose)
         note_data(workspace, watch)

@@ -81,7 +81,7 @@ def eval_command(
     workspace, checkpoints = workspace_of(checkpoints, setup, measures=True)
     if figure.plot is not None and (words := no_reliability(workspace.dataset.task)):
         raise StarcliError(f"--plot: {words}")
-    with common.session() as (watch, results):
+    with common.session(figure.plot) as (watch, results):
         note_data(workspace, watch)
         found = evaluation_rows(
             workspace, checkpoints, split=split, recalibrate=recalibrate, temperature=heat, progress=watch

@@ -51,7 +51,7 @@ def plane_command(
     from starcli.workspace.workspace import workspace_of
 
     paint = figure.writer([*models, *(curve or ())])
-    with common.session() as (watch, results):
+    with common.session(figure.plot) as (watch, results):
         files = read_groups(models, curve or (), distinct=False)
         workspace, opened = workspace_of([*files[0], *files[1]], setup, measures=True)
         given, bent = grouped_like(files, opened)

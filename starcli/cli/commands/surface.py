@@ -40,7 +40,7 @@ def surface_command(
     from starcli.workspace.workspace import workspace_of
 
     paint = figure.writer([model])
-    with common.session() as (watch, results):
+    with common.session(figure.plot) as (watch, results):
         [files] = read_groups([model])
         workspace, given = workspace_of(files, setup, measures=True)
         measure = Measure(workspace, points=points, split=split, progress=watch)

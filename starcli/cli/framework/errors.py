@@ -6,7 +6,6 @@ Which status means what: docs/architecture.md, Streams and exit codes. A traceba
 
 import contextlib
 import errno
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, suggestion
 from starcli.runtime import distributed
 from starcli.runtime.blame import network_error
 from starcli.runtime.progress import Interrupted
+from starcli.runtime.stdout import to_nothing
 
 _Result = TypeVar("_Result")
 
@@ -83,7 +83,8 @@ def _status(error: BaseException) -> int:
             silence()
             return 0
         case OSError() if error.errno in THE_SYSTEM:
-            say(f"{error.filename or 'stdout'}: {error.strerror}")
+            without_name = "the working directory" if error.errno == errno.ENOENT else "stdout"
+            say(f"{error.filename or without_name}: {error.strerror}")
             silence()
             return WRONG_INPUT
         case _ if _is_out_of_memory(error):
@@ -146,10 +147,7 @@ def silence() -> None:
     """Redirect a broken stdout or stderr to nothing, so that the interpreter's own last flush cannot fail again."""
     for stream in (sys.stdout, sys.stderr):
         if _broken(stream):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                nothing = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nothing, stream.fileno())
-                os.close(nothing)
+            to_nothing(stream)
 
 
 def _broken(stream: TextIO) -> bool:

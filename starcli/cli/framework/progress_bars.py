@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework import signals
@@ -45,11 +45,13 @@ class Bars(Progress):
         if self._bar is None:
             if not self._visible or time.monotonic() - self._since < SECONDS_WITHOUT_A_BAR:
                 return
-            self._show()
-        assert self._bar is not None
+            with self._drawing():
+                self._show()
         words = {name: str(value) if isinstance(value, int) else f"{value:.4g}" for name, value in figures.items()}
         text = "  ".join(f"{name} {word}" for name, word in words.items())
-        self._bar.update(self._bar.task_ids[0], completed=self._done, figures=text)
+        with self._drawing():
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], completed=self._done, figures=text)
 
     def finish(self) -> None:
         """See `Progress.finish`."""
@@ -71,11 +73,11 @@ class Bars(Progress):
         rehearsal = present_rehearsal()
         if self.quiet or (rehearsal is not None and rehearsal.skipped):  # of figures that were not measured
             return
-        if self._bar is not None:
-            self._bar.console.print(f"note: {text}", markup=False, highlight=False)
-            return
-        with contextlib.suppress(OSError):
-            print(f"note: {text}", file=sys.stderr, flush=True)
+        with self._drawing():
+            if self._bar is not None:
+                self._bar.console.print(f"note: {text}", markup=False, highlight=False)
+            else:
+                print(f"note: {text}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> "Bars":
         """Return this object."""
@@ -87,6 +89,14 @@ class Bars(Progress):
         signals.stop_listening()
         if kind is None:
             self.leave_if_asked()
+
+    @contextlib.contextmanager
+    def _drawing(self) -> Iterator[None]:
+        """Context in which a terminal that is gone, or a closed stderr, ends the drawing and never the work."""
+        try:
+            yield
+        except OSError:
+            self._bar, self._visible = None, False
 
     def _show(self) -> None:
         """Draw the bar."""
@@ -107,6 +117,7 @@ class Bars(Progress):
 
     def _hide(self) -> None:
         """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        with self._drawing():
+            if self._bar is not None:
+                self._bar.stop()
+        self._bar = None

@@ -3,6 +3,7 @@
 The keys: docs/architecture.md, JSON objects.
 """
 
+import io
 import json
 import math
 import os
@@ -55,13 +56,20 @@ class Results:
     """
 
     def __init__(
-        self, form: str | None = None, *, to_stderr: bool = False, silent: bool = False, line: str = ""
+        self,
+        form: str | None = None,
+        *,
+        to_stderr: bool = False,
+        silent: bool = False,
+        beside_files: bool = False,
+        line: str = "",
     ) -> None:
         """`form` is one of RESULT_FORMATS, by default a table on a terminal and else JSON; `silent` prints nothing.
 
+        beside_files: the command makes files too, and goes on when nobody reads its results any more (`| head -1`).
         line: what was typed, which the first JSON object has as its `command`.
         """
-        self._silent = silent
+        self._silent, self._beside_files = silent, beside_files
         self._origin = {"command": line} if line else {}
         self._stream: TextIO = sys.stderr if to_stderr else stdout.result_stream()
         self.form = form or ("table" if self._stream.isatty() else "json")
@@ -124,12 +132,22 @@ class Results:
         terminal = self._stream.isatty()
         said = os.environ.get("COLUMNS", "")
         width = None if terminal else int(said) if said.isdecimal() and int(said) else ANY_WIDTH
-        console = Console(file=self._stream, highlight=False, force_terminal=terminal, width=width)
+        drawn = io.StringIO()
+        console = Console(file=drawn, highlight=False, force_terminal=terminal, width=width)
         for table in tables:
             show_table(console, table)
+        self._print(drawn.getvalue(), end="")
 
     def _print(self, text: str, end: str = "\n") -> None:
-        print(text, file=self._stream, end=end, flush=True)
+        try:
+            # one string, so that a line is one write, which other processes that append to the file do not tear apart
+            self._stream.write(text + end)
+            self._stream.flush()
+        except BrokenPipeError:
+            if not self._beside_files:
+                raise
+            self._silent = True
+            stdout.to_nothing(self._stream)
 
 
 __all__ = ["LOSS", "RESULT_FORMATS", "SCHEMA", "SHARE", "Column", "Results", "json_line", "jsonable"]

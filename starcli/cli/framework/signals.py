@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks the running loop to stop after its step, a second one ends the program at once."""
+"""SIGINT, SIGTERM, SIGHUP: the first asks the running loop to stop after its step, a second one ends the program."""
 
 import contextlib
 import os
@@ -38,7 +38,10 @@ def stop_listening() -> None:
 
 @contextlib.contextmanager
 def handling_signals() -> Iterator[None]:
-    """Context that handles both signals; outside the main thread Python cannot, and nothing changes."""
+    """Context that handles the signals; outside the main thread Python cannot, and nothing changes.
+
+    SIGHUP, of a terminal or a connection that is gone, stays ignored where it is (nohup).
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -55,7 +58,10 @@ def handling_signals() -> Iterator[None]:
         _listening.clear()
         raise Leave(signum)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield
     finally:

@@ -21,6 +21,9 @@ NARROW, NARROW_FIRST = 8, 12
 """Smallest width of text as long as there is a column that may be left out; more for the first column."""
 
 
+NARROWEST = 10
+"""Least width of the lines below a table, however narrow the terminal says that it is."""
+
 LONGEST_RULE = 200
 """Most columns that the rule below the headings takes: in a pipe, text may be in one line of any length."""
 
@@ -40,10 +43,9 @@ def show_table(console: "Console", table: TextTable) -> None:
     if left_out := [name for column, name in _names(list(table.cells)) if column not in layout.widths]:
         below.append(f"left out for width: {', '.join(dict.fromkeys(left_out))}; --format json has all")
     for line in below:
-        words = textwrap.fill(
-            line, console.width - 1, initial_indent=" ", subsequent_indent="   ", break_on_hyphens=False
-        )
-        console.print(Text(words, style="dim"))
+        width = max(console.width - 1, NARROWEST)
+        words = textwrap.fill(line, width, initial_indent=" ", subsequent_indent="   ", break_on_hyphens=False)
+        console.print(Text(words, style="dim"), soft_wrap=True)
     if below:
         console.print()
 

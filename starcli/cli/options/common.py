@@ -60,15 +60,19 @@ class Common:
 
     @contextlib.contextmanager
     def session(self, *to: Path | None) -> Iterator[tuple[Bars, Results]]:
-        """The watcher of this command's long work, and its results, which go to stderr where a file of `to` is stdout.
+        """The watcher of this command's long work, and its results; `to` are the files that it makes.
 
+        Results go to stderr where such a file is stdout, and files are made though nobody reads the results any more;
+        ranks go on for one another.
         Under torchrun the ranks work together, and only the first one speaks.
         """
         begin_garbage_collection()
         with distributed.group():
             speaks = distributed.is_writer()
-            to_stderr = any(each is not None and is_standard_stream(each) for each in to)
-            results = Results(self.format, to_stderr=to_stderr, silent=not speaks, line=typed_line())
+            files = [each for each in to if each is not None]
+            goes_on = bool(files) or distributed.size() > 1
+            how = {"to_stderr": any(map(is_standard_stream, files)), "beside_files": goes_on}
+            results = Results(self.format, silent=not speaks, line=typed_line(), **how)
             with Bars(quiet=self.quiet or not speaks) as watch, results:
                 if PROJECT_WORDS.get():
                     watch.note(f"from {PROJECT_WORDS.get()}")

@@ -100,6 +100,21 @@ def test_json_on_a_terminal_leaves_at_once(terminal):
     assert json.loads(out.getvalue()) == {"schema": 1, "type": "thing", **ROW}
 
 
+class Closed(io.StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("form", RESULT_FORMATS)
+def test_a_closed_pipe_ends_the_results_and_with_them_what_makes_no_files(monkeypatch, form):
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with Results(form, beside_files=True) as results:
+        for _ in range(2):
+            results.add("thing", ROW, COLUMNS)
+    with pytest.raises(BrokenPipeError), Results(form) as results:
+        results.add("thing", ROW, COLUMNS)
+
+
 # -- forms -------------------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +149,7 @@ def test_a_table_in_a_pipe_is_as_wide_as_asked(monkeypatch):
     text = written(monkeypatch, "table", ("thing", ROW), COLUMNS="40")
     assert max(map(len, text.splitlines())) <= 40
     assert "left out for width: 95%;" in text
+    assert "left out" in written(monkeypatch, "table", ("thing", ROW), COLUMNS="1")
 
 
 def test_csv_is_one_table_of_all_rows(monkeypatch):
@@ -227,6 +243,22 @@ def test_a_bar_appears_after_a_second_on_a_terminal(monkeypatch, clock):
 
 def test_no_bar_where_stderr_is_no_terminal(monkeypatch, clock):
     assert drawn(monkeypatch, clock, tty=False) == ("", "note: mind the gap\n")
+
+
+def test_a_terminal_that_is_gone_ends_the_drawing_and_not_the_work(monkeypatch, clock):
+    class Gone(Terminal):
+        def write(self, text):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setenv("TERM", "xterm")
+    with progress_bars.Bars() as watch:
+        watch.start("aligning things", 4)
+        clock[0] += 2
+        for _ in range(4):
+            watch.step()
+        watch.note("mind the gap")
+        watch.finish()
 
 
 def test_quiet_is_quiet(monkeypatch, clock):

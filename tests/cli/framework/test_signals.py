@@ -26,11 +26,11 @@ def wait_for(path, lines):
 
 @pytest.mark.slow
 def test_interrupted_twice_and_finished_to_the_same_bytes(tmp_path, monkeypatch):
-    """SIGINT is 130, SIGTERM 143; the same line goes on; the end is that of an uninterrupted run."""
+    """SIGINT is 130, SIGTERM 143, SIGHUP 129; the same line goes on; the end is that of an uninterrupted run."""
     monkeypatch.chdir(tmp_path)
     words = ("train", *LONG, "-o", "a.safetensors")
     log = tmp_path / "a.metrics.jsonl"
-    for number, expected, rows in ((signal.SIGINT, 130, 20), (signal.SIGTERM, 143, 60)):
+    for number, expected, rows in ((signal.SIGINT, 130, 20), (signal.SIGTERM, 143, 60), (signal.SIGHUP, 129, 100)):
         process = start_process(words, cwd=tmp_path)
         wait_for(log, rows)
         process.send_signal(number)
@@ -54,6 +54,16 @@ def test_a_closed_pipe_ends_quietly(solutions, tmp_path):
     _, err = process.communicate(timeout=60)
     assert err == b""
     assert process.returncode == 0
+
+
+def test_files_are_made_though_nobody_reads_the_results(tmp_path):
+    """`train --seeds 0-2 | head -1` trained two of the networks and ended with status 0."""
+    process = start_process(("train", *TRAIN, "--seeds", "0-2", "--quiet", "-o", "{seed}.safetensors"), cwd=tmp_path)
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {f"{seed}.safetensors" for seed in range(3)}
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")
@@ -117,6 +127,22 @@ def test_a_signal_that_no_loop_saw_is_obeyed_between_two_pieces_of_work():
             watch.start("two", 1)
     with pytest.raises(signals.Leave), watch:
         pass
+
+
+def test_a_hangup_is_a_signal_to_stop_unless_it_is_ignored_from_the_start():
+    before = signal.getsignal(signal.SIGHUP)
+    watch = Bars(quiet=True)
+    try:
+        with signals.handling_signals():
+            watch.start("work", 1)
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert watch.stop_signal == signal.SIGHUP
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with signals.handling_signals():  # nohup
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_put_back():
