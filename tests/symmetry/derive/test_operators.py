@@ -50,6 +50,11 @@ def token_by_token(x: Tensor) -> Tensor:
     return made
 
 
+def unpooled(x: Tensor) -> Tensor:
+    largest, places = F.max_pool2d(x, (2, 1), return_indices=True)
+    return F.max_unpool2d(largest, places, (2, 1))
+
+
 def masked(x: Tensor) -> Tensor:
     x = x.clone()
     x[x > 0.3] = 0.1
@@ -97,6 +102,14 @@ FREE = {
     "cosine": lambda x: x * F.cosine_similarity(x, x.flip(1), -1)[..., None],
     "distance": lambda x: x * F.pairwise_distance(x, x.flip(1), keepdim=True),
     "distances": lambda x: torch.cdist(x, x) @ x,
+    "einsum with an ellipsis": lambda x: torch.einsum("...i,...i->...", x, x)[..., None] * x,
+    "einsum of an ellipsis that is broadcast": lambda x: torch.einsum("...ti,ij->...tj", x, torch.ones(8, 8)) * x,
+    "einsum without a result": lambda x: torch.einsum("bti,bsi", x, x) @ x,
+    "einsum of a diagonal": lambda x: torch.einsum("bii->bi", x @ x.mT)[..., None] * x,
+    "einsum of a diagonal of units": lambda x: torch.einsum("btii->bti", x[..., :, None] * x[..., None, :]),
+    "unpooled": lambda x: unpooled(x.mT[..., None]).squeeze(-1).mT,
+    "trapezoids": lambda x: torch.trapezoid(x, dim=1)[:, None],
+    "dropout of features": lambda x: F.feature_alpha_dropout(x, training=False),
     "hstack": lambda x: torch.hstack([x, x]),
     "diagonal matrices": lambda x: torch.diag_embed(x).sum(-1),
     "adaptive pooling": lambda x: F.adaptive_max_pool3d(x.mT[..., None, None], (2, 1, 1)).flatten(2).mT,

@@ -117,17 +117,45 @@ def bilinear(call: Call) -> RuleResult:
 def einsum(call: Call) -> RuleResult:
     """An einsum, in the space of all its letters; the letters that the result lacks are summed over."""
     operands = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
-    left, arrow, right = call["equation"].replace(" ", "").partition("->")
-    terms = left.split(",")
-    if "." in left or not arrow or any(len(set(term)) < len(term) for term in terms):
-        raise Unknown
-    letters = right + "".join(sorted(set("".join(terms)) - set(right)))
-    space = [
-        operand.aligned([letters.index(c) for c in term], len(letters))
-        for operand, term in zip(operands, terms, strict=True)
-    ]
-    summed = range(len(right), len(letters))
+    terms, result = _letters(call["equation"], [len(each.shape) for each in operands])
+    letters = result + sorted({letter for term in terms for letter in term} - set(result))
+    space = []
+    for operand, term in zip(operands, terms, strict=True):
+        operand, term = _on_diagonals(operand, term)
+        space.append(operand.aligned([letters.index(letter) for letter in term], len(letters)))
+    summed = range(len(result), len(letters))
     return call.contract(space, summed).dropped(summed)
+
+
+def _letters(equation: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
+    """A letter for each axis of the operands, and of the result; axes of an ellipsis are "-1" (the last), "-2", ..."""
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms, widest = [], 0
+    for term, rank in zip(left.split(","), ranks, strict=True):
+        before, dots, after = term.partition("...")
+        width = rank - len(before) - len(after) if dots else 0
+        terms.append([*before, *(str(k) for k in range(-width, 0)), *after])
+        widest = max(widest, width)
+    if not arrow:  # letters that stand once, in the order of the alphabet, behind the ellipsis
+        right = "..." + "".join(sorted(c for c in set(left) - set(",.") if left.count(c) == 1))
+    before, dots, after = right.partition("...")
+    return terms, [*before, *(str(k) for k in range(-widest, 0) if dots), *after]
+
+
+def _on_diagonals(value: Value, term: list[str]) -> tuple[Value, list[str]]:
+    """A value without its second axes of a letter, where it stands at the same positions as on the first."""
+    twice = next(((term.index(c), k) for k, c in enumerate(term) if c in term[:k]), None)
+    if twice is None:
+        return value, term
+    first, second = twice
+    n = len(value.shape)
+    factors = []
+    for factor in value.factors:
+        sizes = [value.shape[k] if k in twice and {*twice} & {*varies(factor)} else factor.shape[k] for k in range(n)]
+        shown = np.diagonal(np.broadcast_to(factor, sizes), axis1=first, axis2=second)
+        factors.append(np.moveaxis(shown, -1, first))
+    shape = [size for k, size in enumerate(value.shape) if k != second]
+    return _on_diagonals(Value.of(shape, factors), [c for k, c in enumerate(term) if k != second])
 
 
 @rule("scaled_dot_product_attention")

@@ -14,6 +14,7 @@ from starcli.symmetry.derive.values import Value
     "dropout",
     "feature_dropout",
     "alpha_dropout",
+    "feature_alpha_dropout",
     "lift_fresh_copy",
     "lift_fresh",
     "copy",

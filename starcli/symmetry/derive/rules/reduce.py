@@ -114,13 +114,16 @@ def transform(call: Call) -> RuleResult:
     return call.positions(value, _axes(call, len(value.shape)))
 
 
-@rule("diff", "fft_fftshift", "fft_ifftshift", "cumulative_trapezoid")
+@rule("diff", "fft_fftshift", "fft_ifftshift", "trapezoid", "cumulative_trapezoid")
 def neighbours(call: Call) -> RuleResult:
     """Functions of neighbours along an axis."""
     value = call.value("y" if "y" in call.arguments else "self")
     if any(call.optional(name) is not None for name in ("prepend", "append", "x")):
         raise Unknown
-    return call.positions(value, _axes(call, len(value.shape)))
+    axes = _axes(call, len(value.shape))
+    if len(call.shape) == len(value.shape):
+        return call.positions(value, axes)
+    return call.positions(value, axes, [1 if i in axes else n for i, n in enumerate(value.shape)]).dropped(axes)
 
 
 @rule("unfold")
@@ -179,6 +182,14 @@ def pooling(call: Call) -> RuleResult:
         left = reduce(call.atoms, value, axes)
         return call.result([left] * len(call.shapes))
     return call.result([call.positions(value, axes, shape) for shape in call.shapes])
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def unpooled(call: Call) -> RuleResult:
+    """Maxima put back at the positions that pooling found: (..., C, S...) and as many positions -> (..., C, S...)."""
+    x, places = call.value("self"), call.value("indices")
+    axes = range(len(call.shape) - int(call.name[-2]), len(call.shape))
+    return call.merge([call.positions(each, axes) for each in (x, places)])
 
 
 @rule("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")

@@ -60,7 +60,7 @@ def reshape(call: Call) -> RuleResult:
     return reshaped(call.value("self"), call.shape)
 
 
-@rule("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "matrix_H", "adjoint")
+@rule("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "mH", "matrix_H", "adjoint")
 def permute_rule(call: Call) -> RuleResult:
     """Axes in another order."""
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
