@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, need_several
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.mixed_buffers import recomputed_buffers
@@ -20,6 +20,9 @@ from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
+
+LARGEST_FLOAT32 = 1e38
+"""Weights are multiplied in float32, whose largest number this nearly is."""
 
 
 def _combine_(network: FlatNetwork, models: Sequence[Model], weights: Sequence[float]) -> None:
@@ -176,3 +179,37 @@ class Point:
             return interpolate_models(workspace, models, self.weights, renormalise=how, progress=progress)
         generator = torch.Generator().manual_seed(self.seed)
         return perturb_model(workspace, models[0], self.radius, generator, progress=progress)
+
+
+def points_asked(
+    count: int,
+    ts: Sequence[float] | None,
+    weights: Sequence[float] | None,
+    radius: float | None,
+    seed: int,
+    *,
+    on_curve: bool,
+) -> list[Point]:
+    """The points among `count` models that are asked for by one of `ts`, `weights` and `radius`, or their mean.
+
+    StarcliError for more than one of these, numbers that are too large, and another number of models than they take.
+    """
+    if (found := sum(each is not None for each in (ts, weights, radius))) > 1:
+        raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {found}")
+    if on_curve and (ts is None or count != 2):
+        raise StarcliError("--curve takes points at --t between two models, A and B")
+    for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
+        if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST_FLOAT32]:
+            raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")
+    if radius is not None:
+        if count != 1:
+            raise StarcliError(f"--perturb takes one model, found {count}")
+        return [Point(radius=radius, seed=seed)]
+    need_several(range(count), "interpolate")
+    if ts is not None:
+        if count != 2:
+            raise StarcliError(f"--t goes from one model to another, found {count} models; --weights combines several")
+        return [Point([1 - t, t]) for t in ts]
+    if weights is not None and len(weights) != count:
+        raise StarcliError(f"--weights: {len(weights)} weights for {count} models")
+    return [Point([1 / count] * count if weights is None else weights)]

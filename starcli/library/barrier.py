@@ -12,11 +12,11 @@ from starcli.alignment.measure import POINTS, Measure
 from starcli.alignment.notes import note_alignment
 from starcli.barriers.bends import Bends
 from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
-from starcli.barriers.interpolation import Point
+from starcli.barriers.interpolation import points_asked
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
-from starcli.errors import StarcliError, need_several, unknown
+from starcli.errors import need_several, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.result_table import frame_of
@@ -215,12 +215,9 @@ def interpolate(
     >>> float((middle.tensors["fc1.bias"] - mean).abs().max()) < 1e-6
     True
     """
-    bent = bends_in(curve)
-    if bent and (t is None or len(models) != 2):
-        raise StarcliError("curve takes a point at t between two models, a and b")
-    point = replace(
-        _point(len(models), t, weights, perturb, seed), renormalise=Renormalise(renormalise, renormalise_logits)
-    )
+    bent, ts = bends_in(curve), None if t is None else [t]
+    [asked] = points_asked(len(models), ts, weights, perturb, seed, on_curve=bool(bent))
+    point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)
     point.need_data(workspace)
@@ -231,19 +228,3 @@ def interpolate(
     result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
     plan = point_plan(workspace, bends.nodes(ends), point, how)
     return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")
-
-
-def _point(count: int, t: float | None, weights: Sequence[float] | None, radius: float | None, seed: int) -> Point:
-    if (found := sum(option is not None for option in (t, weights, radius))) > 1:
-        raise StarcliError(f"interpolate takes one of t, weights and perturb, found {found}")
-    if radius is not None:
-        if count != 1:
-            raise StarcliError(f"perturb takes one model, found {count}")
-        return Point(radius=radius, seed=seed)
-    if t is not None:
-        if count != 2:
-            raise StarcliError(f"t goes from one model to another, found {count} models; weights combines several")
-        return Point([1 - t, t])
-    if weights is None:
-        need_several(range(count), "interpolate")
-    return Point([1 / count] * count if weights is None else weights)

@@ -209,7 +209,7 @@ _KEYWORDS: Mapping[str, str] = {
 
 _OF_CONVERT = " of starcli convert "
 
-_OPTION = re.compile(r"--align (?:none|weight)\b|(?<![\w-])--[a-z][a-z-]*[a-z]")
+_OPTION = re.compile(r"--align (?:none|weight)\b|(?<![\w-])--[a-z](?:[a-z-]*[a-z])?(?![\w-])")
 
 
 def in_python(text: str) -> str:

@@ -123,13 +123,14 @@ def _fused(
     sources = listed(sources, "sources")
     need_several(sources)
     given = [*sources, *(each for each in map(ends.get, _ENDS) if each is not None)]
-    models = opened(given)
-    if fusion.merge is not None and need_no_network(fusion.method, models, where):
-        need_as_given(fusion.alignment)
-        return StarModel(**merged_without_data(fusion.merge, models, ends["base"] is not None, fusion.seed))
-    # a module says what network it is, what was read of it does not
-    named = [one if isinstance(one, nn.Module) else model for one, model in zip(given, models, strict=True)]
-    workspace, models, watcher = open_models(named, where, distinct=len(sources))
+    if fusion.merge is not None and where.get("arch") is None and where.get("data") is None:
+        read = opened(given)
+        if need_no_network(read):
+            need_as_given(fusion.alignment)
+            return StarModel(**merged_without_data(fusion.merge, read, ends["base"] is not None, fusion.seed))
+        # a module says what network it is, what was read of it does not
+        given = [one if isinstance(one, nn.Module) else model for one, model in zip(given, read, strict=True)]
+    workspace, models, watcher = open_models(given, where, distinct=len(sources))
     own, others = models[: len(sources)], iter(models[len(sources) :])
     init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
     note_doubtful_solutions(own, watcher)

@@ -51,10 +51,8 @@ def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:
     return Merge(method=method, overrides=tuple(overrides), **settings)
 
 
-def need_no_network(method: str, models: Sequence[Checkpoint], where: Mapping[str, Any]) -> bool:
-    """Whether a merge asks for neither network nor data: keywords name none, and some model says no data."""
-    if method not in MERGES or where.get("arch") is not None or where.get("data") is not None:
-        return False
+def need_no_network(models: Sequence[Checkpoint]) -> bool:
+    """Whether a merge for which neither is named does without network and data: some model says no data."""
     made = [model for model in models if isinstance(model, MadeModel) and model.workspace is not None]
     return not made and bool(without_data(models))
 

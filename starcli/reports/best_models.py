@@ -121,12 +121,12 @@ def _evaluated(found: Findings) -> Iterator[TestScore]:
     Files of one name in several folders are told apart by their weights; a row of weights that are not there gives way
     to one of a file of its name that is.
     """
-    files = {file.metadata.weights_sha256 or "": (name, is_point(file.metadata)) for name, file in found.checkpoints}
+    files = {file.metadata.weights_sha256[:12]: (name, is_point(file.metadata)) for name, file in found.checkpoints}
+    files.pop("", None)
     there: dict[tuple[str, Tested], Mapping[str, Any]] = {}
     elsewhere: dict[tuple[str, Tested], Mapping[str, Any]] = {}
     for row in (row for run in found.runs for row in run.of_type("eval")):
-        begin = _begin_of(row)
-        name, point = next((files[each] for each in files if begin and each.startswith(begin)), (None, False))
+        name, point = files.get(_begin_of(row), (None, False))
         if row.get("split") == "test" and "model" in row and not point:
             rows = elsewhere if name is None else there
             rows[name or str(row["model"]), Tested.of_row(row)] = row
@@ -141,10 +141,10 @@ def _said(data: Any, *keys: str) -> tuple[str, ...]:
 
 
 def _begin_of(row: Mapping[str, Any]) -> str:
-    """The beginning of the hash of the weights that a row rests on; nothing where it does not say."""
+    """First 12 characters of the hash of the weights that a row rests on; nothing where it does not say."""
     weights = row.get("weights")
     begin = weights[0] if isinstance(weights, list) and weights else None
-    return begin if isinstance(begin, str) else ""
+    return begin[:12] if isinstance(begin, str) else ""
 
 
 def _recorded(found: Findings) -> Iterator[TestScore]:

@@ -151,6 +151,8 @@ def test_wrong_values_are_refused(
         (lambda a, b: sc.interpolate(a, b, t=0.5, alignment=True, input_shape=(4,)), "alignment: a bool"),
         (lambda a, b: sc.barrier(a, b, points="3"), "points='3'"),
         (lambda a, b: sc.interpolate(a, b, t="x"), "t='x': expected a number"),
+        (lambda a, b: sc.interpolate(a, b, t=1e39), r"^t 1e\+39: expected numbers that a 32-bit float"),
+        (lambda a, b: sc.interpolate(a, b, curve=[a]), "^curve takes points at t between two models"),
         (lambda a, b: sc.permute(a, by={"x": 1}, input_shape=(4,)), "by: a dict"),
         (lambda a, b: sc.align(a, b, input_shape=4), "sizes without the batch"),
         (lambda a, b: sc.align(a, b, input_shape=(4,), input_dtype="int8"), "float32 or int64"),
@@ -171,7 +173,7 @@ def test_wrong_values_are_refused(
         (lambda a, b: sc.train("mlp", "digits", arch_args=[1]), "arch_args: a list"),
         (lambda a, b: sc.align(a.state_dict(), b.state_dict()), "give arch$"),
     ],
-    ids=map(str, range(28)),
+    ids=map(str, range(30)),
 )
 def test_wrong_arguments_are_refused(call: Callable[..., Any], words: str, pair: list[nn.Module]) -> None:
     with pytest.raises(sc.StarcliError, match=words):

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,10 +17,6 @@ from starcli.cli.options.shared import CurveOpt, ForceOpt, ModelsArg, OutputOpt,
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import grouped_like, note_files, read_groups
 from starcli.cli.shared_columns import RENORMALISED
-from starcli.errors import StarcliError, need_several
-
-if TYPE_CHECKING:
-    from starcli.barriers.interpolation import Point
 
 _COLUMNS = (
     Column("models", "models", "name"),
@@ -31,9 +27,6 @@ _COLUMNS = (
     RENORMALISED,
     Column("output", "output", "name", main=True),
 )
-
-LARGEST_FLOAT32 = 1e38
-"""Weights are multiplied in float32, whose largest number this nearly is."""
 
 
 @command(
@@ -73,17 +66,19 @@ def interpolate_command(
     """
     from starcli.alignment.notes import note_alignment
     from starcli.barriers.bends import Bends
+    from starcli.barriers.interpolation import points_asked
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
-    found = _points(len(models), t, weights, perturb, seed, on_curve=bool(curve))
-    paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in found], [*models, *(curve or ())])
+    found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve))
+    names = [{"t": f"{place:g}", "seed": seed} for place in t or ()] or [{"t": "", "seed": seed}]
+    paths = output_paths(output, names, [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data
     workspace, opened = workspace_of([*files[0], *files[1]], setup, data=needs_data)
     given, bent = grouped_like(files, opened)
     bends, nodes = Bends.of(bent), Bends.of(bent).nodes(given)
-    points = [replace(bends.place(point), renormalise=activations.between()) for _, point in found]
+    points = [replace(bends.place(point), renormalise=activations.between()) for point in found]
     alignment = how.along(bends, given, seed)
     with common.session(output) as (watch, results):
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
@@ -100,30 +95,3 @@ def interpolate_command(
                     point.need_data(workspace)
                     job.write(point.make(workspace, models_of(), progress=watch), statistics="recalibrated")
             results.add("interpolate", {**row, **point.settings(), "output": str(job.path)}, _COLUMNS)
-
-
-def _points(
-    count: int, ts: list[float] | None, weights: list[float] | None, radius: float | None, seed: int, *, on_curve: bool
-) -> "list[tuple[str, Point]]":
-    """The point of each output, with the `{t}` of its name."""
-    from starcli.barriers.interpolation import Point
-
-    if (found := sum(option is not None for option in (ts, weights, radius))) > 1:
-        raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {found}")
-    if on_curve and (ts is None or count != 2):
-        raise StarcliError("--curve takes points at --t between two models, A and B")
-    for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
-        if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST_FLOAT32]:
-            raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")
-    if radius is not None:
-        if count != 1:
-            raise StarcliError(f"--perturb takes one model, found {count}")
-        return [("", Point(radius=radius, seed=seed))]
-    need_several(range(count), "interpolate")
-    if ts is not None:
-        if count != 2:
-            raise StarcliError(f"--t goes from one model to another, found {count} models; --weights combines several")
-        return [(f"{t:g}", Point([1 - t, t])) for t in ts]
-    if weights is not None and len(weights) != count:
-        raise StarcliError(f"--weights: {len(weights)} weights for {count} models")
-    return [("", Point(weights or [1 / count] * count))]
