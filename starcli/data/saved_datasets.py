@@ -72,10 +72,10 @@ def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise StarcliError(f"{path}: is no data set of Hugging Face, saved to disk", [first_line(error)]) from error
     if not isinstance(found, DatasetDict):
         return {"train": found}, []
-    roles = {ROLES_OF_SPLITS[name]: split for name, split in found.items() if name in ROLES_OF_SPLITS}
-    if "train" not in roles:
+    names = {ROLES_OF_SPLITS[name]: name for name in found if name in ROLES_OF_SPLITS}
+    if "train" not in names:
         raise StarcliError(f"{path}: has no split train, but {few(list(found), 5)}")
-    return roles, [name for name in found if name not in ROLES_OF_SPLITS]
+    return {role: found[name] for role, name in names.items()}, [name for name in found if name not in names.values()]
 
 
 def _columns(features: Mapping[str, Any], options: TextOptions, path: Path) -> _Columns:

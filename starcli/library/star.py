@@ -162,7 +162,6 @@ def search_for_star(
     note_doubtful_solutions([*own, *others], watcher)
     if kind == "star":  # the table of what is fused says so itself
         note_repeats(workspace, workspace.dataset.measured, watcher)
-    note_alignment(workspace, settings.alignment, watcher)
     growth = None if beginning is None or grow is None else _growth(beginning, own, recipe, watcher)
     if growth is None:
         chosen = inherited(recipe, own, changed)
@@ -172,6 +171,7 @@ def search_for_star(
         recipe=chosen, settings=settings, seed=seed, sources=own, init=beginning, growth=growth, held_out=others
     )
     plan = star_plan(workspace, kind, search)
+    note_alignment(workspace, settings.alignment, watcher)
     found = starlight(workspace, search, progress=watcher)
     aligned = [
         replace(source, tensors=found.aligned(number), reopen=None, path=None, stored=None)

@@ -34,6 +34,17 @@ def saved(tmp_path_factory):
     return place
 
 
+def test_a_second_split_of_one_part_is_named(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"x": NUMBERS.tolist(), "label": [n % 2 for n in range(20)]})
+    parts = {"train": rows, "validation": rows.select(range(9)), "dev": rows.select(range(5)), "test": rows}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "two")
+    data = open_data(f"hf:{tmp_path / 'two'}")
+    assert data.validation is not None
+    assert len(data.validation) == 5
+    assert "left unread: validation" in data.notes[0]
+
+
 def test_images_have_their_classes_and_splits(saved):
     data = open_data(f"hf:{saved / 'im'}")
     assert (data.class_names, data.input_shape, len(data.train), len(data.test)) == (
