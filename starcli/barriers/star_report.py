@@ -108,23 +108,26 @@ def measure_star(
         pairs = [(STAR, n) for n in range(len(trained))]
         groups[TRAINED] = measure(TRAINED, pairs, [range(len(trained))], [*trained, ends[STAR]])
     groups["star-held-out"] = measure("star-held-out", [(STAR, h) for h in others], [others])
-    to_sources = groups["star-source"]
-    sizes = {split: len(evaluator.workspace.dataset.split(split)) for split in evaluator.splits}
-    first = to_sources.barriers[0].curves
     return StarReport(
-        star={
-            split: Scores(c.loss[0], {name: values[0] for name, values in c.metrics.items()}, sizes[split])
-            for split, c in first.items()
-        },
-        regular={
-            split: summarise(
-                [b.curves[split].loss[-1] for b in to_sources.barriers], to_sources.pairs, [range(count)], least=0.0
-            )
-            for split in evaluator.splits
-        },
+        star={split: _scores_of_star(groups, split, evaluator) for split in evaluator.splits},
+        regular={split: _losses_of_sources(groups, split) for split in evaluator.splits},
         groups=groups,
         differences={split: _difference(groups, split) for split in evaluator.splits},
     )
+
+
+def _scores_of_star(groups: Mapping[str, BarrierGroup], split: str, evaluator: Evaluator) -> Scores:
+    """The scores at the beginning of the star's lines."""
+    curve = groups["star-source"].barriers[0].curves[split]
+    metrics = {name: values[0] for name, values in curve.metrics.items()}
+    return Scores(curve.loss[0], metrics, len(evaluator.workspace.dataset.split(split)))
+
+
+def _losses_of_sources(groups: Mapping[str, BarrierGroup], split: str) -> Summary:
+    """The losses at the ends of the star's lines, which are the sources."""
+    group = groups["star-source"]
+    losses = [each.curves[split].loss[-1] for each in group.barriers]
+    return summarise(losses, group.pairs, [range(len(losses))], least=0.0)
 
 
 def _difference(groups: Mapping[str, BarrierGroup], split: str) -> Summary:

@@ -96,36 +96,38 @@ def _parse_header(raw: bytes, data_size: int) -> Header:
         raise ValueError("__metadata__ is no table of strings")
     if len(content) > MAXIMUM_TENSORS:
         raise ValueError(f"it has {len(content)} tensors, at most {MAXIMUM_TENSORS} are read")
-    tensors, spans = {}, []
-    for name, entry in content.items():
-        if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-            raise ValueError(f"{name[:80]!r} is not described by dtype, shape and data_offsets")
-        dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-        if not isinstance(dtype, str) or dtype not in BYTES_PER_ELEMENT:
-            raise ValueError(f"{name[:80]!r} has the unknown dtype {str(dtype)[:20]!r}")
-        if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
-            raise ValueError(f"{name[:80]!r} has an impossible shape")
-        if len(shape) > MAXIMUM_DIMENSIONS:
-            raise ValueError(f"{name[:80]!r} has {len(shape)} dimensions")
-        if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
-            raise ValueError(f"{name[:80]!r} has impossible data_offsets")
-        count = BYTES_PER_ELEMENT[dtype]
-        for size in shape:
-            count *= size
-            if count > data_size and 0 not in shape:
-                break
-        if offsets[1] - offsets[0] != count:
-            raise ValueError(f"{name[:80]!r}: its shape and its data_offsets disagree")
-        tensors[name] = TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
-        spans.append((offsets[0], offsets[1]))
+    tensors = {name: _tensor_info(name[:80], entry, data_size) for name, entry in content.items()}
     position = 0
-    for begin, end in sorted(spans):
+    for begin, end in sorted((each.begin, each.end) for each in tensors.values()):
         if begin != position:
             raise ValueError("the tensors overlap or leave a hole")
         position = end
     if position != data_size:
         raise ValueError(f"the tensors take {position} bytes, the file has {data_size}")
     return Header(tensors, metadata, 8 + len(raw))
+
+
+def _tensor_info(name: str, entry: object, data_size: int) -> TensorInfo:
+    """Check what a header says of one tensor; `name` is as errors show it."""
+    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+        raise ValueError(f"{name!r} is not described by dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in BYTES_PER_ELEMENT:
+        raise ValueError(f"{name!r} has the unknown dtype {str(dtype)[:20]!r}")
+    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 2**48 for size in shape):
+        raise ValueError(f"{name!r} has an impossible shape")
+    if len(shape) > MAXIMUM_DIMENSIONS:
+        raise ValueError(f"{name!r} has {len(shape)} dimensions")
+    if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(offset) is int for offset in offsets):
+        raise ValueError(f"{name!r} has impossible data_offsets")
+    count = BYTES_PER_ELEMENT[dtype]
+    for size in shape:
+        count *= size
+        if count > data_size and 0 not in shape:
+            break
+    if offsets[1] - offsets[0] != count:
+        raise ValueError(f"{name!r}: its shape and its data_offsets disagree")
+    return TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
 
 
 def other_kind(first: bytes) -> str | None:
