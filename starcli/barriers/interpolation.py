@@ -189,8 +189,10 @@ def points_asked(
     seed: int,
     *,
     on_curve: bool,
-) -> list[Point]:
+) -> list[tuple[str, Point]]:
     """The points among `count` models that are asked for by one of `ts`, `weights` and `radius`, or their mean.
+
+    Each stands beside its t in words, which others have not.
 
     StarcliError for more than one of these, numbers that are too large, and another number of models than they take.
     """
@@ -204,12 +206,12 @@ def points_asked(
     if radius is not None:
         if count != 1:
             raise StarcliError(f"--perturb takes one model, found {count}")
-        return [Point(radius=radius, seed=seed)]
+        return [("", Point(radius=radius, seed=seed))]
     need_several(range(count), "interpolate")
     if ts is not None:
         if count != 2:
             raise StarcliError(f"--t goes from one model to another, found {count} models; --weights combines several")
-        return [Point([1 - t, t]) for t in ts]
+        return [(f"{t:g}", Point([1 - t, t])) for t in ts]
     if weights is not None and len(weights) != count:
         raise StarcliError(f"--weights: {len(weights)} weights for {count} models")
-    return [Point([1 / count] * count if weights is None else weights)]
+    return [("", Point([1 / count] * count if weights is None else weights))]

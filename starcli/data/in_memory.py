@@ -238,13 +238,7 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
     if is_tokens:
         inputs = torch.from_numpy(token_rows(inputs.numpy(), None, what))
     if task == NEXT_TOKEN or labels is None:
-        if not is_tokens:
-            raise StarcliError(f"{what}: no labels, and {inputs.dtype} {tuple(inputs.shape)} are no tokens (N, length)")
-        if task != NEXT_TOKEN:
-            raise StarcliError(f"{what}: no labels, which task={task!r} needs")
-        if labels is None or labels.dim() < 2:  # classes do not matter here
-            return inputs, torch.from_numpy(next_tokens(inputs.numpy(), what))
-        return inputs, torch.from_numpy(given_next_tokens(inputs.numpy(), labels.detach().cpu().numpy(), what))
+        return inputs, _next(inputs, labels, is_tokens, task, what)
     labels = labels.detach().cpu()
     if task == MASKED_TOKEN:
         return inputs, _masked(inputs, labels, is_tokens, what)
@@ -270,6 +264,17 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
         raise StarcliError(f"{what}: cannot be used", problems)
     kind = inputs.dtype if inputs.dtype in (torch.uint8, torch.int64) else torch.float32
     return inputs.to(kind).contiguous(), numbers
+
+
+def _next(inputs: Tensor, labels: Tensor | None, are_tokens: bool, task: str, what: str) -> Tensor:
+    """The next tokens of texts, or those that are given as labels; StarcliError where the inputs are no tokens."""
+    if not are_tokens:
+        raise StarcliError(f"{what}: no labels, and {inputs.dtype} {tuple(inputs.shape)} are no tokens (N, length)")
+    if task != NEXT_TOKEN:
+        raise StarcliError(f"{what}: no labels, which task={task!r} needs")
+    if labels is None or labels.dim() < 2:  # classes do not matter here
+        return torch.from_numpy(next_tokens(inputs.numpy(), what))
+    return torch.from_numpy(given_next_tokens(inputs.numpy(), labels.detach().cpu().numpy(), what))
 
 
 def _masked(inputs: Tensor, labels: Tensor, are_tokens: bool, what: str) -> Tensor:

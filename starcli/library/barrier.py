@@ -216,7 +216,7 @@ def interpolate(
     True
     """
     bent, ts = bends_in(curve), None if t is None else [t]
-    [asked] = points_asked(len(models), ts, weights, perturb, seed, on_curve=bool(bent))
+    [(_, asked)] = points_asked(len(models), ts, weights, perturb, seed, on_curve=bool(bent))
     point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)

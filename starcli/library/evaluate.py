@@ -8,7 +8,7 @@ from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
 from starcli.averaging.cached import posterior_rows
 from starcli.averaging.sampling import PointSampling, Sampling
-from starcli.errors import StarcliError
+from starcli.errors import need_several
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.result_table import ResultTable
 from starcli.evaluation.rows import evaluation_rows
@@ -90,8 +90,7 @@ def bma(
     """
     how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
     sources = listed(sources, "sources")
-    if not sources:
-        raise StarcliError("bma needs at least one source, found none")
+    need_several(sources, "sources")
     workspace, found, watcher = open_models([star, *sources], where, measures=True)
     between, points = Renormalise(renormalise, renormalise_logits), PointSampling(sampling, in_turn)
     measure = Measure(workspace, how, split=split, progress=watcher, renormalise=between)

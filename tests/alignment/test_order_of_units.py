@@ -5,6 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
+import starcli as sc
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.notes import note_aligned_anew, note_alignment
 from starcli.alignment.order_of_units import in_one_order, order_cosine
@@ -102,3 +103,21 @@ def test_notes_say_it_where_they_are_aligned_and_leave_it_out_where_they_are_not
     assert "fine-tuned 0, fine-tuned 1 have their units in one order" in anew
     assert anew.endswith("--align none takes models as they are")
     assert never.startswith("seed 1 was never aligned to seed 0: ")
+
+
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution", "ignore:.*it is no star")
+def test_what_aligns_by_default_says_so_and_is_silent_of_other_seeds() -> None:
+    base, other = (sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1))
+    near = {name: each + 0.01 if each.is_floating_point() else each for name, each in base.tensors.items()}
+    further = {name: each + 0.02 if each.is_floating_point() else each for name, each in base.tensors.items()}
+    calls = (
+        lambda *models, **how: sc.fuse(models, method="mean", **how),
+        lambda *models, **how: sc.find_star(models, epochs=1, **how),
+        lambda *models, **how: sc.bma(models[0], [*models[1:], further], samples=2, repeats=1, **how),
+        lambda *models, **how: sc.predict(star=models[0], sources=models[1:], samples=2, **how),
+    )
+    for call in calls:
+        with pytest.warns(sc.StarcliWarning, match="one order, .* alignment=None takes models as they are"):
+            call(base, near)
+        call(base, near, alignment=None)
+        call(base, other)

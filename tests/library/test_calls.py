@@ -165,7 +165,7 @@ def test_wrong_values_are_refused(
         (lambda a, b: sc.report([None]), "a NoneType is no path"),
         (lambda a, b: sc.describe_adapter(None), "a NoneType is no path"),
         (lambda a, b: sc.mean_adapter(None), "adapters: expected a list"),
-        (lambda a, b: sc.bma(a, []), "at least one source"),
+        (lambda a, b: sc.bma(a, [b]), "sources needs at least two models, found one"),
         (lambda a, b: sc.permute(a, invert="no"), "invert='no': expected True or False"),
         (lambda a, b: sc.surface(a, radius=None), "radius=None: expected a number"),
         (lambda a, b: sc.plot(None, "a.png", width=3), "width=3: expected text"),

@@ -71,14 +71,13 @@ def interpolate_command(
     from starcli.workspace.workspace import workspace_of
 
     found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve))
-    names = [{"t": f"{place:g}", "seed": seed} for place in t or ()] or [{"t": "", "seed": seed}]
-    paths = output_paths(output, names, [*models, *(curve or ())])
+    paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in found], [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data
     workspace, opened = workspace_of([*files[0], *files[1]], setup, data=needs_data)
     given, bent = grouped_like(files, opened)
     bends, nodes = Bends.of(bent), Bends.of(bent).nodes(given)
-    points = [replace(bends.place(point), renormalise=activations.between()) for point in found]
+    points = [replace(bends.place(point), renormalise=activations.between()) for _, point in found]
     alignment = how.along(bends, given, seed)
     with common.session(output) as (watch, results):
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
