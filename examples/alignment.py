@@ -33,6 +33,7 @@ from starcli.data.dataset import open_data
 class Network:
     """Architecture, its arguments, settings of training beside the default recipe, and what it is trained on.
 
+    arch: a name, or `module:FUNCTION` of the files beside this one, which is named again wherever models are read.
     data: `digits`, `fashion` or `texts`; with a number behind it images are resized to so many pixels a side.
     """
 
@@ -46,6 +47,11 @@ class Network:
     def source(self) -> str:
         """The data without the size of its images."""
         return self.data.rstrip("0123456789")
+
+    @property
+    def code(self) -> dict[str, Any]:
+        """Architecture and arguments, where files do not do without."""
+        return {"arch": self.arch, "arch_args": self.arch_args} if ":" in self.arch else {}
 
 
 NETWORKS = {
@@ -61,6 +67,8 @@ NETWORKS = {
         {"patch_size": 2, "dim": 32, "depth": 3, "heads": 4, "mlp_dim": 64},
         {"optimizer": "adam", "lr": 0.003, "epochs": 50},
     ),
+    "gru": Network("recurrent:rows", {"kind": "gru"}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
+    "lstm": Network("recurrent:rows", {"kind": "lstm"}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
     "gpt": Network(
         "gpt",
         {},
@@ -178,12 +186,12 @@ class Study:
     def measured(self, network: str, method: str, first_seed: int) -> Result:
         """Align and measure a pair."""
         a, b = (self.model(network, seed) for seed in (first_seed, first_seed + 1))
-        how, renormalise = METHODS[method]
-        where = {"data": self.data(network), "limit": NETWORKS[network].settings.get("limit")}
+        (how, renormalise), used = METHODS[method], NETWORKS[network]
+        where = {"data": self.data(network), "limit": used.settings.get("limit"), **used.code}
         began = time.process_time()
         other = b if how is None else sc.align(a, b, method=how, **where)
         seconds = time.process_time() - began
-        curves = sc.barrier(a, other, points=NETWORKS[network].points, alignment=None, **renormalise, **where).curves
+        curves = sc.barrier(a, other, points=used.points, alignment=None, **renormalise, **where).curves
         return Result(network, method, first_seed, *(curves[s].loss_barrier for s in ("train", "test")), seconds)
 
 
