@@ -3,7 +3,8 @@
 Keys: `train_images`, `train_labels`, and `test_images`, `test_labels`, `val_images`, `val_labels` or one pair of these
 (or `x_train`, `y_train`, `x_test`, ...); or one pair for all, `images` and `labels` (or `x` and `y`). Capitals count as
 small letters where that is one name alone. Without a test part the validation part is measured in its place, and where
-there is none either, a fixed fifth is held out (`held_out_fifth`); a note says so. Another one names other keys.
+there is none either, a fixed fifth is held out (`held_out_fifth`); a test part alone is measured as a whole. Notes say
+so, and another one names other keys.
 
 Images: uint8 (divided by 255) or float (as they are); (N, H, W), (N, C, H, W), (N, H, W, C) or (N, D). Of four axes the
 sizes tell which holds the channels (`channels_are_last`), or an entry `layout`, the word NCHW or NHWC (in the metadata
@@ -61,9 +62,13 @@ def load_arrays(request: Request) -> Loaded:
     path = Path(request.rest)
     contents = read_arrays(path)
     task = request.texts.task or _task(contents)
-    parts, said = divided(_parts(contents, path, task), path)
-    loaded = assemble("arrays", *parts, task=task)
-    notes = [*said, *loaded.notes, *_note_of_channels(contents, path)]
+    found, classes, alone = _parts(contents, path, task), None, []
+    if "train" not in found:
+        found["train"], classes = found["test"], len(request.texts.unnamed or ()) or None
+        alone = [f"{path}: no training part in it: {next(iter(contents.arrays))} stands for it too"]
+    parts, said = divided(found, path)
+    loaded = assemble("arrays", *parts, task=task, num_classes=classes)
+    notes = [*alone, *said, *loaded.notes, *_note_of_channels(contents, path)]
     if contents.unread:
         notes.append(f"{path}: left unread: {few(sorted(contents.unread), 5)}")
     return replace(loaded, notes=tuple(notes))
@@ -74,11 +79,11 @@ Choose = Callable[[Collection[str], Path], tuple[str, ...]]
 
 
 def labelled_keys(found: Collection[str], path: Path) -> tuple[str, ...]:
-    """The file's own names of the pairs in the first row of KEYS whose first pair it has."""
-    for row in KEYS:
-        pairs = [(spelled(images, found), spelled(labels, found)) for images, labels in row]
-        if all(pairs[0]):
-            return tuple(name for pair in pairs if all(pair) for name in pair if name is not None)
+    """The file's own names of the pairs in the first row of KEYS whose first pair it has, or that for test alone."""
+    rows = [[(spelled(images, found), spelled(labels, found)) for images, labels in row] for row in KEYS]
+    alone = [[pairs[1]] for pairs in rows if len(pairs) > 1 and all(pairs[1]) and not any((*pairs[0], *pairs[2]))]
+    for pairs in [*(pairs for pairs in rows if all(pairs[0])), *alone]:
+        return tuple(name for pair in pairs if all(pair) for name in pair if name is not None)
     raise StarcliError(
         f"{path}: no images with labels in it",
         [
@@ -191,9 +196,11 @@ def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], li
         note = "no test part: the validation part is measured as test split too"
         return [parts["train"], parts["val"], parts["val"]], [f"{path}: {note}"]
     whole = parts["train"]
-    if len(whole.labels) != len(whole.inputs) or len(whole.labels) < 2:
+    if len(whole.labels) != len(whole.inputs):
+        raise StarcliError(f"{whole.where}: {len(whole.inputs)} examples and {len(whole.labels)} labels")
+    if len(whole.labels) < 2:
         raise StarcliError(
-            f"{whole.where}: {len(whole.inputs)} examples and {len(whole.labels)} labels, expected as many, at least 2"
+            f"{whole.where}: a single example, and no test part; expected at least 2, to hold a fifth out"
         )
     inner, outer = held_out_fifth(strata(whole.labels))
     note = f"no test part: a fifth is held out as the test split, {len(outer)} of {len(inner) + len(outer)}"

@@ -101,5 +101,5 @@ def check_labels(named: Sequence[tuple[str, ClassLabels, int]], num_classes: int
                     f"{name}: label {found.max()} at position {found.argmax()}, expected 0 to {classes - 1} ({where})"
                 )
     if problems:
-        raise StarcliError("the labels are out of range", problems)
+        raise StarcliError("the labels are out of range", list(dict.fromkeys(problems)))
     return classes

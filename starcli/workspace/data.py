@@ -95,7 +95,7 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
         named = tuple(record.class_names) if record.task is None else ()
         return replace(texts, classes=named) if named else replace(texts, unnamed=numbers)
     if kind not in ("text", "hf") or record.vocab_size is None:
-        return replace(texts, task=task)
+        return replace(texts, task=task, unnamed=numbers if kind == "arrays" else None)
     [length] = record.input_shape
     if record.name in ("text", "hf"):
         refuse_other_tokenizer(texts.tokenizer, record.tokenizer)

@@ -226,6 +226,41 @@ def test_a_validation_part_is_measured_where_there_is_no_test_part(tmp_path):
     assert data.notes == (f"{path}: no test part: the validation part is measured as test split too",)
 
 
+def test_a_test_part_alone_is_measured_as_a_whole(tmp_path):
+    """As of folders of images and of tables; the classes are those of the model, of which some may be missing."""
+    whole, alone, one = (tmp_path / f"{name}.npz" for name in ("whole", "alone", "one"))
+    floats = TABLE.astype(np.float32)
+    np.savez(whole, x_train=floats, y_train=LABELS, x_test=floats[:9], y_test=LABELS[:9])
+    np.savez(alone, x_test=floats[:9], y_test=LABELS[:9])
+    np.savez(one, X_test=floats[2:3], y_test=LABELS[2:3])
+    data = open_data(str(alone), val_fraction=0.5)
+    assert (data.train is data.test, data.validation, len(data.test)) == (True, None, 9)
+    assert data.notes == (f"{alone}: no training part in it: x_test stands for it too",)
+    words = (
+        "--arch",
+        "mlp",
+        "--arch-arg",
+        "hidden_dim=4",
+        "--data",
+        whole,
+        "--epochs",
+        1,
+        "-o",
+        tmp_path / "m.safetensors",
+    )
+    assert run_here("train", *words).status == 0
+    expected, found, of_one = (run_here("eval", words[-1], "--data", path) for path in (whole, alone, one))
+    for key in ("accuracy", "nll", "brier", "ece", "reliability"):
+        assert found.rows[0][key] == expected.rows[0][key]
+    assert of_one.rows[0]["errors"] in (0, 1)
+    np.savez(one, x_test=floats[:9], y_test=LABELS[:9], x_train=floats)
+    refused(lambda: open_data(str(one)), "no images with labels in it", "found x_test, x_train, y_test")
+    np.savez(one, x=floats[:1], y=LABELS[:1])
+    refused(
+        lambda: open_data(str(one)), "x: a single example, and no test part; expected at least 2, to hold a fifth out"
+    )
+
+
 @pytest.mark.parametrize("names", [("X_train", "y_train", "X_test", "y_test"), tuple(map(str.upper, KERAS))])
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
 def test_keys_in_capitals_are_as_in_small_letters(tmp_path, names, suffix):
