@@ -11,7 +11,7 @@ from starcli.files.names import is_standard_stream
 from starcli.files.run_logs.targets import LogTarget
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import files_of
-from starcli.files.write import check_directory
+from starcli.files.write import check_directory, check_replaceable
 from starcli.huggingface.companions import weights_in
 
 
@@ -93,6 +93,5 @@ def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
         with contextlib.suppress(OSError):
             if path == other or (path.exists() and path.samefile(other)):
                 raise StarcliError(f"{path}: is an input; a file is never written over one")
-    if path.is_dir():
-        raise StarcliError(f"{path}: is a directory, not a file to write")
+    check_replaceable(path)
     check_directory(path.parent)

@@ -30,22 +30,25 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
     make_directory(path.parent)
     while True:
         try:
-            handle = target.open("a+", encoding="utf-8")
+            handle = target.open("a+", encoding="utf-8", errors="replace")
         except OSError as error:
             raise_os_error(path, error, "lock")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
+        except BlockingIOError as error:
             handle.seek(0)
             holder = handle.read().strip() or "another process"
             handle.close()
             raise StarcliError(f"{path}: is being written by {holder}") from error
-        if target.exists() and os.fstat(handle.fileno()).st_ino == target.stat().st_ino:
+        except OSError as error:  # a disk without locks, as some of clusters are
+            handle.close()
+            raise_os_error(path, error, "lock")
+        if _is_at(target, handle.fileno()):
             break
         handle.close()  # the holder before us removed the file between our open and our lock
     try:
         handle.truncate(0)
-        handle.write(f"process {os.getpid()}")
+        handle.write(f"process {os.getpid()} on {os.uname().nodename}")
         handle.flush()
         for each in (path, state_path(path), *beside):
             leftovers.sweep(each)
@@ -54,3 +57,11 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
         handle.close()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether an open file is the one at `path`, which others may remove at any moment."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

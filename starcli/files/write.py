@@ -32,13 +32,24 @@ def raise_os_error(path: Path, error: OSError, deed: str) -> NoReturn:
 def check_output(path: Path, *, force: bool = False) -> None:
     """Check, before any work is done, that `path` can be written.
 
-    Raises StarcliError where it exists (unless `force`), is a directory, or lies where nothing may be written.
+    Raises StarcliError where it exists (unless `force`), is no file, or lies where nothing may be written.
     """
-    if path.is_dir():
-        raise StarcliError(f"{path}: is a directory, not a file to write")
+    check_replaceable(path)
     if path.exists() and not force:
         raise StarcliError(f"{path}: exists; --force overwrites it")
     check_directory(path.parent)
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that a file may take the place `path`: a directory, a device (/dev/null) or a pipe may not go for one.
+
+    /dev/stdout is not the file that it leads to, but a link that all processes need.
+    """
+    if path.is_dir():
+        raise StarcliError(f"{path}: is a directory, not a file to write")
+    of_the_system = str(path.absolute().parent) in ("/dev", "/dev/fd")
+    if path.exists() and (of_the_system or not path.is_file()):
+        raise StarcliError(f"{path}: is no regular file, and would be replaced by one; - is stdout")
 
 
 def check_directory(path: Path) -> None:
@@ -58,6 +69,7 @@ def replacing(path: Path) -> Iterator[Path]:
     writes to a name of its own invention first, which a process that is killed leaves behind.
     """
     assert present_rehearsal() is None, path
+    check_replaceable(path)
     make_directory(path.parent)
     place = leftovers.partial_directory(path)
     leftovers.sweep(path)

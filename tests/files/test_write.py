@@ -38,6 +38,29 @@ def test_checks_before_work(tmp_path: Path) -> None:
         check_output(existing / "deep" / "a")
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_a_pipe_or_a_device_is_not_replaced_by_a_file(tmp_path: Path, link: bool) -> None:
+    """`-o /dev/null --force` of root made a file of /dev/null, for the whole machine."""
+    os.mkfifo(tmp_path / "pipe")
+    target = tmp_path / "pipe"
+    if link:
+        target = tmp_path / "link"
+        target.symlink_to("pipe")
+    for refused in (lambda: check_output(target, force=True), lambda: write_atomically(target, b"new")):
+        with pytest.raises(StarcliError, match="is no regular file"):
+            refused()
+    assert (tmp_path / "pipe").is_fifo()
+    assert target.is_symlink() == link
+    assert {path.name for path in tmp_path.iterdir()} == {"pipe", target.name}
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/stdout", "/dev/fd/1"])
+def test_what_all_processes_need_is_not_replaced(path: str) -> None:
+    if os.path.exists(path):
+        with pytest.raises(StarcliError, match="is no regular file"):
+            check_output(Path(path), force=True)
+
+
 def test_tied_and_sliced_tensors_are_written_under_every_name(tmp_path: Path) -> None:
     from starcli.files.safetensors import read_tensors
 
