@@ -153,4 +153,5 @@ def _word(value: Any, where: str) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() else str(value)
     found = "nothing" if value is None else str(value) if isinstance(value, float) else type(value).__name__
-    raise StarcliError(f"{where}: {found}, expected a text")
+    hint = ["write 0 and 1, or words, in place of true and false"] if isinstance(value, bool) else []
+    raise StarcliError(f"{where}: {found}, expected a text or a number", hint)
