@@ -65,6 +65,10 @@ class Bends:
         """How b is to be aligned to a where nobody says it: as when the curve was trained, unless it is so already."""
         return AS_GIVEN if self.ends == (a.tensors_sha256, b.tensors_sha256) else self.alignment
 
+    def unsettled(self, models: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+        """The first of `models`, and those whose alignment to it no curve settles: all but the other end of one."""
+        return models if self.ends is None else [models[0], *models[2:]]
+
     def check_ends(self, a: Checkpoint, b: Checkpoint, last: Mapping[str, Tensor]) -> None:
         """StarcliError where a and `last`, which is b as it is aligned, are not the ends of the curve."""
         if self.ends is None:

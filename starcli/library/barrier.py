@@ -68,7 +68,7 @@ def barrier(
     how, bends = Renormalise(renormalise, renormalise_logits), Bends.of(bent)
     aligned = alignment_along(alignment, bends, [first, second])
     measure = Measure(workspace, aligned, points, statistics, split, watcher, how)
-    note_alignment(workspace, aligned, watcher, unsaid=[first, second] if alignment == AUTO else ())
+    note_alignment(workspace, aligned, watcher, unsaid=bends.unsettled([first, second]) if alignment == AUTO else ())
     return cached_lines(measure, first, [second], bends)[0]
 
 
@@ -223,7 +223,7 @@ def interpolate(
     point.need_data(workspace)
     ends, bends = found[: len(models)], Bends.of(found[len(models) :])
     how = alignment_along(alignment, bends, ends)
-    note_alignment(workspace, how, watcher, unsaid=ends if alignment == AUTO else ())
+    note_alignment(workspace, how, watcher, unsaid=bends.unsettled(ends) if alignment == AUTO else ())
     point = bends.place(point)
     result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
     plan = point_plan(workspace, bends.nodes(ends), point, how)

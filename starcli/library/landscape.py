@@ -47,7 +47,7 @@ def plane(
     check_plane(given, bends, margin)
     how = alignment_along(alignment, bends, given[:2])
     measure = Measure(workspace, how, points, split=split, progress=watcher)
-    note_alignment(workspace, how, watcher, unsaid=given if alignment == AUTO else ())
+    note_alignment(workspace, how, watcher, unsaid=bends.unsettled(given) if alignment == AUTO else ())
     return plane_landscape(measure, given, margin=margin, bends=bends)
 
 

@@ -79,7 +79,8 @@ def barrier_command(
         settings = (points, cast(Any, statistics), split, watch, activations.between())
         measure = Measure(workspace, how.along(bends, groups[0], seed), *settings)
         note_data(workspace, watch)
-        note_alignment(workspace, measure.alignment, watch, unsaid=groups[0] if how.align is None else ())
+        unsaid = bends.unsettled(groups[0]) if how.align is None else ()
+        note_alignment(workspace, measure.alignment, watch, unsaid=unsaid)
         activations.note_repaired(workspace, watch)
         show = BarrierResults(measure, results, paint, said=how.align is not None)
         if given.star is not None:

@@ -83,7 +83,7 @@ def interpolate_command(
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
         jobs = [Job(*each, watch, force=force) for each in zip(paths, plans, strict=True)]
         note_files(workspace, watch)
-        note_alignment(workspace, alignment, watch, unsaid=given if how.align is None else ())
+        note_alignment(workspace, alignment, watch, unsaid=bends.unsettled(given) if how.align is None else ())
         activations.note_repaired(workspace, watch)
         models_of = cache(lambda: bends.tensors(workspace, given, alignment))
         label = alignment.labels((given[0], other) for other in given[1:]) or "none"

@@ -60,7 +60,7 @@ def plane_command(
         alignment = how.along(bends, given[:2], seed)
         measure = Measure(workspace, alignment, points, split=split, progress=watch)
         note_data(workspace, watch)
-        note_alignment(workspace, alignment, watch, unsaid=given if how.align is None else ())
+        note_alignment(workspace, alignment, watch, unsaid=bends.unsettled(given) if how.align is None else ())
         found = plane_landscape(measure, given, margin=margin, bends=bends)
         label = alignment.labels((given[0], other) for other in given[1:])
         show_landscape("plane", found, measure, [*given, *bent], {"alignment": label}, results, paint)

@@ -48,6 +48,15 @@ def test_the_ends_of_a_curve_are_those_of_the_line(bend, solutions):
     assert sc.barrier(*map(str, ends), curve=str(bend), points=5).curves["train"].loss == tuple(curve["train"]["loss"])
 
 
+def test_the_ends_of_a_curve_are_not_said_to_need_alignment(solutions):
+    """Aligned, they would not be its ends; of another model it is said."""
+    ends = solutions.some(0, 1)
+    assert "never aligned" in run_here("curve", *ends, "--epochs", 1, "-o", "plain.safetensors").err
+    path = ("--curve", "plain.safetensors", "--points", 3)
+    assert "never aligned" not in run_here("barrier", *ends, *path).err
+    assert "2.safetensors was never aligned to 0" in run_here("plane", *solutions.some(0, 1, 2), *path).err
+
+
 def test_a_point_of_a_curve_is_what_barrier_measures(bend, solutions):
     ends = solutions.some(0, 1)
     [row] = run_here("interpolate", *ends, "--curve", bend, "--t", 0.25, "-o", "p.safetensors").rows
