@@ -136,12 +136,17 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
 
 
 def _held_back(dataset: Dataset, split: str | None) -> list[str]:
-    """A note where of the training data a share is not predicted."""
-    if split != "train" or dataset.validation is None or not dataset.val_fraction:
+    """Notes where not all of the training data are predicted, as a model may record it and nobody said."""
+    if split != "train":
         return []
-    here, there = len(dataset.train), len(dataset.validation)
-    ways = "--split validation has these, --val-fraction 0 all"
-    return [f"{dataset.name}: {there} of {here + there} training examples are held back for validation; {ways}"]
+    notes = [] if dataset.limit is None else [f"{dataset.name}: training examples within --limit {dataset.limit} alone"]
+    if dataset.validation is not None and dataset.val_fraction:
+        here, there = len(dataset.train), len(dataset.validation)
+        ways = "--split validation has these, --val-fraction 0 all"
+        notes.append(
+            f"{dataset.name}: {there} of {here + there} training examples are held back for validation; {ways}"
+        )
+    return notes
 
 
 def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, texts: TextOptions) -> Inputs:

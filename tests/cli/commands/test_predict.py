@@ -190,6 +190,7 @@ def test_a_part_of_an_array_is_told_and_numbered_as_in_the_array(place):
         "predict", "m.safetensors", "--data", "own.npz", "--limit", 20, "--split", "train", "-o", "s.npz"
     )
     assert held_back.status == 0
+    assert "arrays: training examples within --limit 20 alone" in held_back.err
     assert arrays("s.npz")["label"].tolist() == labels[arrays("s.npz")["index"]].tolist()
 
 
