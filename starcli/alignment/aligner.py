@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from torch import Tensor
@@ -16,13 +16,13 @@ from starcli.alignment.matching.method import Match
 from starcli.alignment.matching.restarts import wave_sizes
 from starcli.alignment.normalised import note_near_zero
 from starcli.alignment.search import Search
-from starcli.alignment.unchanged import check_acted
+from starcli.alignment.unchanged import RoundsTooMuch, check_acted
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.runtime import sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import alike
 from starcli.runtime.threads import in_threads
-from starcli.symmetry.element import Symmetry, units_of
+from starcli.symmetry.element import Element, Symmetry, units_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +91,14 @@ class Aligner(Search):
         moved = match.element.apply(model)
         return replace(match, difference=check_acted(self.workspace, match.element, model, moved))
 
+    def _rounds_too_much(self, model: Mapping[str, Tensor], element: Element) -> bool:
+        """Whether `checked` would refuse the element for what rounding alone does."""
+        try:
+            check_acted(self.workspace, element, model, element.apply(model))
+        except RoundsTooMuch:
+            return True
+        return False
+
     def _lesson(self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], **how: Any) -> Lesson:
         """What is to be learned of a pair; `how` are further fields of a `Lesson`."""
         steps, rate = int(self.alignment.steps or 0), float(self.alignment.lr or 0)
@@ -105,7 +113,8 @@ class Aligner(Search):
             match = replace(found, permutation=learned.symmetry, midpoint_loss=learned.midpoint_loss)
             match = self.of_weights(match, lesson.reference, lesson.model)
         else:
-            match = learn_element(self.learner, lesson, self.kinds, starts)
+            rounds_too_much = partial(self._rounds_too_much, lesson.model)
+            match = learn_element(self.learner, lesson, self.kinds, starts, rounds_too_much)
         match = self.checked(match, lesson.model)
         return replace(match, moved=match.permutation.moved())
 

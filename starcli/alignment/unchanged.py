@@ -27,6 +27,10 @@ ROUNDED_ANEW = 16
 Of networks with few outputs one change is by chance a tenth of the usual one, or less."""
 
 
+class RoundsTooMuch(StarcliError):
+    """What acts leaves the function as it is, but rounding to the types of the tensors does not."""
+
+
 def check_acted(
     workspace: "Workspace", symmetry: Symmetry, before: Mapping[str, Tensor], after: Mapping[str, Tensor]
 ) -> float | None:
@@ -34,7 +38,8 @@ def check_acted(
 
     None for a permutation: it rounds nothing, and is proved. All is evaluated in float64 and in eval mode. Acting in
     float64 on the weights in float64 has to leave the function as it is; `after`, rounded to the types of the tensors,
-    may change it as much as those types explain (`ROUNDINGS`). StarcliError else, and where values are too large.
+    may change it as much as those types explain (`ROUNDINGS`); else it is RoundsTooMuch. StarcliError where acting in
+    float64 changes it, and where values are too large.
     """
     if permutes_alone(symmetry):
         return None
@@ -47,15 +52,15 @@ def check_acted(
         if change <= allowed:  # as a rule after the first
             break
         allowed = max(allowed, ROUNDINGS * model.change(_rounded_anew(before, seed)))
-    _refuse(change, allowed, "rounding of the weights")
+    _refuse(change, allowed, "rounding of the weights", RoundsTooMuch)
     return change
 
 
-def _refuse(change: float, allowed: float, by: str) -> None:
-    """StarcliError for a change that is larger than allowed."""
+def _refuse(change: float, allowed: float, by: str, error: type[StarcliError] = StarcliError) -> None:
+    """An error for a change that is larger than allowed."""
     if not change <= allowed:
         why = f"outputs change by {change:.2e} of their spread, and {by} by less than {allowed:.2e}"
-        raise StarcliError("the function would not stay the same", [why])
+        raise error("the function would not stay the same", [why])
 
 
 class _Function:

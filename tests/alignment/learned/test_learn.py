@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 import starcli as sc
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
+from starcli.alignment.learned.learn_element import invertible, milder
 from starcli.alignment.learned.learner import Learner
 from starcli.alignment.learned.straight_through import StraightThrough
+from starcli.alignment.unchanged import RoundsTooMuch, check_acted
 from starcli.errors import StarcliError
 from starcli.symmetry.element import Element
 from starcli.workspace.choices import Choices
@@ -79,6 +82,46 @@ def test_it_lowers_the_loss_half_way_where_permutations_do_not() -> None:
     searched = Aligner(Alignment("straight-through", steps=40, examples=32), workspace).match(a, b)
     above = float(aligner.match(a, b).midpoint_loss or 0.0) - ends
     assert above < 0.6 * (float(searched.midpoint_loss or 0.0) - ends)
+
+
+@pytest.mark.slow
+def test_where_rounding_would_change_the_function_matrices_are_milder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is that of what is returned, between those of what was learned and of the start, where all else ends."""
+    workspace, a, b = opened("vit")
+    aligner = Aligner(Alignment("learn", steps=30, examples=32), workspace)
+    judge = Learner(workspace, StraightThrough).judge
+
+    def learned(refusals: int) -> float:
+        refused = []
+
+        def check(*words: Any) -> float | None:
+            if len(refused) < refusals:
+                refused.append(words[1])
+                raise RoundsTooMuch("the function would not stay the same")
+            return check_acted(*words)
+
+        monkeypatch.setattr("starcli.alignment.aligner.check_acted", check)
+        monkeypatch.setattr("starcli.alignment.learned.learn_element.MILDER", (1.05, 1.02))
+        with sc.no_cache():
+            found = aligner.match(a, b)
+        assert len(refused) == refusals
+        assert found.midpoint_loss == pytest.approx(judge.loss(a, found.symmetry.apply(b)), rel=1e-4)
+        return float(found.midpoint_loss or 0.0)
+
+    free, less, start = map(learned, (0, 1, 3))
+    assert free < less < start
+
+
+def test_milder_matrices_have_bounded_singular_values() -> None:
+    workspace, a, _ = opened("vit")
+    element = Element.random(workspace.kinds, torch.Generator().manual_seed(1))
+    found = milder(element, 1.5)
+    for name, matrix in invertible(found).items():
+        values = torch.linalg.svdvals(matrix)
+        assert 1 / 1.5 - 1e-12 < float(values.min()) < float(values.max()) < 1.5 + 1e-12
+        assert not torch.allclose(matrix, element.matrices[name])
+    torch.testing.assert_close(dict(milder(element, 1e9).apply(a)), dict(element.apply(a)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(outputs(workspace, found.apply(a)), outputs(workspace, a), rtol=1e-3, atol=1e-3)
 
 
 def test_what_was_learned_is_learned_on_from_where_it_is() -> None:
