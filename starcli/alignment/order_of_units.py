@@ -27,7 +27,8 @@ def in_one_order(workspace: "Workspace", models: Sequence[Checkpoint]) -> bool:
     """Whether all other models have the order of units that the first has, as far as their weights show it."""
     first, *others = models
     names = [name for name, each in workspace.outline().named_parameters() if each.requires_grad]
-    return bool(others) and all(order_cosine(first.tensors, each.tensors, names) >= SAME_ORDER for each in others)
+    tensors = first.fresh_tensors()  # what is read once does not stay in memory
+    return bool(others) and all(order_cosine(tensors, each.fresh_tensors(), names) >= SAME_ORDER for each in others)
 
 
 def order_cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor], names: Iterable[str]) -> float:
