@@ -6,8 +6,10 @@ of the commands show.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,28 @@ def test_an_array_of_jobs_trains_and_the_next_job_measures(here: Path) -> None:
     assert lines_of("bash", script, SLURM_ARRAY_TASK_ID="2", TRAIN="--epochs 1") == [TRAIN[2]]
     settings = {"SOURCES": SOURCES, "HELD_OUT": "models/2.safetensors", "STAR": "--epochs 2"}
     assert lines_of("bash", script, **settings) == sorted([STAR, BARRIER, BMA, FUSE.replace(" --epochs 3", "")])
+
+
+@pytest.mark.parametrize(("number", "requeued"), [(signal.SIGUSR1, "requeue 7\n"), (signal.SIGTERM, "")])
+def test_a_job_whose_time_is_nearly_over_saves_and_queues_itself_again(here: Path, number: int, requeued: str) -> None:
+    """USR1 comes to the script alone, TERM to its children too: each run is told once, as twice ends it at once."""
+    saving = "echo told >> told; sleep 0.2; echo saved >> told; kill $! || true; exit 143"
+    programs = {"starcli": f"trap '{saving}' TERM; sleep 30 & touch began; wait", "scontrol": 'echo "$@" > requeued'}
+    for name, program in programs.items():
+        (here / "bin" / name).write_text(f"#!/bin/bash\n{program}\n")
+        (here / "bin" / name).chmod(0o755)
+    job = {**os.environ, "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "7"}
+    process = subprocess.Popen(["bash", str(PIPELINES / "slurm.sh")], env=job, start_new_session=True)
+    deadline = time.monotonic() + 20
+    while not Path("began").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if number == signal.SIGUSR1:
+        process.send_signal(number)
+    else:
+        os.killpg(process.pid, number)
+    assert process.wait(20) == 143
+    assert Path("told").read_text() == "told\nsaved\n"
+    assert (Path("requeued").read_text() if Path("requeued").exists() else "") == requeued
 
 
 @pytest.mark.slow
