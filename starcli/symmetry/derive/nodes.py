@@ -36,6 +36,8 @@ def is_view(target: Callable[..., Any] | str) -> bool:
 def shows(node: fx.Node) -> fx.Node | None:
     """The node that this one is a view of; None where it is none."""
     seen = node.args[0] if node.op == "call_function" and is_view(node.target) and node.args else None
+    if node.target is operator.getitem and not (isinstance(seen, fx.Node) and is_view(seen.target)):
+        return None  # one of several results that are tensors of their own
     return seen if isinstance(seen, fx.Node) else None
 
 

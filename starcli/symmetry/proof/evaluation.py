@@ -15,7 +15,7 @@ from starcli.models.copies import copy_network
 from starcli.models.dtypes import cast_floats_
 from starcli.models.modes import notices_mode, set_eval_
 from starcli.runtime.blame import raised_at
-from starcli.symmetry.proof.operators import differentiable_batch_norm, grouped_conv2d
+from starcli.symmetry.proof.operators import differentiable_batch_norm, grouped_conv2d, grouped_mm
 
 ROUNDED = 1e-3
 """Largest difference between outputs that are the same but for float32, in units of their spread.
@@ -200,6 +200,10 @@ def precision(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+_GROUPED_MM = {getattr(torch.nn.functional, "grouped_mm", None), getattr(torch, "_grouped_mm", None)} - {None}
+"""Products of rows by experts' matrices, as far as this torch has them."""
+
+
 class _Precision(TorchFunctionMode):
     """Redirect float32 to another precision.
 
@@ -219,6 +223,8 @@ class _Precision(TorchFunctionMode):
         if self.dtype is torch.float64:
             if func is torch.nn.functional.conv2d:
                 return grouped_conv2d(*args, **kwargs)
+            if func in _GROUPED_MM:
+                return grouped_mm(*args, **kwargs)
             if func is Tensor.float:
                 func = Tensor.double
             args = [self.dtype if argument is torch.float32 else argument for argument in args]

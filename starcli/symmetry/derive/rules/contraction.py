@@ -56,6 +56,22 @@ def addmm(call: Call) -> RuleResult:
     return call.merge([call.value("self"), product])
 
 
+@rule("_grouped_mm", "grouped_mm_fallback")
+def by_experts(call: Call) -> RuleResult:
+    """Rows (T, k) by the matrix (E, k, n) of the expert that each belongs to -> (T, n).
+
+    Which expert that is, the input tells: experts are fixed, and the units of all of them move alike.
+    """
+    x, weight = (call.value(name) for name in (("self", "mat2") if "mat2" in call.arguments else ("input", "weight")))
+    if len(x.shape) != 2 or len(weight.shape) != 3:
+        raise Unknown
+    call.pin(weight, [0], "experts that the input chooses")
+    kept = (factor for factor in weight.factors if factor.shape[0] == 1)
+    return call.contract(
+        [x.aligned([0, 2], 3), Value.of((1, *weight.shape[1:]), kept).aligned([0, 2, 1], 3)], [2], whole=False
+    ).dropped([2])
+
+
 @rule("cdist")
 def row_distances(call: Call) -> RuleResult:
     """Distances of rows, (..., m, k) and (..., n, k) -> (..., m, n): sums over k, as of a product."""

@@ -66,6 +66,10 @@ from starcli.symmetry.derive.values import Value
     "imag",
     "polar",
     "bucketize",
+    "floor_divide",
+    "__and__",
+    "__or__",
+    "__xor__",
 )
 def elementwise(call: Call) -> RuleResult:
     """An elementwise function of all tensor arguments."""

@@ -202,6 +202,13 @@ def sampled_at_points(call: Call) -> RuleResult:
     return call.merge([call.positions(x, range(2, rank)), points.aligned([0, *range(2, rank)], rank)])
 
 
+@rule("histc", "bincount")
+def counted(call: Call) -> RuleResult:
+    """How often values occur: classes are told apart."""
+    call.pin(call.value("self"))
+    return fixed(call.atoms, call.shape, [0], call.where)
+
+
 @rule("affine_grid_generator")
 def grid_of(call: Call) -> RuleResult:
     """Points of an affine map's grid: its coefficients, (N, 2, 3) or (N, 3, 4), are told apart."""
