@@ -66,7 +66,8 @@ def test_a_training(place: Path) -> None:
 def test_stars_and_fusions(place: Path, solutions: Any, method: str) -> None:
     words: tuple[object, ...] = ("--sources", *solutions.some(0, 1, 2), "-o", "out/star.safetensors")
     if method == "star":
-        words = ("star", *words, "--held-out", solutions[3], "--eval-every", 2, "--aligned-sources", "kept")
+        held_out = ("--held-out", solutions[3], "--eval-every", 2)
+        words = ("star", *words, *held_out, "--aligned-sources", "kept", "--log", "csv")
     else:
         words = ("fuse", *words, *(() if method == "fuse" else ("--method", method)))
     before = everything(place)

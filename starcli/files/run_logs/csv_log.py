@@ -3,17 +3,27 @@
 import csv
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
 from starcli.files.names import stem
 from starcli.files.run_logs.targets import RunFacts
 from starcli.files.write import write_atomically
 
 
+def table_path(checkpoint: Path) -> Path:
+    """The table of the run that makes a checkpoint.
+
+    >>> print(table_path(Path("ckpts/0.safetensors")))
+    ckpts/0.metrics.csv
+    """
+    return checkpoint.with_name(stem(checkpoint) + ".metrics.csv")
+
+
 class CsvLog:
     """`ckpts/0.metrics.csv` for `ckpts/0.safetensors`; a run that goes on keeps the lines of the epochs before."""
 
     def __init__(self, place: str, facts: RunFacts) -> None:
-        self._path = facts.checkpoint.with_name(stem(facts.checkpoint) + ".metrics.csv")
+        self._path = table_path(facts.checkpoint)
         self._rows: list[Mapping[str, object]] | None = None
 
     def record(self, epoch: int, curves: Mapping[str, float]) -> None:

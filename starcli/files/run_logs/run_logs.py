@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from starcli.files.metrics_log import MetricsLog
+from starcli.files.run_logs.csv_log import table_path
 from starcli.files.run_logs.targets import LogTarget, RunFacts, RunLog
 from starcli.runtime.rehearsal import present_rehearsal
 
@@ -24,10 +25,17 @@ class RunLogs:
         self._told, self._finished = False, False
 
     def open(self) -> None:
-        """Open the logs of other programs, before the run begins. StarcliError where one cannot be opened."""
+        """Open the logs of other programs, before the run begins. StarcliError where one cannot be opened.
+
+        A rehearsal opens none, and counts the table, whose size is not known; what other programs write is theirs.
+        """
         self._began = time.monotonic()
-        for target in self._targets if present_rehearsal() is None else ():
-            self._others.append(target.open(self._facts))
+        rehearsal = present_rehearsal()
+        for target in self._targets:
+            if rehearsal is None:
+                self._others.append(target.open(self._facts))
+            elif target.kind == "csv":
+                rehearsal.wrote(table_path(self._facts.checkpoint), None)
 
     def record(self, row: Mapping[str, Any]) -> None:
         """Add a row, of an epoch."""

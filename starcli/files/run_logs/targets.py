@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from starcli.errors import StarcliError
+from starcli.files.names import stem
 from starcli.registry.entry import lookup, resolve
 from starcli.registry.run_logs import RUN_LOGS
 
@@ -28,12 +29,12 @@ class RunFacts:
 
     @property
     def name(self) -> str:
-        """The checkpoint's path without its suffix, and without what leads out of the present directory.
+        """The checkpoint's path without a model's suffix, and without what leads out of the present directory.
 
-        >>> RunFacts(Path("../ckpts/0.safetensors")).name
-        'ckpts/0'
+        >>> RunFacts(Path("../ckpts/0.safetensors")).name, RunFacts(Path("ckpts/lr0.1")).name
+        ('ckpts/0', 'ckpts/lr0.1')
         """
-        parts = self.checkpoint.with_suffix("").parts
+        parts = self.checkpoint.with_name(stem(self.checkpoint)).parts
         return "/".join(part for part in parts if part not in ("..", self.checkpoint.anchor))
 
 
