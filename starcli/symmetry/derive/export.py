@@ -21,11 +21,13 @@ def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] 
             return torch.export.export(network, args, dict(kwargs or {}), strict=False)
         except Exception as error:
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            problems = [f"{type(error).__name__}: {reason.strip()}", *raised_at(error)]
-            problems.append(
-                "commands that align nothing, and --align none, do without; or a spec written by hand, --spec"
-            )
-            raise StarcliError("the network cannot be traced", problems) from error
+            raise cannot_be_traced(f"{type(error).__name__}: {reason.strip()}", *raised_at(error)) from error
+
+
+def cannot_be_traced(*problems: str) -> StarcliError:
+    """What to raise for a network that cannot be followed, with what can be done without that."""
+    way = "commands that align nothing, and --align none, do without; or a spec written by hand, --spec"
+    return StarcliError("the network cannot be traced", [*problems, way])
 
 
 @contextlib.contextmanager

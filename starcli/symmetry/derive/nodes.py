@@ -10,6 +10,7 @@ import torch
 from torch import fx
 
 from starcli.runtime.blame import is_torchs
+from starcli.symmetry.derive.export import cannot_be_traced
 
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
 
@@ -56,11 +57,14 @@ def is_shown_later(written: fx.Node, by: fx.Node, but: Sequence[fx.Node]) -> boo
 
 
 def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
-    """The shapes of the results, and whether they come as a tuple."""
+    """The shapes of the results, and whether they come as a tuple. StarcliError for sizes that only the input tells."""
     found = node.meta["val"]
     many = isinstance(found, list | tuple)
     values = found if many else (found,)
-    return tuple(tuple(int(n) for n in getattr(value, "shape", ())) for value in values), many
+    sizes = [tuple(getattr(value, "shape", ())) for value in values]
+    if any(isinstance(n, torch.SymInt) for shape in sizes for n in shape):
+        raise cannot_be_traced(f"a size depends on the values of the input: {where(node)}")
+    return tuple(sizes), many
 
 
 def used(node: fx.Node) -> frozenset[int]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from starcli.errors import StarcliError
 from starcli.symmetry.derive.derive import derive_and_prove
 from starcli.symmetry.proof.operators import grouped_mm
 
@@ -213,6 +214,14 @@ def test_units_of_experts_move_alike_and_the_stream_past_them():
     assert {name: group.size for name, group in derived.resolved.groups.items()} == {"first": 8, "up": 12}
     assert derived.resolved.expressions["down"] == ("2", "first", "up")
     assert derived.resolved.expressions["router.weight"][1] == "first"
+
+
+def test_a_size_that_only_the_input_tells_is_an_error():
+    def chosen(x: Tensor) -> Tensor:
+        return x + x[x > 0.3].sum()
+
+    with pytest.raises(StarcliError, match=r"a size depends on the values of the input.*test_operators\.py"):
+        derive_and_prove(Tokens(chosen), EXAMPLE, seed=0)
 
 
 def test_memory_as_it_is_says_nothing_of_units():
