@@ -73,6 +73,16 @@ def subjects() -> list[Subject]:
                         ("Gemma", "GemmaForCausalLM")):  # fmt: skip
         config = getattr(hf, model.replace("ForCausalLM", "Config"))(**GROUPED)
         found.append(subject(name, model, config, TOKENS, "input_ids", cache=True))
+    experts = {**TEXT, "hidden_size": 32, "intermediate_size": 16, "num_experts_per_tok": 2, "pad_token_id": 0}
+    few = {"num_experts": 4, "moe_intermediate_size": 16, "num_key_value_heads": 2}
+    mixtral = hf.MixtralConfig(**experts, num_local_experts=4, num_key_value_heads=2)
+    qwen = hf.Qwen3MoeConfig(**experts, **few, head_dim=8)
+    deepseek = hf.DeepseekV3Config(
+        **experts, moe_intermediate_size=16, n_routed_experts=4, n_group=1, topk_group=1, kv_lora_rank=8, q_lora_rank=8,
+        qk_rope_head_dim=4, qk_nope_head_dim=8, v_head_dim=8, first_k_dense_replace=1, num_key_value_heads=4,
+    )  # fmt: skip
+    for name, config in (("Mixtral", mixtral), ("Qwen3Moe", qwen), ("DeepseekV3", deepseek)):
+        found.append(subject(name, f"{name}ForCausalLM", config, TOKENS, "input_ids", cache=True))
     vit = hf.ViTConfig(**PICTURE, intermediate_size=20)
     found += [subject("ViT", "ViTForImageClassification", vit, IMAGES, "pixel_values", cache=False)]
     found += [subject("Swin", "SwinForImageClassification", swin, IMAGES, "pixel_values", cache=False)]
