@@ -164,6 +164,27 @@ def test_halves_that_are_written_over_are_two_sets():
     assert sorted(group.size for group in derived.resolved.groups.values()) == [4, 4, 8]
 
 
+def test_units_that_are_written_over_in_a_part_are_told_from_the_others():
+    def silenced(x: Tensor) -> Tensor:
+        x = x.clone()
+        x[:, 1:3, 2:4] = 0.0
+        return x
+
+    derived = derive_and_prove(Tokens(silenced), EXAMPLE, seed=0)
+    assert derived.notes == ()
+    assert not derived.rejected
+    reasons = {(each.tensor, each.axis): each.reason for each in derived.frozen}
+    assert "no expression has" in reasons["first.weight", 0]  # the six others have the two in their midst
+
+    def silenced_at_the_end(x: Tensor) -> Tensor:
+        x = x.clone()
+        x[:, 1:3, 5:] = 0.0
+        return x
+
+    derived = derive_and_prove(Tokens(silenced_at_the_end), EXAMPLE, seed=0)
+    assert sorted(group.size for group in derived.resolved.groups.values()) == [3, 5, 8]
+
+
 def test_a_view_from_before_a_write_that_is_read_after_it_freezes_both():
     def stale(x: Tensor) -> Tensor:
         x = x.clone()

@@ -42,7 +42,6 @@ from starcli.symmetry.derive.values import Value
     "nan_to_num",
     "positive",
     "square",
-    "fill",
     "zero",
     "bernoulli",
     "rsub",
@@ -74,6 +73,13 @@ from starcli.symmetry.derive.values import Value
 def elementwise(call: Call) -> RuleResult:
     """An elementwise function of all tensor arguments."""
     return call.merge(call.values())
+
+
+@rule("fill")
+def written_over(call: Call) -> RuleResult:
+    """One value everywhere: of what was there nothing stays."""
+    value = call.optional("value")
+    return call.merge([] if value is None else [value])
 
 
 @rule("to", "_to_copy", "type_as")
