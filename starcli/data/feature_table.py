@@ -117,8 +117,10 @@ def _targets(
     if len(columns) > 1:
         hint = "--task regression takes whole numbers as such, --task multi-label 0 and 1"
         raise StarcliError(f"{where}: several columns of classes, expected one, or numbers", [hint])
-    known = options.classes or (options.unnamed if all(map(_is_number, columns[0])) else None)
-    names, labels = number_words(columns[0], known, where)
+    words, known = columns[0], options.classes
+    if not known and options.unnamed and all(map(_is_number, words)):
+        words, known = [_whole(word) for word in words], options.unnamed
+    names, labels = number_words(words, known, where)
     if len(names) > MOST_CLASSES:
         raise StarcliError(f"{where}: {len(names):,} different labels, expected {MOST_CLASSES:,} at most")
     return labels, CLASSES, names
@@ -131,6 +133,16 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _whole(word: str) -> str:
+    """A number as whole numbers are written, if it is one.
+
+    >>> _whole("1.0"), _whole("01"), _whole("1.5")
+    ('1', '1', '1.5')
+    """
+    number = float(word)
+    return str(int(number)) if number.is_integer() else word
 
 
 def _refuse_nearly_numbers(words: Sequence[str], where: str) -> None:

@@ -16,7 +16,7 @@ from starcli.barriers.interpolation import points_asked
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
-from starcli.errors import need_several, unknown
+from starcli.errors import StarcliError, need_several, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.result_table import frame_of
@@ -216,7 +216,7 @@ def interpolate(
     True
     """
     bent, ts = bends_in(curve), None if t is None else [t]
-    [(_, asked)] = points_asked(len(models), ts, weights, perturb, seed, on_curve=bool(bent))
+    [(_, asked)] = points_asked(len(models), ts, _numbers(weights), perturb, seed, on_curve=bool(bent))
     point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)
@@ -228,3 +228,11 @@ def interpolate(
     result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
     plan = point_plan(workspace, bends.nodes(ends), point, how)
     return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")
+
+
+def _numbers(weights: Sequence[float] | None) -> list[float] | None:
+    """Weights of any kind of sequence, arrays and tensors too. StarcliError for what are no numbers."""
+    try:
+        return None if weights is None else [float(each) for each in weights]
+    except (TypeError, ValueError):
+        raise StarcliError(f"weights={weights!r:.80}: expected a number for each model") from None

@@ -44,6 +44,15 @@ def test_numbers_in_a_table_of_some_classes_are_the_models_own(of_arrays: Path, 
     refused(lambda: sc.evaluate(of_arrays, data=ones), "'4' in row", "the model's classes are 0, 1, 2, 3")
 
 
+@pytest.mark.parametrize("form", ["{}.0", "0{}", " {}", "{}e0"])
+def test_whole_numbers_are_classes_however_they_are_written(of_arrays: Path, tmp_path: Path, form: str) -> None:
+    """A column of labels that had empty places is one of floats, as other programs write it."""
+    named = table(tmp_path / "t.csv", [form.format(n) for n in LABELS], ROWS)
+    with pytest.warns(sc.StarcliWarning):
+        found = sc.predict(of_arrays, data=named, split="train")
+    assert found.label.tolist() == LABELS[found.index].tolist()
+
+
 def test_words_are_taken_in_their_order_which_is_said(of_arrays: Path, tmp_path: Path) -> None:
     words = table(tmp_path / "w.csv", [("owl", "ant", "cat", "bee")[n] for n in LABELS], ROWS)
     with pytest.warns(sc.StarcliWarning) as notes:

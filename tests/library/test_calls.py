@@ -98,6 +98,9 @@ def test_numbers_of_numpy_are_numbers(pair: list[nn.Module], data: Data) -> None
     found = sc.interpolate(*pair, data=data, t=np.float32(0.5), alignment=None)
     assert sc.save(found, "middle.safetensors").exists()
     assert sc.align(*pair, data=data, restarts=np.int64(2)).metadata.aligned_to.restarts == 2
+    shares: tuple[Any, ...] = ([0.25, 0.75], np.array([0.25, 0.75], "f4"), torch.tensor([0.25, 0.75]))
+    wanted, *others = (sc.interpolate(*pair, data=data, weights=each, alignment=None) for each in shares)
+    assert all(same(wanted.tensors, each.tensors) for each in others)
 
 
 def test_iterables_of_models(pair: list[nn.Module], data: Data) -> None:

@@ -237,6 +237,7 @@ def test_results_become_tables(data: Data) -> None:
             lambda data: sc.interpolate(network(), network(), t=0.5, weights=[1, 0], data=data),
             "t, weights and perturb, found 2",
         ),
+        (lambda data: sc.interpolate(network(), network(), weights="ab", data=data), "expected a number for each"),
         (lambda data: sc.find_star([network()], data=data), "at least two"),
         (lambda data: sc.train(network, data, lr=-1.0), "lr"),
         (lambda data: sc.load("there is no such file.safetensors"), "cannot read"),

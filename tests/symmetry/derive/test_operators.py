@@ -45,6 +45,14 @@ def written(x: Tensor, *where: object, value: Tensor | float) -> Tensor:
     return made
 
 
+def scaled_as_a_whole(x: Tensor) -> Tensor:
+    made = x.clone()
+    made[...] *= 1.5
+    made[..., :] += 0.5
+    made.detach()[:, 0] = 1.0
+    return made
+
+
 def token_by_token(x: Tensor) -> Tensor:
     made = torch.empty(2, 4, 8)
     for token in range(4):
@@ -90,6 +98,7 @@ FREE = {
     "written into every other one": lambda x: written(x, slice(None), slice(None, None, 2), value=x[:, :2]),
     "written from the end": lambda x: written(x, slice(None), -1, value=x[:, 0]),
     "written token by token": token_by_token,
+    "written as a whole": scaled_as_a_whole,
     "changed in a view": in_a_view,
     "slice_scatter": lambda x: torch.slice_scatter(torch.zeros_like(x), x[:, :2], 1, 0, 2),
     "select_scatter": lambda x: torch.select_scatter(torch.zeros_like(x), x[:, 0], 1, 0),

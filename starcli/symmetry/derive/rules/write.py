@@ -75,6 +75,8 @@ def part_replaced(call: Call) -> RuleResult:
 
 def put_back(call: Call, view: str, value: Value, part: Value) -> Value:
     """`value` where what the operator `view`, called with the arguments of `call`, shows of it is `part` now."""
+    if view in ("alias", "detach"):
+        return part
     axis = call.arguments.get("dim", 0) % len(value.shape)
     places = np.arange(value.shape[axis])[_shown(call, view)]
     if places.ndim == 0:
