@@ -4,7 +4,9 @@ Rows and columns of every weight are centred. What is left of two models whose u
 to do with each other has, over all such orders, an inner product of 0, but for what touches no hidden unit. Measured
 on the digits (perceptron, ResNet, ViT), the cosine of networks of different seeds is within 0.05 of 0, aligned by
 weight or activation 0.1 to 0.6; fine-tunings of one network have 0.94 and more, after ten times its training 0.76. Of
-networks of two to four hidden units on inputs of two numbers some have the order of others by chance.
+networks of two to four hidden units on inputs of two numbers some have the order of others by chance. LSTMs of
+different seeds over one table of pretrained vectors of words have 0.91 to 0.93 over all tensors, so that the middle one
+of the matrices counts as well, which has 0.29 at most.
 """
 
 import math
@@ -34,17 +36,28 @@ def in_one_order(workspace: "Workspace", models: Sequence[Checkpoint]) -> bool:
 def order_cosine(first: Mapping[str, Tensor], second: Mapping[str, Tensor], names: Iterable[str]) -> float:
     """Cosine of two state dicts over the tensors `names`, rows and columns centred; 0 where nothing is left of one.
 
+    It is at most that of the middle one of the matrices: a large one that models share does not show the order of all.
+
     >>> import torch
     >>> weight = torch.randn(64, 20, generator=torch.Generator().manual_seed(0))
     >>> nearly, shuffled = {"w": weight + 0.1 * weight.cos()}, {"w": weight.flip(0)}
     >>> order_cosine({"w": weight}, nearly, ["w"]) > 0.9, abs(order_cosine({"w": weight}, shuffled, ["w"])) < 0.1
     (True, True)
     """
-    both = own = its = 0.0
+    total, matrices = (0.0, 0.0, 0.0), list[float]()
     for name in names:
         if name in first and name in second and first[name].is_floating_point() and first[name].dim():
             a, b = _centred(first[name]), _centred(second[name])
-            both, own, its = both + float((a * b).sum()), own + float((a * a).sum()), its + float((b * b).sum())
+            both, own, its = (float((x * y).sum()) for x, y in ((a, b), (a, a), (b, b)))
+            total = total[0] + both, total[1] + own, total[2] + its
+            if a.dim() > 1 and own and its:
+                matrices.append(_cosine(both, own, its))
+    middle = sorted(matrices)[len(matrices) // 2 :][:1]
+    return min([_cosine(*total), *middle])
+
+
+def _cosine(both: float, own: float, its: float) -> float:
+    """An inner product over both norms, whose squares are given; 0 where one is 0."""
     return both / math.sqrt(own * its) if own and its else 0.0
 
 

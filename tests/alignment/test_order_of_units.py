@@ -76,6 +76,17 @@ def test_over_all_orders_of_hidden_units_the_inner_product_is_zero_on_average() 
     assert order_cosine(one, one, ["w"]) == pytest.approx(1)
 
 
+def test_a_large_tensor_that_models_share_does_not_show_the_order_of_all() -> None:
+    """Pretrained vectors of words below layers of different seeds."""
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randn(500, 8, generator=generator)
+    layers = [{name: torch.randn(12, 8, generator=generator) for name in ("ih", "hh")} for _ in range(2)]
+    one, other = ({"words": words, **each} for each in layers)
+    assert order_cosine(one, other, ["words", "ih", "hh"]) < 0.4
+    assert order_cosine(one, {**other, **layers[0]}, ["words", "ih", "hh"]) == pytest.approx(1)
+    assert order_cosine(one, {**one, "hh": other["hh"]}, ["words", "ih", "hh"]) > 0.9
+
+
 def test_fine_tunings_are_told_from_other_seeds_and_from_permuted_ones(
     workspace: Workspace, seeds: list[Checkpoint], tuned: list[Checkpoint]
 ) -> None:
