@@ -24,7 +24,16 @@ def wait_for(path, lines):
         time.sleep(0.01)
 
 
+@pytest.fixture
+def not_under_nohup():
+    """Hangups count, also where the tests themselves were begun with `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("not_under_nohup")
 def test_interrupted_twice_and_finished_to_the_same_bytes(tmp_path, monkeypatch):
     """SIGINT is 130, SIGTERM 143, SIGHUP 129; the same line goes on; the end is that of an uninterrupted run."""
     monkeypatch.chdir(tmp_path)
@@ -129,20 +138,17 @@ def test_a_signal_that_no_loop_saw_is_obeyed_between_two_pieces_of_work():
         pass
 
 
+@pytest.mark.usefixtures("not_under_nohup")
 def test_a_hangup_is_a_signal_to_stop_unless_it_is_ignored_from_the_start():
-    before = signal.getsignal(signal.SIGHUP)
     watch = Bars(quiet=True)
-    try:
-        with signals.handling_signals():
-            watch.start("work", 1)
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert watch.stop_signal == signal.SIGHUP
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        with signals.handling_signals():  # nohup
-            os.kill(os.getpid(), signal.SIGHUP)
-            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    with signals.handling_signals():
+        watch.start("work", 1)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert watch.stop_signal == signal.SIGHUP
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals.handling_signals():  # nohup
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_handlers_are_put_back():
