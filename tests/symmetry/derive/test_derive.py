@@ -8,10 +8,10 @@ import torch
 from support import rotary
 from support.networks import attention, convolutional, dense, scattered
 from support.tensors import same
+from support.tracing import traced_truly
 from torch import nn
 
 from starcli.symmetry.derive.derive import derive, derive_and_prove
-from starcli.symmetry.derive.export import export
 
 torch.set_num_threads(1)
 
@@ -71,12 +71,6 @@ CASES = {
     "most active": (scattered.MostActive, (torch.rand(3, 4),), log(8)),
     "halves": (dense.Halves, (torch.rand(3, 4),), log(2) + 2 * log(5)),
 }
-
-
-def traced_truly(network, example):
-    """Whether torch.export finds the shape that the network gives; torch 2.6 errs in the last states of an LSTM."""
-    [output] = export(network, example).graph.find_nodes(op="output")
-    return output.args[0][0].meta["val"].shape == network(*example).shape
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.tracing import traced_truly
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -136,6 +137,8 @@ FREE = {
 
 @pytest.mark.parametrize("name", FREE)
 def test_units_stay_free(name):
+    if "quantile" in name and not traced_truly(Tokens(FREE[name]), EXAMPLE):
+        pytest.skip("this torch cannot trace quantiles")
     derived = derive_and_prove(Tokens(FREE[name]), EXAMPLE, seed=0)
     assert derived.notes == ()
     assert not derived.rejected

@@ -13,6 +13,7 @@ from support.networks.recurrent import LastOutput
 from support.shipped import CASES, resolve, shrunk
 from support.small_transformers import BERTLike, GPTLike, LlamaLike, T5Like, WhisperLike
 from support.tensors import same
+from support.tracing import traced_truly
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
@@ -338,7 +339,10 @@ RECURRENT = {
 def test_signs_of_states_are_found_at_whatever_weights(name, seed):
     """Where they are looked for, gates do next to nothing, and how little is chance."""
     network = RECURRENT[name]()
-    kinds = kinds_of(network, (torch.zeros(2, 4, 9 if isinstance(network, LastOutput) else 3),), seed)
+    example = (torch.zeros(2, 4, 9 if isinstance(network, LastOutput) else 3),)
+    if "lstm" in name and not traced_truly(network, example):
+        pytest.skip("this torch traces the last states of an LSTM with wrong shapes")
+    kinds = kinds_of(network, example, seed)
     states = {p.group for own in places(kinds.spec).values() for p in own if "weight_hh" in p.tensor and p.axis == 0}
     assert len(states) == (4 if "bidirectional" in name else 2)
     for kind in (kinds.groups[name] for name in states):
