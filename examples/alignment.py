@@ -54,6 +54,11 @@ class Network:
         return {"arch": self.arch, "arch_args": self.arch_args} if ":" in self.arch else {}
 
 
+OF_TEXTS = {
+    "epochs": 8, "batch_size": 64, "optimizer": "adam", "lr": 0.003, "clip": 1.0, "task": "next-token", "length": 64,
+}  # fmt: skip
+"""Settings of language models."""
+
 NETWORKS = {
     "resnet-w8": Network("resnet", {"width": 8}),
     "resnet-w16": Network("resnet", {"width": 16}),
@@ -69,34 +74,8 @@ NETWORKS = {
     ),
     "gru": Network("recurrent:rows", {"kind": "gru"}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
     "lstm": Network("recurrent:rows", {"kind": "lstm"}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
-    "lstm-texts": Network(
-        "recurrent:texts",
-        {"kind": "lstm"},
-        {
-            "epochs": 8,
-            "batch_size": 64,
-            "optimizer": "adam",
-            "lr": 0.003,
-            "clip": 1.0,
-            "task": "next-token",
-            "length": 64,
-        },
-        data="texts",
-    ),
-    "gpt": Network(
-        "gpt",
-        {},
-        {
-            "epochs": 8,
-            "batch_size": 64,
-            "optimizer": "adam",
-            "lr": 0.003,
-            "clip": 1.0,
-            "task": "next-token",
-            "length": 64,
-        },
-        data="texts",
-    ),
+    "lstm-texts": Network("recurrent:texts", {"kind": "lstm"}, OF_TEXTS, data="texts"),
+    "gpt": Network("gpt", {}, OF_TEXTS, data="texts"),
     "bert": Network(
         "bert",
         {},

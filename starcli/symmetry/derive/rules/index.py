@@ -15,23 +15,24 @@ def embedding(call: Call) -> RuleResult:
 
     Which row is read depends on the input, so the rows are fixed.
     """
-    weight, indices = call.value("weight"), call.value("indices")
-    call.pin(weight, [0], "rows of a look-up")
-    n = len(call.shape)
+    indices, n = call.value("indices"), len(call.shape)
     rows = indices.aligned(range(n - 1), n)
-    columns = Value((weight.shape[1],), tuple(factor[0] for factor in weight.factors if factor.shape[0] == 1))
-    return call.merge([rows, columns.aligned([n - 1], n)])
+    return call.merge([rows, _columns(call).aligned([n - 1], n)])
+
+
+def _columns(call: Call) -> Value:
+    """The columns (d,) of the embedding `weight` (v, d), whose rows are fixed."""
+    weight = call.value("weight")
+    call.pin(weight, [0], "rows of a look-up")
+    return Value((weight.shape[1],), tuple(factor[0] for factor in weight.factors if factor.shape[0] == 1))
 
 
 @rule("embedding_bag")
 def embedding_bag(call: Call) -> RuleResult:
     """Sums of rows of an embedding (v, d), a bag each -> (bags, d). Which rows, the input tells: they are fixed."""
-    weight = call.value("weight")
-    call.pin(weight, [0], "rows of a look-up")
-    columns = Value((weight.shape[1],), tuple(factor[0] for factor in weight.factors if factor.shape[0] == 1))
     others = [fixed(call.atoms, shape, range(len(shape)), call.where) for shape in call.shapes[1:]]
     bags = fixed(call.atoms, call.shape, [0], call.where)
-    return call.result([call.merge([bags, columns.aligned([1], 2)]), *others])
+    return call.result([call.merge([bags, _columns(call).aligned([1], 2)]), *others])
 
 
 @rule("one_hot")
