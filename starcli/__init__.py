@@ -127,12 +127,18 @@ _MODULES = {
     "symmetry.kinds.derive_kinds": ("derive_kinds",),
 }
 
+_MADE_CALLS = ("derive_and_prove", "derive_kinds")
+"""Functions from below the library, which become calls of it here."""
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
     for module, names in _MODULES.items():
         if name in names:
-            value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            value = getattr(import_module(f"{__name__}.{module}"), name)
+            if name in _MADE_CALLS:
+                value = import_module(f"{__name__}.library.calls").library_call(value)
+            globals()[name] = value
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import re
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
@@ -176,11 +177,9 @@ def _check(name: str, value: Any) -> None:
 @contextmanager
 def _own_settings() -> Iterator[None]:
     """Settings of torch under which results do not depend on what the caller has set; the caller's come back."""
-    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
-    with ExitStack() as stack, arithmetic_restored():
+    threads = torch.get_num_threads()
+    with ExitStack() as stack, arithmetic_restored(), _DTYPE:
         stack.callback(torch.set_num_threads, threads)
-        stack.callback(torch.set_default_dtype, dtype)
-        torch.set_default_dtype(torch.float32)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         if torch.empty(0).device.type != "cpu":  # asked so, for torch 2.6 does not tell of `with torch.device(...)`
@@ -189,6 +188,30 @@ def _own_settings() -> Iterator[None]:
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
         yield
+
+
+class _DefaultDtype:
+    """Context in which torch's default dtype is float32: of all threads, and until the last call among them ends."""
+
+    def __init__(self) -> None:
+        self._lock, self._calls, self._callers = threading.Lock(), 0, torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._calls:
+                self._callers = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._calls += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._calls -= 1
+            if not self._calls:
+                torch.set_default_dtype(self._callers)
+
+
+_DTYPE = _DefaultDtype()
+"""One for all calls."""
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -227,6 +250,7 @@ def in_python(text: str) -> str:
     if "starcli convert " in text:  # a line for the shell
         return text
     text = text.replace("(starcli align)", "(sc.align)")
+    text = text.replace("starcli spec explain says why", "sc.derive_and_prove(module, inputs).frozen says why")
     text = text.replace("the flags: not settings", "the keywords: not settings")
     return _OPTION.sub(lambda found: _KEYWORDS.get(found[0], found[0][2:].replace("-", "_")), text)
 

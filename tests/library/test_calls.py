@@ -4,6 +4,7 @@ import copy
 import random
 from collections.abc import Callable
 from pathlib import Path
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
-from starcli.library.calls import in_python
+from starcli.library.calls import in_python, library_call
 
 Data = dict[str, tuple[Tensor, Tensor]]
 
@@ -41,6 +42,7 @@ CALLS: dict[str, Callable[..., Any]] = {
     "find_star": lambda a, b, **k: sc.find_star([a, b], epochs=1, **k),
     "fuse": lambda a, b, **k: sc.fuse([a, b], epochs=1, **k).comparison,
     "train": lambda a, b, data, **k: sc.train(a, data, epochs=1, **k),
+    "derive_kinds": lambda a, b, data: sc.derive_kinds(a, (data["train"][0][:2],)),
 }
 
 
@@ -79,16 +81,43 @@ def test_process_and_modules_are_left_alone(name: str, pair: list[nn.Module], da
 
 
 def test_what_the_caller_has_set_changes_no_result(pair: list[nn.Module], data: Data) -> None:
-    def star() -> str:
-        return sc.find_star(pair, data=data, epochs=1).sha256
+    def found() -> tuple[str, int]:
+        kinds = sc.derive_kinds(nn.Sequential(pair[0][0], *pair[0][2:]), (data["train"][0][:2],))
+        return sc.find_star(pair, data=data, epochs=1).sha256, kinds.continuous_dimension
 
-    expected = star()
+    expected = found()
+    assert expected[1] == 8  # a scale of each hidden unit
     for context in (torch.no_grad(), torch.inference_mode(), torch.device("meta"), torch.autocast("cpu")):
         with context:
-            assert star() == expected
+            assert found() == expected
     torch.set_default_dtype(torch.float64)
     try:
-        assert star() == expected
+        assert found() == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_calls_of_several_threads_leave_the_default_dtype_alone() -> None:
+    """The first call ends before the second does, which then has seen another dtype than the caller set."""
+    entered, first, seen = Barrier(2), Event(), []
+
+    @library_call
+    def call(seed: int) -> None:
+        entered.wait(10)
+        if seed:
+            first.wait(10)
+        seen.append(torch.get_default_dtype())
+
+    torch.set_default_dtype(torch.float64)
+    try:
+        threads = [Thread(target=call, kwargs={"seed": seed}) for seed in (0, 1)]
+        for thread in threads:
+            thread.start()
+        threads[0].join()
+        first.set()
+        threads[1].join()
+        assert seen == [torch.float32] * 2
+        assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -165,6 +194,8 @@ def test_wrong_values_are_refused(
         (lambda a, b: sc.align_jointly([a, b]), "align_jointly: missing a required argument: 'models'"),
         (lambda a, b: sc.align(a, b, a), "align: too many positional arguments"),
         (lambda a, b: sc.report(), "report: missing a required argument"),
+        (lambda a, b: sc.derive_kinds(a), "derive_kinds: missing a required argument: 'example_inputs'"),
+        (lambda a, b: sc.derive_and_prove(a, (torch.zeros(2, 9),)), "alignment=None, do without"),
         (lambda a, b: sc.report([None]), "a NoneType is no path"),
         (lambda a, b: sc.describe_adapter(None), "a NoneType is no path"),
         (lambda a, b: sc.mean_adapter(None), "adapters: expected a list"),
@@ -176,7 +207,7 @@ def test_wrong_values_are_refused(
         (lambda a, b: sc.train("mlp", "digits", arch_args=[1]), "arch_args: a list"),
         (lambda a, b: sc.align(a.state_dict(), b.state_dict()), "give arch$"),
     ],
-    ids=map(str, range(30)),
+    ids=map(str, range(32)),
 )
 def test_wrong_arguments_are_refused(call: Callable[..., Any], words: str, pair: list[nn.Module]) -> None:
     with pytest.raises(sc.StarcliError, match=words):
@@ -220,8 +251,9 @@ def test_describe_takes_a_path_as_words(pair: list[nn.Module], data: Data) -> No
         (lambda a: sc.train(a, "digits", arch="mlp"), "unknown keyword 'arch'"),
         (lambda a: sc.align(a, a, alignment="weight"), "unknown keyword 'alignment'; did you mean method?"),
         (lambda a: sc.evaluate(a, steps=3), "unknown keyword 'steps'; there is arch, "),
+        (lambda a: sc.derive_kinds(a, (torch.zeros(2, 4),), reason=True), "did you mean reasons?"),
     ],
-    ids=map(str, range(12)),
+    ids=map(str, range(13)),
 )
 def test_unknown_keywords_name_the_nearest_of_the_functions_own(call: Any, words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words.replace("?", r"\?")):
