@@ -10,15 +10,17 @@ from starcli.errors import StarcliError
 from starcli.evaluation.result_table import ResultTable
 from starcli.files.names import as_path
 from starcli.files.write import write_atomically
+from starcli.landscape.measure import Landscape
 from starcli.library.barrier import PairsReport
 from starcli.library.calls import library_call
 from starcli.plots.draw import draw
 from starcli.plots.look import Look
 from starcli.plots.rows import ResultRow
 from starcli.plots.style import check_format
+from starcli.registry.tasks import REGRESSION
 
-Result = Barrier | PairsReport | StarReport | ResultTable
-"""What is drawn: the result of `barrier`, `all_pairs`, `star_report`, `bma` or `evaluate`."""
+Result = Barrier | PairsReport | StarReport | Landscape | ResultTable
+"""What is drawn."""
 
 
 @library_call
@@ -31,6 +33,8 @@ def plot(
 ) -> None:
     """Draw results as the command's `--plot` does; several by name, {"width 4": ..., "width 8": ...}, into one figure.
 
+    results: of `barrier`, `all_pairs`, `star_report`, `plane`, `surface`, `bma` or `evaluate`, or the `.comparison` of
+    a fused model.
     path: a .png, .svg or .pdf file. width: of the figure, such as "3.25in" or "8.5cm" (default: 5.5in). font: family,
     size or both, "Times New Roman, 9" (default: DejaVu Sans, 8). Raises StarcliError for results of different kinds and
     what cannot be drawn.
@@ -43,7 +47,8 @@ def plot(
     target = as_path(path)
     kind, look = check_format(target), Look.of(width, font)
     named = results if isinstance(results, Mapping) else {"": results}
-    write_atomically(target, draw({name: list(_rows(found)) for name, found in named.items()}, kind, look))
+    rows = {name: [_with_task(row) for row in _rows(found)] for name, found in named.items()}
+    write_atomically(target, draw(rows, kind, look))
 
 
 def _rows(result: Any) -> Iterator[ResultRow]:
@@ -58,8 +63,21 @@ def _rows(result: Any) -> Iterator[ResultRow]:
         case StarReport():
             for name, group in result.groups.items():
                 yield from ({"type": "barrier", "group": name, **barrier.to_dict()} for barrier in group.barriers)
+        case Landscape():
+            yield {"type": "surface" if len(result.marks) == 1 else "plane", **result.to_dict()}
         case ResultTable():
-            yield from ({"type": "bma" if "posterior" in row else "eval", **row} for row in result)
+            yield from ({"type": _type_of(row), **row} for row in result)
         case _:
-            known = "barrier, all_pairs, star_report, bma or evaluate"
+            known = "barrier, all_pairs, star_report, plane, surface, bma or evaluate"
             raise StarcliError(f"plot: expected a result of {known}, found {type(result).__name__}")
+
+
+def _type_of(row: ResultRow) -> str:
+    """The command that makes such a row of a table."""
+    return "bma" if "posterior" in row else "fuse" if "name" in row else "eval"
+
+
+def _with_task(row: ResultRow) -> ResultRow:
+    """A row that says its task, as those of commands do, where its losses are no cross-entropy."""
+    parts = [row, *(value for value in row.values() if isinstance(value, Mapping))]
+    return {**row, "task": REGRESSION} if any("r2" in part for part in parts) else row

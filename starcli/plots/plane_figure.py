@@ -77,8 +77,11 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
         heights = [max(sizes[start : start + across]) for start in range(0, len(panels), across)]
         axes = figure.subplots(rows, across, squeeze=False, height_ratios=heights)
         grow(figure, sum(heights) + 3.2 * Ruler(look).line * rows)
-        for axis, (file, plane, split, what) in zip(axes.flat, panels, strict=True):
-            _paint_panel(figure, axis, plane, split, what, limits[split, what])
+        for axis, (file, plane, split, what), height in zip(axes.flat, panels, sizes, strict=True):
+            label = _bar_label(plane, split, what)
+            if Ruler(look).width(label) > height:
+                label = label.replace(" ", "\n", 1)
+            _paint_panel(figure, axis, plane, split, what, limits[split, what], label)
             _mark(axis, plane, names)
             above = [file] if len(results) > 1 else []
             axis.set_title("\n".join(Ruler(look).shorten(each, look.width / across - BESIDE_PANEL) for each in above))
@@ -148,9 +151,9 @@ def _all_values(shown: Sequence[tuple[str, DrawnPlane, str]], split: str, what: 
 
 
 def _paint_panel(
-    figure: "Figure", axis: "Axes", plane: DrawnPlane, split: str, what: str, limits: tuple[float, float]
+    figure: "Figure", axis: "Axes", plane: DrawnPlane, split: str, what: str, limits: tuple[float, float], label: str
 ) -> None:
-    """Draw levels of the loss or the metric, with their scale."""
+    """Draw levels of the loss or the metric, with their scale, which has the label."""
     is_loss = what == "loss"
     values, (levels, norm) = _values(plane, split, what), _levels(*limits, logarithmic=is_loss)
     shown = np.ma.clip(values, levels[0], levels[-1])
@@ -158,9 +161,8 @@ def _paint_panel(
         plane.x, plane.y, shown, levels=levels, norm=norm, cmap="cividis" if is_loss else "cividis_r"
     )
     axis.contour(plane.x, plane.y, shown, levels=levels, colors="white", linewidths=0.25, alpha=0.6)
-    title = loss_title(plane.task) if is_loss else METRICS[what].title
     ticks = _ticks(norm, logarithmic=is_loss)
-    bar = figure.colorbar(filled, ax=axis, label=f"{split} {title}", pad=0.02, aspect=18, ticks=ticks)
+    bar = figure.colorbar(filled, ax=axis, label=label, pad=0.02, aspect=18, ticks=ticks)
     bar.ax.set_yticks(ticks, _tick_texts(ticks))
     bar.ax.minorticks_off()
     bar.outline.set_visible(False)
@@ -170,6 +172,11 @@ def _paint_panel(
     axis.set_ylabel(up)
     few_ticks(axis.xaxis)
     few_ticks(axis.yaxis)
+
+
+def _bar_label(plane: DrawnPlane, split: str, what: str) -> str:
+    """What colours show: `train loss (nats)`."""
+    return f"{split} {loss_title(plane.task) if what == 'loss' else METRICS[what].title}"
 
 
 def _limits(known: Any, *, logarithmic: bool) -> tuple[float, float]:

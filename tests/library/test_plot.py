@@ -1,11 +1,13 @@
 """sc.plot: results of the library are drawn as those of the commands."""
 
 import pytest
-from support.figures import hill, model_rows, posterior_rows
+from support.figures import fusion_rows, hill, model_rows, plane_row, posterior_rows
 
 import starcli as sc
 from starcli.barriers.intervals import group_of
+from starcli.barriers.line_barrier import Curve
 from starcli.evaluation.scores import Scores
+from starcli.landscape.measure import Landscape, Mark
 from starcli.library.barrier import PairsReport
 from starcli.plots.draw import draw
 
@@ -25,6 +27,34 @@ def test_results_of_the_library(tmp_path):
     drawn = (tmp_path / "two.svg").read_text()
     assert ">one: 0.50 / 0.50<" in drawn
     assert ">other: 0.70 / 0.70<" in drawn
+
+
+def landscape(names: list[str], *, kind: str = "plane", metric: str = "accuracy") -> Landscape:
+    row = plane_row(names, kind=kind)
+    scores = {"train": Scores(0.1, {metric: 0.9}, 10), "test": Scores(0.1, {metric: 0.9}, 10)}
+    values = {split: {"loss": row[split]["loss"], metric: row[split]["accuracy"]} for split in scores}
+    marks = [Mark(name, place, scores) for name, place in zip(names, row["places"], strict=True)]
+    return Landscape(tuple(row["x"]), tuple(row["y"]), values, marks, row.get("curve", {}))
+
+
+def test_planes_surfaces_and_fused_models_are_drawn_as_their_commands_draw_them(tmp_path):
+    for kind, names in {"plane": ["a", "b", "c"], "surface": ["a"]}.items():
+        found = landscape(names, kind=kind)
+        sc.plot(found, tmp_path / f"{kind}.svg")
+        assert (tmp_path / f"{kind}.svg").read_bytes() == draw({"": [{"type": kind, **found.to_dict()}]}, "svg")
+    rows = [{**row, "name": row["model"]} for row in fusion_rows()]
+    sc.plot(sc.ResultTable([{k: v for k, v in row.items() if k != "type"} for row in rows]), tmp_path / "f.svg")
+    assert (tmp_path / "f.svg").read_bytes() == draw({"": rows}, "svg")
+
+
+def test_losses_of_numbers_are_not_in_nats(tmp_path):
+    ts = (0.0, 0.5, 1.0)
+    curve = Curve.of(ts, [Scores(loss, {"r2": 1 - loss, "rmse": loss**0.5}, 10) for loss in (0.1, 0.4, 0.1)])
+    for name, found in {"line": sc.Barrier(ts, {"train": curve}), "plane": landscape(["a", "b"], metric="r2")}.items():
+        sc.plot(found, tmp_path / f"{name}.svg")
+        drawn = (tmp_path / f"{name}.svg").read_text()
+        assert "loss (MSE)" in drawn
+        assert "nats" not in drawn
 
 
 def test_what_cannot_be_drawn(tmp_path):

@@ -77,6 +77,9 @@ CASES: dict[str, dict[str, list[Row]]] = {
     "fused models": {"width 4": fusion_rows(("test",)), LONG.format(0): fusion_rows()},
     "a plane": {"": [plane_row(["a", "b", "c"])]},
     "a plane of long names": {"": [plane_row(long_names(3), wide=200.0)]},
+    "a low plane of which nothing is said": {
+        "": [{key: value for key, value in plane_row(["a", "b", "c"], wide=200.0).items() if key != "alignment"}]
+    },
     "a plane that is not finite": {"": [plane_row(["a", "b", "c"], worst=math.nan)]},
     "a surface of a small loss": {"": [plane_row(["$a_b$"], worst=0.0, kind="surface")]},
     "planes off which curves are": {name: [plane_row(["a", "b", "c"], distance=len(name))] for name in ("p", "qq")},
