@@ -103,6 +103,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def holds(path: Path, pieces: Iterable[bytes]) -> bool:
+    """Whether a file is just these `pieces`, one after the other."""
+    try:
+        with path.open("rb") as file:
+            return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)
+    except OSError as error:
+        raise_os_error(path, error, "read")
+
+
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """Write `pieces`, one after the other, to `path`, whole or not at all, or to stdout where `path` is `-`."""
     if (rehearsal := present_rehearsal()) is not None:

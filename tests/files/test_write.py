@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from starcli.errors import StarcliError
-from starcli.files.write import check_output, write_atomically, write_tensors
+from starcli.files.write import check_output, holds, write_atomically, write_tensors
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,6 +36,15 @@ def test_checks_before_work(tmp_path: Path) -> None:
     check_output(tmp_path / "nowhere" / "deep" / "a")
     with pytest.raises(StarcliError, match="is no directory"):
         check_output(existing / "deep" / "a")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "same"),
+    [([b"ab", b"c"], True), ([b"abc", b""], True), ([b"ab"], False), ([b"abcd"], False), ([b"a", b"bd"], False)],
+)
+def test_a_file_holds_its_pieces_and_no_others(tmp_path: Path, pieces: list[bytes], same: bool) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert holds(tmp_path / "a", pieces) == same
 
 
 @pytest.mark.parametrize("link", [False, True])

@@ -6,19 +6,16 @@ from typing import Annotated
 
 import typer
 
+from starcli.cli.content_file import ContentFile
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.shared import OUT, SPLIT_WORDS, ForceOpt, RecalibrateOpt, choice_of, words_of
 from starcli.cli.options.values import temperature_of
-from starcli.cli.outputs import check_place
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
 from starcli.cli.shared_columns import PRECISION, RENORMALISED
-from starcli.files.names import is_standard_stream
-from starcli.files.write import check_output, write_pieces
-from starcli.runtime import distributed
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -82,14 +79,13 @@ def predict_command(
 
     asked.check()
     heat, pieces = temperature_of(temperature), prediction_format(output)
-    if not is_standard_stream(output):
-        check_place(output, asked.paths)
-        check_output(output, force=force)
+    file = ContentFile(output, asked.paths, force=force)
     workspace, models, inputs = open_inputs(asked.read(), setup, split)
     with common.session(output) as (watch, results):
+        file.note_before(watch)
         note_data(workspace, watch)
         found = asked.ask(Predictor(workspace, inputs, recalibrate, heat, watch), models)
-        distributed.by_writer(partial(write_pieces, output, pieces(found)))
+        file.write(partial(pieces, found), watch)
         for number, row in enumerate(found.summaries()):
             origin = models if len(found.model) == 1 else [models[number]]
             facts = {"output": str(output), **asked.how(models), "weights": short_hashes(origin)}

@@ -145,24 +145,18 @@ def spec_derive_command(
     What the tracing does not understand stays fixed, and the report says where and why. The architecture may come from
     the registry, torchvision, timm, or a module of yours as package.module:function.
     """
-    from starcli.cli.outputs import check_place
-    from starcli.files.names import is_standard_stream
-    from starcli.files.write import check_output, write_atomically
+    from starcli.cli.content_file import ContentFile
     from starcli.workspace.spec_network import SpecNetwork
     from starcli.workspace.spec_report import derive_report
 
-    if output is not None and not is_standard_stream(output):
-        check_place(output)
-        check_output(output, force=force)
+    file = None if output is None else ContentFile(output, force=force)
     network = SpecNetwork.of(setup, None)
     with common.session(output) as (watch, results):
         report = derive_report(network, watch, kinds=kinds)
         for note in report.notes:
             watch.note(note)
-        if output is not None and is_standard_stream(output):
-            typer.echo(report.yaml, stdout.result_stream(), nl=False)
-        elif output is not None:
-            write_atomically(output, report.yaml.encode())
+        if file is not None:
+            file.write(lambda: [report.yaml.encode()], watch)
         results.add("spec_derive", {**report.row(), "output": str(output) if output else None}, REPORT)
         for row in () if results.for_programs else report.row()["frozen"]:
             results.add("frozen", row, FROZEN)

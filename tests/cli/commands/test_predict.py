@@ -71,13 +71,15 @@ def test_an_ensemble_is_the_mean_of_what_its_models_predict(solutions):
 def test_csv_to_stdout_is_that_of_the_file(solutions, place):
     ran = run_here("predict", *solutions.some(0, 1), "-o", "-")
     assert ran.err.count('"type": "predict"') == 2
-    run_here("predict", *solutions.some(0, 1), "-o", "p.csv")
+    first = run_here("predict", *solutions.some(0, 1), "-o", "p.csv")
     assert (place / "p.csv").read_text() == ran.out
     rows = list(csv.DictReader(io.StringIO(ran.out)))
     assert len(rows) == 720
     assert rows[-1]["model"] == "1.safetensors"
     before = (place / "p.csv").read_bytes()
     refused(run_here("predict", solutions[0], "-o", "p.csv"), "p.csv: exists; --force overwrites it")
+    again = run_here("predict", *solutions.some(0, 1), "-o", "p.csv")
+    assert (again.status, "p.csv: finished already" in again.err, again.rows) == (0, True, first.rows)
     assert (place / "p.csv").read_bytes() == before
     assert run_here("predict", *solutions.some(0, 1), "-o", "p.csv", "--force").status == 0
     assert (place / "p.csv").read_bytes() == before

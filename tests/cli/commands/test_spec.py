@@ -4,6 +4,7 @@ import json
 
 import pytest
 from support.program import run_here
+from support.refused import refused
 
 from starcli.symmetry.archspec.library import shipped_specs, spec_dir
 from starcli.symmetry.archspec.spec import parse
@@ -60,7 +61,9 @@ def test_derive_check_diff(place):
     [checked] = run_here("spec", "check", "d.yaml", *MLP).rows
     assert checked["sha256"] == row["sha256"]
     assert run_here("spec", "diff", "mlp", "d.yaml", *MLP).out == ""
-    assert run_here("spec", "derive", *MLP, "-o", "d.yaml").status == 1
+    assert "d.yaml: finished already" in run_here("spec", "derive", *MLP, "-o", "d.yaml").err
+    (place / "d.yaml").write_text((place / "d.yaml").read_text() + "# mine\n")
+    refused(run_here("spec", "derive", *MLP, "-o", "d.yaml"), "d.yaml: exists; --force overwrites it")
     assert run_here("spec", "derive", *MLP, "-o", "d.yaml", "--force").status == 0
 
 

@@ -1,0 +1,39 @@
+"""An output that records nothing of how it was made: it is finished where it holds just what the command makes."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from starcli.cli.framework.progress_bars import Bars
+from starcli.cli.job import note_finished
+from starcli.cli.outputs import check_place
+from starcli.files.names import is_standard_stream
+from starcli.files.write import check_output, holds, write_pieces
+from starcli.runtime import distributed
+
+
+class ContentFile:
+    """A table or a text in the making; one that is there is compared with what is made, and never overwritten so."""
+
+    def __init__(self, path: Path, inputs: Sequence[Path] = (), *, force: bool = False) -> None:
+        """Raises StarcliError, before any work, where nothing may be written."""
+        self.path = path
+        self.stands = not force and not is_standard_stream(path) and path.exists()
+        if not is_standard_stream(path):
+            check_place(path, inputs)
+
+    def note_before(self, watch: Bars) -> None:
+        """Say before long work that a file is there, which may be another one."""
+        if self.stands:
+            watch.note(f"{self.path}: exists, and is compared with what this makes; --force overwrites it")
+
+    def write(self, pieces: Callable[[], Iterable[bytes]], watch: Bars) -> None:
+        """Write what `pieces` gives, which is asked for it once to compare and once to write.
+
+        A file that holds just this is left, with a note. StarcliError for one that holds something else.
+        """
+        if self.stands and distributed.by_writer(lambda: holds(self.path, pieces())):
+            note_finished(self.path, watch)
+            return
+        if self.stands:
+            check_output(self.path)
+        distributed.by_writer(lambda: write_pieces(self.path, pieces()))
