@@ -12,6 +12,7 @@ import copy
 import math
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -103,17 +104,17 @@ class Activations:
             for inputs in self._batches
         ]
         return {
-            name: LayerInput(torch.cat([part[name].values for part in parts], 1).float().cpu(), first.axis)
+            name: replace(first, values=torch.cat([part[name].values for part in parts], 1).float().cpu())
             for name, first in parts[0].items()
         }
 
     @cached_property
     def _axes(self) -> dict[str, tuple[Node, Fixed]]:
-        """Axes of what the layers read, by the weight's name, where the spec tells which units its channels are."""
+        """Axes of what the layers read, by its name, where the spec tells which units its channels are."""
         found: dict[str, tuple[Node, Fixed]] = {}
         for name, each in self._observed().items():
             channels, positions = each.values.shape
-            node = channel_axis(self._own.axes[name], self._own.shapes[name], each.axis, channels)
+            node = channel_axis(self._own.axes[each.weight], self._own.shapes[each.weight], each.axis, channels)
             if node is not None and symbols(node):
                 found[name] = node, Fixed(positions)
         if not found and self._own.groups:

@@ -27,11 +27,12 @@ _COMPUTED = ("weight_v", "weight_orig", "parametrizations.weight.original1", "pa
 
 @dataclass(frozen=True)
 class LayerInput:
-    """What one weight reads: `values` (channels, positions), and the `axis` of the weight that runs over its inputs.
+    """What `weight` reads: `values` (channels, positions), and the `axis` of it that runs over its inputs.
 
     A grouped convolution reads the channels of all groups; its weight has those of one on that axis.
     """
 
+    weight: str
     values: Tensor
     axis: int
 
@@ -41,6 +42,8 @@ def layer_inputs(
 ) -> dict[str, LayerInput]:
     """What every weight among `names` reads in a forward pass of a batch `inputs`, by its name.
 
+    One that is multiplied from either side, as where a decoder is an encoder transposed, reads two things: what it does
+    along the axis that is met second stands under its name and "(transposed)".
     Positions are examples, times places of an image or of a text, without its padding; calls of one layer lie one
     behind the other. Weights that are read in another way than by a product of matrices or a convolution, as those of
     recurrent layers, are left out. BatchNorm takes the statistics of the batch and keeps its own; all else is in eval
@@ -65,17 +68,19 @@ def layer_inputs(
         stack.enter_context(torch.no_grad())
         stack.enter_context(reading)
         network(inputs)
-    return {name: LayerInput(torch.cat(calls, 1), reading.axis[name]) for name, calls in reading.calls.items()}
+    found: dict[str, LayerInput] = {}
+    for (name, axis), calls in reading.calls.items():
+        found[name if name not in found else f"{name} (transposed)"] = LayerInput(name, torch.cat(calls, 1), axis)
+    return found
 
 
 class _Products:
-    """Keeps what is multiplied by a weight or convolved with it, by the weight's name."""
+    """Keeps what is multiplied by a weight or convolved with it, by the weight's name and the axis of its inputs."""
 
     def __init__(self, network: nn.Module, names: Collection[str], positions: int | None) -> None:
         super().__init__()
         self.positions = positions
-        self.calls: dict[str, list[Tensor]] = {}
-        self.axis: dict[str, int] = {}
+        self.calls: dict[tuple[str, int], list[Tensor]] = {}
         self.weights = {
             name: tensor for name, tensor in network.named_parameters(remove_duplicate=False) if name in names
         }
@@ -102,11 +107,10 @@ class _Products:
     def _keep(self, name: str | None, values: Tensor, axis: int) -> None:
         """Keep what a weight reads (channels, ...), unless these are not the channels that it has on `axis`."""
         if name is not None and len(values) % self.weights[name].shape[axis] == 0:
-            self.axis[name] = axis
             places = values.flatten(1)
             if self.texts is not None and places.shape[1] == len(self.texts):
                 places = places[:, self.texts]
-            self.calls.setdefault(name, []).append(_places(places, self.positions))
+            self.calls.setdefault((name, axis), []).append(_places(places, self.positions))
 
     def _name(self, weight: Tensor) -> str | None:
         """Name of a weight: by its place in memory or, where it is computed in a layer, of what it is computed from."""

@@ -1,5 +1,6 @@
 """Products of what the layers of a network read on data: G = X^T X for each weight, as regression means need them."""
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ def input_products(flat: FlatNetwork, batches: Iterable[Tensor]) -> dict[str, In
     """What weights of linear layers and of convolutions in 1D and 2D read, by the weight's name.
 
     X has a row for each position: example, token, or place of an image, whose inputs are its patch under the kernel.
-    Weights that are read otherwise are left out.
+    Weights that are read otherwise are left out, and so are those that are multiplied from either side.
 
     >>> import torch
     >>> flat = FlatNetwork(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
@@ -43,8 +44,9 @@ def input_products(flat: FlatNetwork, batches: Iterable[Tensor]) -> dict[str, In
                     add = partial(_add_patches, found, f"{name}.weight")
                     stack.callback(module.register_forward_pre_hook(add).remove)
             read = layer_inputs(flat.network, inputs, matrices)
+        often = Counter(each.weight for each in read.values())
         for name, each in read.items():
-            if len(each.values) == shapes[name][each.axis]:
+            if often[each.weight] == 1 and len(each.values) == shapes[name][each.axis]:
                 _add(found, name, each.values[None], transposed=each.axis == 0)
     return found
 

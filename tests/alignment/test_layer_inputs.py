@@ -10,8 +10,11 @@ from support.tensors import same
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+import starcli as sc
 from starcli.alignment.layer_inputs import channel_axis, layer_inputs
+from starcli.fusion.input_products import input_products
 from starcli.models.build import build_network
+from starcli.models.flat_network import FlatNetwork
 from starcli.symmetry.archspec.expression import text
 from starcli.symmetry.archspec.parse_expression import parse_axis
 
@@ -100,6 +103,37 @@ def test_products_with_bare_parameters() -> None:
     torch.testing.assert_close(found["right"].values, inputs.T)
     torch.testing.assert_close(found["left"].values, (inputs @ network.right).relu().T)
     assert (found["right"].axis, found["left"].axis) == (0, 1)
+
+
+class Tied(nn.Module):
+    """A decoder that is its encoder transposed, before a classifier."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(units, 6)), nn.Parameter(torch.randn(units))
+        self.last = nn.Linear(6, 3)
+
+    def hidden(self, inputs: Tensor) -> Tensor:
+        return torch.relu(inputs @ self.weight.T + self.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(self.hidden(inputs) @ self.weight)
+
+
+@pytest.mark.parametrize("units", [6, 10])
+def test_a_weight_that_is_multiplied_from_either_side_reads_two_things(units: int) -> None:
+    torch.manual_seed(0)
+    network, inputs = Tied(units), torch.randn(30, 6)
+    found = layer_inputs(network, inputs, parameters(network))
+    one, other = found["weight"], found["weight (transposed)"]
+    assert (one.weight, one.axis, other.weight, other.axis) == ("weight", 1, "weight", 0)
+    torch.testing.assert_close(one.values, inputs.T)
+    torch.testing.assert_close(other.values, network.hidden(inputs).T)
+    shuffled = sc.permute(network, seed=1, input_shape=(6,))
+    data, how = (inputs, torch.arange(30) % 3), sc.Alignment("activation", share=1.0)
+    back = sc.align(network, shuffled, method=how, data=data)
+    assert same(back.tensors, network.state_dict())
+    assert "weight" not in input_products(FlatNetwork(network), [inputs])  # no regression is of both
 
 
 @pytest.mark.parametrize(
