@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from starcli.errors import StarcliError
+from starcli.files.links import behind_links
 from starcli.files.names import is_standard_stream
 from starcli.files.run_logs.targets import LogTarget
 from starcli.files.safetensors import PICKLED
@@ -34,7 +35,7 @@ def output_paths(
             raise StarcliError(f"{option} -: stdout takes one checkpoint, this makes {len(values)}")
         return [template]
     paths = [_place(filled(template, value, option), inputs, option) for value in values]
-    for path, count in Counter(paths).most_common(1):
+    for path, count in Counter(map(behind_links, paths)).most_common(1):
         if count > 1:
             differing = [name for name in values[0] if len({str(value[name]) for value in values}) > 1]
             unused = [name for name in (f"{{{name}}}" for name in differing) if name not in text]
@@ -94,4 +95,4 @@ def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
             if path == other or (path.exists() and path.samefile(other)):
                 raise StarcliError(f"{path}: is an input; a file is never written over one")
     check_replaceable(path)
-    check_directory(path.parent)
+    check_directory(behind_links(path).parent)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from starcli.errors import StarcliError
 from starcli.files import leftovers
+from starcli.files.links import behind_links
 from starcli.files.state import state_path
 from starcli.files.write import make_directory, raise_os_error
 from starcli.runtime.rehearsal import present_rehearsal
@@ -16,6 +17,8 @@ from starcli.runtime.rehearsal import present_rehearsal
 @contextlib.contextmanager
 def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
     """Hold the output `path` for this process, by a lock of the kernel (flock) on `.NAME.lock` beside it.
+
+    Of a link it is the file that it leads to which is held, so that no process writes it by another name.
 
     The directory is made where it does not exist.
     Temporary files that an earlier holder left, of `path` and of the files `beside` it that only the holder writes, are
@@ -26,8 +29,9 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
     if present_rehearsal() is not None:
         yield
         return
-    target = path.with_name(f".{path.name}.lock")
-    make_directory(path.parent)
+    file = behind_links(path)
+    target = file.with_name(f".{file.name}.lock")
+    make_directory(file.parent)
     while True:
         try:
             handle = target.open("a+", encoding="utf-8", errors="replace")
@@ -50,7 +54,7 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
         handle.truncate(0)
         handle.write(f"process {os.getpid()} on {os.uname().nodename}")
         handle.flush()
-        for each in (path, state_path(path), *beside):
+        for each in (file, state_path(path), *map(behind_links, beside)):
             leftovers.sweep(each)
         yield
     finally:

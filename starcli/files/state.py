@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
+from starcli.files.links import behind_links
 from starcli.files.write import raise_os_error, write_atomically
 from starcli.runtime.rehearsal import present_rehearsal
 
@@ -16,8 +17,9 @@ STATE = ".state"
 
 
 def state_path(target: Path) -> Path:
-    """Path of the state of a run that makes `target`."""
-    return target.with_name(target.name + STATE)
+    """Path of the state of a run that makes `target`: beside it, where it is a link beside what it leads to."""
+    file = behind_links(target)
+    return file.with_name(file.name + STATE)
 
 
 class StateFile:

@@ -1,8 +1,9 @@
 """Writing files: whole or not at all.
 
 Every write goes to a file in a hidden directory beside the target, is flushed to the disk and renamed, so that a reader
-sees the old file or the new one and never a part. No temporary name ends in `.safetensors`, so that globs do not catch
-it. Nothing else in the package opens a file to write. A rehearsal is told the size in place of it.
+sees the old file or the new one and never a part. A link stays, and what it leads to is replaced. No temporary name
+ends in `.safetensors`, so that globs do not catch it. Nothing else in the package opens a file to write. A rehearsal is
+told the size in place of it.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from starcli.errors import StarcliError
 from starcli.files import leftovers
+from starcli.files.links import behind_links
 from starcli.files.tensor_layout import DTYPES, tensor_header
 from starcli.runtime import stdout
 from starcli.runtime.rehearsal import present_rehearsal
@@ -37,7 +39,7 @@ def check_output(path: Path, *, force: bool = False) -> None:
     check_replaceable(path)
     if path.exists() and not force:
         raise StarcliError(f"{path}: exists; --force overwrites it")
-    check_directory(path.parent)
+    check_directory(behind_links(path).parent)
 
 
 def check_replaceable(path: Path) -> None:
@@ -63,16 +65,17 @@ def check_directory(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path; what is written there replaces `path` when the block ends well.
+    """Yield a temporary path; what is written there replaces `path`, or what it links to, when the block ends well.
 
-    The directory of `path` is made where it does not exist. The temporary path lies in one of its own, for safetensors
-    writes to a name of its own invention first, which a process that is killed leaves behind.
+    Its directory is made where it does not exist. The temporary path lies in one of its own, for safetensors writes to
+    a name of its own invention first, which a process that is killed leaves behind.
     """
     assert present_rehearsal() is None, path
     check_replaceable(path)
-    make_directory(path.parent)
-    place = leftovers.partial_directory(path)
-    leftovers.sweep(path)
+    target = behind_links(path)
+    make_directory(target.parent)
+    place = leftovers.partial_directory(target)
+    leftovers.sweep(target)
     try:
         place.mkdir(exist_ok=True)
         temporary = place / "new"
@@ -82,8 +85,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(mode)  # safetensors makes its files readable by nobody else, against the user's umask
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
-        temporary.replace(path)
-        directory = os.open(path.parent, os.O_RDONLY)
+        temporary.replace(target)
+        directory = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(directory)  # the rename itself must survive a power cut
         finally:

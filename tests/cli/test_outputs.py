@@ -45,6 +45,17 @@ def test_output_that_is_a_directory_or_not_writable(place, solutions):
         refused(run_here("align", *solutions.some(0, 1), "-o", "d/x.safetensors"), "may not be written")
 
 
+def test_two_outputs_that_link_to_one_file_are_refused(place, solutions):
+    for name in ("0", "1"):
+        (place / f"{name}.safetensors").symlink_to("one.safetensors")
+    words = ("train", *TRAIN, "--epochs", 1, "--seeds", "0-1", "-o", "{seed}.safetensors")
+    refused(run_here(*words), "2 files would have the same name", "one.safetensors")
+    ran = run_here("align", *solutions.some(0, 1), "-o", "0.safetensors")
+    assert (ran.status, ran.rows[0]["output"]) == (0, "0.safetensors")
+    assert (place / "0.safetensors").is_symlink()
+    assert read_metadata(place / "one.safetensors")[1].kind == "model"
+
+
 def test_figures_of_unknown_type(place, solutions):
     refused(run_here("barrier", *solutions.some(0, 1), "--plot", "x.jpg"), "png")
 
