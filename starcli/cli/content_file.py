@@ -5,7 +5,7 @@ from pathlib import Path
 
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import note_finished
-from starcli.cli.outputs import check_place
+from starcli.cli.outputs import check_place, refuse_directory
 from starcli.files.names import is_standard_stream
 from starcli.files.write import check_output, holds, write_pieces
 from starcli.runtime import distributed
@@ -14,11 +14,12 @@ from starcli.runtime import distributed
 class ContentFile:
     """A table or a text in the making; one that is there is compared with what is made, and never overwritten so."""
 
-    def __init__(self, path: Path, inputs: Sequence[Path] = (), *, force: bool = False) -> None:
-        """Raises StarcliError, before any work, where nothing may be written."""
+    def __init__(self, path: Path, usual: str, inputs: Sequence[Path] = (), *, force: bool = False) -> None:
+        """Raises StarcliError, before any work, where nothing may be written; `usual`: what such a file is called."""
         self.path = path
         self.stands = not force and not is_standard_stream(path) and path.exists()
         if not is_standard_stream(path):
+            refuse_directory(path, usual)
             check_place(path, inputs)
 
     def note_before(self, watch: Bars) -> None:

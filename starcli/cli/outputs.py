@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from starcli.cli.framework.typed_line import typed_with_slash
 from starcli.errors import StarcliError
 from starcli.files.links import behind_links
 from starcli.files.names import is_standard_stream
@@ -35,6 +36,9 @@ def output_paths(
             raise StarcliError(f"{option} -: stdout takes one checkpoint, this makes {len(values)}")
         return [template]
     paths = [_place(filled(template, value, option), inputs, option) for value in values]
+    if paths[0] == filled(template, values[0], option):
+        usual = next((f"{{{name}}}" for name in values[0]), "model")
+        refuse_directory(template, f"{usual}.safetensors", paths[0], option=option)
     for path, count in Counter(map(behind_links, paths)).most_common(1):
         if count > 1:
             differing = [name for name in values[0] if len({str(value[name]) for value in values}) > 1]
@@ -49,6 +53,15 @@ def output_paths(
                 [f"{option} {path.with_suffix('.safetensors')}, then starcli convert for PyTorch's own format"],
             )
     return paths
+
+
+def refuse_directory(template: Path, usual: str, path: Path | None = None, *, option: str = "-o") -> None:
+    """StarcliError where a file is to be written, and a directory is there or meant; it says a `usual` name in it.
+
+    path: what the template stands for.
+    """
+    if typed_with_slash(template) or (path or template).is_dir():
+        raise StarcliError(f"{option} {template}/: names a directory; a file in it is {option} '{template / usual}'")
 
 
 def _place(path: Path, inputs: Sequence[Path], option: str) -> Path:

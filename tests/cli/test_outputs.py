@@ -39,10 +39,28 @@ def test_an_output_below_a_file_is_refused(place, solutions):
 
 def test_output_that_is_a_directory_or_not_writable(place, solutions):
     (place / "d").mkdir()
-    refused(run_here("align", *solutions.some(0, 1), "-o", "d"), "directory")
+    words = "-o d/: names a directory; a file in it is -o 'd/{name}.safetensors'"
+    refused(run_here("align", *solutions.some(0, 1), "-o", "d"), words)
     if os.getuid() != 0:  # root may write anywhere
         (place / "d").chmod(0o555)
         refused(run_here("align", *solutions.some(0, 1), "-o", "d/x.safetensors"), "may not be written")
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "name"),
+    [
+        (("train", *TRAIN, "-o", "new/"), "-o", "new/{seed}.safetensors"),
+        (("train", *TRAIN, "--output=new/{seed}/"), "-o", "new/{seed}/{seed}.safetensors"),
+        (("predict", 0, "-o", "new/"), "-o", "new/predictions.csv"),
+        (("spec", "derive", "--arch", "mlp", "--input", "1,9", "-o", "new/"), "-o", "new/spec.yaml"),
+        (("align", 0, 1, "-o", "a.safetensors", "--permutation", "new/"), "--permutation", "new/{name}.safetensors"),
+    ],
+)
+def test_a_slash_at_the_end_is_of_a_directory(place, solutions, line, option, name):
+    """It made a file of that name without it."""
+    ran = run_here(*(solutions[word] if isinstance(word, int) else word for word in line))
+    refused(ran, f"/: names a directory; a file in it is {option} '{name}'")
+    assert list(place.iterdir()) == []
 
 
 def test_two_outputs_that_link_to_one_file_are_refused(place, solutions):

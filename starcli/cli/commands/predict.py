@@ -78,8 +78,8 @@ def predict_command(
     from starcli.workspace.stamp import short_hashes
 
     asked.check()
+    file = ContentFile(output, "predictions.csv", asked.paths, force=force)
     heat, pieces = temperature_of(temperature), prediction_format(output)
-    file = ContentFile(output, asked.paths, force=force)
     workspace, models, inputs = open_inputs(asked.read(), setup, split)
     with common.session(output) as (watch, results):
         file.note_before(watch)

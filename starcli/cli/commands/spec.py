@@ -149,7 +149,7 @@ def spec_derive_command(
     from starcli.workspace.spec_network import SpecNetwork
     from starcli.workspace.spec_report import derive_report
 
-    file = None if output is None else ContentFile(output, force=force)
+    file = None if output is None else ContentFile(output, "spec.yaml", force=force)
     network = SpecNetwork.of(setup, None)
     with common.session(output) as (watch, results):
         report = derive_report(network, watch, kinds=kinds)

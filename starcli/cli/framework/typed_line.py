@@ -1,8 +1,10 @@
 """The line that was typed, as saved results say it."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from contextvars import ContextVar
+from pathlib import Path
 
 _LINE: ContextVar[str] = ContextVar("_LINE", default="")
 
@@ -20,3 +22,14 @@ def typed_line() -> str:
     "starcli train -o '{seed}.safetensors'"
     """
     return _LINE.get()
+
+
+def typed_with_slash(path: Path) -> bool:
+    """Whether the line that is run now has a slash at the end of this path, which only a directory has.
+
+    >>> remember_line(["train", "--output=out/"])
+    >>> typed_with_slash(Path("out"))
+    True
+    """
+    ends = (word.rpartition("=")[2] for word in shlex.split(_LINE.get()) if word.endswith("/"))
+    return path in (Path(os.path.expanduser(word)) for word in ends)
