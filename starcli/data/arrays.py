@@ -62,10 +62,9 @@ def load_arrays(request: Request) -> Loaded:
     path = Path(request.rest)
     contents = read_arrays(path)
     task = request.texts.task or _task(contents)
-    found, classes, alone = _parts(contents, path, task), None, []
-    if "train" not in found:
-        found["train"], classes = found["test"], len(request.texts.unnamed or ()) or None
-        alone = [f"{path}: no training part in it: {next(iter(contents.arrays))} stands for it too"]
+    read = _parts(contents, path, task)
+    found, alone = with_training(read, path, next(iter(contents.arrays)))
+    classes = None if "train" in read else len(request.texts.unnamed or ()) or None
     parts, said = divided(found, path)
     loaded = assemble("arrays", *parts, task=task, num_classes=classes)
     notes = [*alone, *said, *loaded.notes, *_note_of_channels(contents, path)]
@@ -186,6 +185,17 @@ def _parts(contents: Contents, path: Path, task: str) -> dict[str, Part]:
         role = next((role for role in ("test", "val") if role in images.lower()), "train")
         parts[role] = Part(inputs, read_targets(arrays[labels], task, f"{path}: {labels}"), where)
     return parts
+
+
+def with_training(parts: Mapping[str, Part], path: Path | str, called: str = "") -> tuple[dict[str, Part], list[str]]:
+    """Parts with a training part, for which a test part that is alone stands, and a note on that.
+
+    called: what the file, or the array, of the test part is called.
+    """
+    if "train" in parts:
+        return dict(parts), []
+    called = called or Path(parts["test"].where).name
+    return {"train": parts["test"], **parts}, [f"{path}: no training part in it: {called} stands for it too"]
 
 
 def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], list[str]]:

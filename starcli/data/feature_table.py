@@ -1,27 +1,29 @@
 """Data set `table:FILE`: a table of numbers, .csv, .tsv, .jsonl or .parquet, some columns of which are predicted.
 
+`table:DIR` is a folder of such tables, a part of the data each: train.csv, perhaps val.csv, and test.csv, or one alone.
+
 `--label-column` says which, one or several with commas between them (default `label`); all others are features, numbers
 (N, D) that are taken as they are. Labels that are words or whole numbers are classes, in order; numbers with fractions
 are predicted as such, and several columns of 0 and 1 are labels, any number of which a row has; `--task` says
-otherwise. A fifth of the rows is held out for testing (`held_out_fifth`).
+otherwise. Without a test part a fifth of the rows is held out for testing (`held_out_fifth`).
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.data.arrays import divided
-from starcli.data.loading import Loaded, Part, Request, assemble
-from starcli.data.tables import column_names, read_columns
+from starcli.data.arrays import divided, with_training
+from starcli.data.loading import Array, Loaded, Part, Request, assemble
+from starcli.data.tables import column_names, part_tables, read_columns
 from starcli.data.targets import Targets, read_targets, task_of_targets
-from starcli.data.text import LABEL, MOST_CLASSES, number_words
+from starcli.data.text import LABEL, number_parts
 from starcli.data.text_options import TextOptions
 from starcli.errors import StarcliError, few
 from starcli.registry.tasks import CLASSES
@@ -33,10 +35,50 @@ THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?")
 """A number with commas between thousands."""
 
 
+@dataclass(frozen=True)
+class _Labels:
+    """What is predicted in a part: the words of its columns, by name."""
+
+    columns: Mapping[str, Sequence[str]]
+    path: Path
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}: {few(list(self.columns), 3)}"
+
+    @property
+    def first(self) -> Sequence[str]:
+        return next(iter(self.columns.values()))
+
+    def numbers(self) -> NDArray[np.float32]:
+        """The columns as numbers (N, columns)."""
+        return np.stack([_numbers(words, name, self.path) for name, words in self.columns.items()], axis=1)
+
+
 def load_table(request: Request) -> Loaded:
-    """Read the table, take its columns for features and targets, hold a fifth out."""
+    """Read the tables, take their columns for features and targets, hold a fifth out where there is but one part."""
     path, options = Path(request.rest), request.texts
+    files = part_tables(path) if path.is_dir() else {"train": path}
     wanted = (options.label_column or LABEL).split(",")
+    features: dict[str, Array] = {}
+    labels, read = {}, tuple[str, ...]()
+    for role, file in files.items():
+        columns = _columns(file, wanted, options, next(iter(files.values())), read)
+        read = read or tuple(name for name in columns if name not in wanted)
+        features[role] = np.stack([_numbers(columns[name], name, file) for name in read], axis=1)
+        labels[role] = _Labels({name: columns[name] for name in wanted}, file)
+    task = _task([*labels.values()], options)
+    targets, names = _targets(labels, task, options)
+    parts, notes = with_training({role: Part(features[role], targets[role], str(files[role])) for role in files}, path)
+    used, said = divided(parts, path)
+    loaded = assemble("table", *used, task=task, num_classes=len(names) if task == CLASSES else None)
+    return replace(loaded, class_names=names, features=read, notes=(*notes, *said, *loaded.notes))
+
+
+def _columns(
+    path: Path, wanted: Sequence[str], options: TextOptions, first: Path, of_first: Sequence[str]
+) -> dict[str, list[str]]:
+    """The columns of a table, features in the order of the model, else in that `of_first`, of the `first` table."""
 
     def choose(names: Sequence[str]) -> Sequence[str]:
         if missing := [name for name in wanted if name not in names]:
@@ -49,15 +91,13 @@ def load_table(request: Request) -> Loaded:
             raise StarcliError(f"{path}: the column {strange[0]!r} is an index", [hint])
         if len(names) == len(wanted):
             raise StarcliError(f"{path}: no column is left to predict from")
-        return [*_read_by_model(names, wanted, options, path), *wanted]
+        found = _read_by_model(names, wanted, options, path)
+        if of_first and {*found} != {*of_first}:
+            words = f"{few(found, 10)} here, {few(of_first, 10)} in {first.name}"
+            raise StarcliError(f"{path}: its columns are not those of {first.name}", [words])
+        return [*(of_first or found), *wanted]
 
-    columns = read_columns(path, choose)
-    read = [name for name in columns if name not in wanted]
-    features = np.stack([_numbers(columns[name], name, path) for name in read], axis=1)
-    targets, task, names = _targets([columns[name] for name in wanted], wanted, options, path)
-    parts, said = divided({"train": Part(features, targets, str(path))}, path)
-    loaded = assemble("table", *parts, task=task, num_classes=len(names) if task == CLASSES else None)
-    return replace(loaded, class_names=names, features=tuple(read), notes=(*said, *loaded.notes))
+    return read_columns(path, choose)
 
 
 def has_no_targets(path: Path, options: TextOptions) -> bool:
@@ -99,31 +139,31 @@ def _read_by_model(names: Sequence[str], wanted: Sequence[str], options: TextOpt
     return options.features
 
 
-def _targets(
-    columns: Sequence[Sequence[str]], wanted: Sequence[str], options: TextOptions, path: Path
-) -> tuple[Targets, str, tuple[str, ...]]:
-    """What is predicted, its task, and the names of the classes or columns."""
-    where = f"{path}: {few(wanted, 3)}"
+def _task(parts: Sequence[_Labels], options: TextOptions) -> str:
+    """What is predicted: as is said, else what the labels of all parts look like."""
     if options.task is None:
-        for words, name in zip(columns, wanted, strict=True):
-            _refuse_nearly_numbers(words, f"{path}: {name}")
-    if options.task != CLASSES and all(map(_is_number, columns[0])):
-        numbers = np.stack([_numbers(words, name, path) for words, name in zip(columns, wanted, strict=True)], axis=1)
-        task = options.task or task_of_targets(numbers)
-        if task != CLASSES:
-            return read_targets(numbers, task, where), task, tuple(wanted)
+        _refuse_nearly_numbers(parts)
+    if options.task != CLASSES and all(_is_number(word) for part in parts for word in part.first):
+        return options.task or task_of_targets(np.concatenate([part.numbers() for part in parts]))
     if options.task not in (None, CLASSES):
-        raise StarcliError(f"{where}: words, and --task {options.task} predicts numbers")
-    if len(columns) > 1:
+        raise StarcliError(f"{parts[0].where}: words, and --task {options.task} predicts numbers")
+    return CLASSES
+
+
+def _targets(
+    parts: Mapping[str, _Labels], task: str, options: TextOptions
+) -> tuple[Mapping[str, Targets], tuple[str, ...]]:
+    """The targets of each part, and the names of the classes or columns."""
+    first = next(iter(parts.values()))
+    if task != CLASSES:
+        return {role: read_targets(part.numbers(), task, part.where) for role, part in parts.items()}, (*first.columns,)
+    if len(first.columns) > 1:
         hint = "--task regression takes whole numbers as such, --task multi-label 0 and 1"
-        raise StarcliError(f"{where}: several columns of classes, expected one, or numbers", [hint])
-    words, known = columns[0], options.classes
-    if not known and options.unnamed and all(map(_is_number, words)):
-        words, known = [_whole(word) for word in words], options.unnamed
-    names, labels = number_words(words, known, where)
-    if len(names) > MOST_CLASSES:
-        raise StarcliError(f"{where}: {len(names):,} different labels, expected {MOST_CLASSES:,} at most")
-    return labels, CLASSES, names
+        raise StarcliError(f"{first.where}: several columns of classes, expected one, or numbers", [hint])
+    words, known = {role: part.first for role, part in parts.items()}, options.classes
+    if not known and options.unnamed and all(_is_number(word) for part in words.values() for word in part):
+        words, known = {role: [*map(_whole, part)] for role, part in words.items()}, options.unnamed
+    return number_parts(words, known, {role: part.where for role, part in parts.items()})
 
 
 def _is_number(word: str) -> bool:
@@ -145,13 +185,16 @@ def _whole(word: str) -> str:
     return str(int(number)) if number.is_integer() else word
 
 
-def _refuse_nearly_numbers(words: Sequence[str], where: str) -> None:
+def _refuse_nearly_numbers(parts: Sequence[_Labels]) -> None:
     """StarcliError for words among numbers with fractions, and for commas in numbers: these are no names of classes."""
-    fractions = any(float(word) % 1 > 0 for word in words if _is_number(word))
-    for row, word in enumerate(words, 1):
-        if THOUSANDS.fullmatch(word) or (fractions and word.strip() and not _is_number(word)):
-            hint = "write numbers without commas, leave out rows without one; --task classes takes all as words"
-            raise StarcliError(f"{where}: row {row}: {word!r:.40} is no number, and the others are", [hint])
+    for name in parts[0].columns:
+        fractions = any(float(word) % 1 > 0 for part in parts for word in part.columns[name] if _is_number(word))
+        for part in parts:
+            for row, word in enumerate(part.columns[name], 1):
+                if THOUSANDS.fullmatch(word) or (fractions and word.strip() and not _is_number(word)):
+                    what = f"{part.path}: {name}: row {row}: {word!r:.40} is no number, and the others are"
+                    hint = "write numbers without commas, leave out rows without one; --task classes takes all as words"
+                    raise StarcliError(what, [hint])
 
 
 def _numbers(words: Sequence[str], name: str, path: Path) -> NDArray[np.float32]:

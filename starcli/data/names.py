@@ -16,6 +16,8 @@ IN_MEMORY = "in memory"
 IMAGES_OF_ANY_SIZE = {"folder": "the folder", "wds": "the shards"}
 """Kinds of data with images of any size, which are resized to squares, and what these lie in."""
 
+_CONTENT = {"text": "texts", "table": "numbers"}
+
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 """Suffixes by which a file name is one of a data set."""
 
@@ -121,10 +123,10 @@ def check_data_name(name: str) -> tuple[str, str]:
     if kind == "wds":
         shard_files(rest)  # a pattern, of which no file may have the name
         return kind, rest
-    if kind == "text" and Path(rest).is_dir():
+    if kind in ("text", "table") and Path(rest).is_dir():
         if not part_tables(Path(rest)):
             hint = "expected train.csv, val.csv and test.csv, or some of them (or .tsv, .jsonl, .parquet)"
-            raise StarcliError(f"--data {name}: a folder without tables of texts", [hint])
+            raise StarcliError(f"--data {name}: a folder without tables of {_CONTENT[kind]}", [hint])
         return kind, rest
     suffixes = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES, "table": TABLE_SUFFIXES}.get(kind)
     path, is_file = Path(rest), suffixes is not None

@@ -1,4 +1,4 @@
-"""Tables of texts: files of columns, .csv, .tsv, .jsonl and .parquet."""
+"""Tables of texts or numbers: files of columns, .csv, .tsv, .jsonl and .parquet."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from starcli.errors import StarcliError, few, first_line
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-"""Suffixes of files of texts."""
+"""Suffixes of tables."""
 PART_NAMES = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.data.arrays import divided
+from starcli.data.arrays import divided, with_training
 from starcli.data.loading import Loaded, Part, Request
 from starcli.data.masking import mask_tokens
 from starcli.data.tables import column_names, part_tables, read_columns
@@ -79,12 +79,11 @@ def load_text(request: Request) -> Loaded:
         else:
             found = labels[role] if task == CLASSES else next_tokens(tokens[role], str(file))
             parts[role] = Part(tokens[role], found, str(file))
-    if "train" not in parts:
-        notes.append(f"{path}: no training part in it: {files['test'].name} stands for it too")
-        parts["train"] = parts["test"]
+    parts, alone = with_training(parts, path)
     used, said = divided(parts, path)
+    notes += [*alone, *said]
     size = tokenizer.vocab_size
-    loaded = assemble_tokens("text", *used, task=task, vocab_size=size, class_names=names, notes=[*notes, *said])
+    loaded = assemble_tokens("text", *used, task=task, vocab_size=size, class_names=names, notes=notes)
     return replace(loaded, tokenizer=tokenizer.sha256)
 
 
@@ -125,19 +124,13 @@ def _tokens(
 
 def _number_labels(
     words: Mapping[str, Sequence[str]], files: Mapping[str, Path], options: TextOptions
-) -> tuple[tuple[str, ...], dict[str, NDArray[np.int64]]]:
+) -> tuple[tuple[str, ...], Mapping[str, NDArray[np.int64]]]:
     """The names of the classes of all parts together, and the labels of each."""
     column = options.label_column or LABEL
     where = {role: f"{file}: column {column!r}" for role, file in files.items()}
     known = _classes([word for part in words.values() for word in part], options)
-    if known is None:
-        names = [name for role, part in words.items() for name in number_words(part, None, where[role])[0]]
-        known, _ = number_words(names)
-    if len(known) > MOST_CLASSES:
-        first = next(iter(files.values()))
-        raise StarcliError(f"{first}: {len(known):,} different labels in column {column!r}, expected {MOST_CLASSES:,}")
-    labels = {role: number_words(part, known, where[role])[1] for role, part in words.items()}
-    return options.named or tuple(known), labels
+    labels, names = number_parts(words, known, where)
+    return options.named or names, labels
 
 
 def _classes(words: Sequence[str], options: TextOptions) -> tuple[str, ...] | None:
@@ -150,7 +143,7 @@ def _classes(words: Sequence[str], options: TextOptions) -> tuple[str, ...] | No
 
 def _columns(names: Sequence[str]) -> list[str]:
     choice = f"its columns are {few(names, 10)}; --text-column and --label-column choose among them"
-    return [choice, "a table of numbers is table:FILE"]
+    return [choice, "a table of numbers is table:FILE, a folder of them table:DIR"]
 
 
 def pad_texts(texts: Sequence[str], tokenizer: Tokenizer, options: TextOptions, where: str) -> tuple[Tokens, list[str]]:
@@ -201,3 +194,19 @@ def number_words(
         found = words[unknown[0] - 1]
         raise StarcliError(f"{where}: {short(found)!r} in row {unknown[0]}, the model's classes are {few(known, 5)}")
     return tuple(known), np.array([place[word] for word in words], dtype=np.int64)
+
+
+def number_parts(
+    words: Mapping[str, Sequence[str]], known: Sequence[str] | None, where: Mapping[str, str]
+) -> tuple[Mapping[str, NDArray[np.int64]], tuple[str, ...]]:
+    """The labels of each part, and the different words of all parts together in order: see `number_words`.
+
+    Raises StarcliError, which begins with what `where` calls a part, also for more words than there are classes.
+    """
+    if not known:
+        names = [name for role, part in words.items() for name in number_words(part, None, where[role])[0]]
+        known, _ = number_words(names)
+    if len(known) > MOST_CLASSES:
+        there = next(iter(where.values()))
+        raise StarcliError(f"{there}: {len(known):,} different labels, expected {MOST_CLASSES:,} at most")
+    return {role: number_words(part, known, where[role])[1] for role, part in words.items()}, tuple(known)

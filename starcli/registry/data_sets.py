@@ -22,7 +22,8 @@ DATASETS: Mapping[str, Entry] = {
         "FILE.npz or FILE.safetensors with images and labels, or tokens",
     ),
     "table": Entry(
-        "starcli.data.feature_table:load_table", "table:FILE.csv, .tsv, .jsonl or .parquet with columns of numbers"
+        "starcli.data.feature_table:load_table",
+        "table:FILE.csv, .tsv, .jsonl or .parquet with columns of numbers, or a folder of a train and a test table",
     ),
     "hf": Entry("starcli.data.saved_datasets:load_saved", "hf:DIR, a data set of Hugging Face, saved to disk"),
     "wds": Entry("starcli.data.webdataset:load_webdataset", "wds:PATTERN, tar shards of a webdataset"),

@@ -166,3 +166,51 @@ def test_other_rows_are_standardised_by_the_data_that_a_model_was_trained_on(tmp
     found = sc.predict(model, data=written("bare.csv", moved, labels=False), **how)  # the column is not there
     assert (found.label, len(found.probabilities)) == (None, 40)
     np.testing.assert_allclose(found.probabilities[7], expected, atol=1e-6)
+
+
+def write_parts(folder: Path, **parts: str) -> str:
+    """A folder of tables of `a`, `b` and `label`, `train="1,2,x..."` as train.csv."""
+    folder.mkdir()
+    for name, rows in parts.items():
+        (folder / f"{name}.csv").write_text(f"a,b,label\n{rows}")
+    return f"table:{folder}"
+
+
+def test_a_folder_of_tables_has_its_own_parts(tmp_path: Path) -> None:
+    """Columns are found by their names, classes are those of all parts, and as in one table of the same rows."""
+    folder = write_parts(tmp_path / "all", train="1,2,cat\n3,4,owl\n", val="5,6,cat\n")
+    (tmp_path / "all" / "test.tsv").write_text("label\tb\ta\ndog\t8\t7\n")
+    data = open_data(folder)
+    assert (data.class_names, data.features, data.notes) == (("cat", "dog", "owl"), ("a", "b"), ())
+    splits = (data.train, data.split("validation"), data.test)
+    assert [split.labels.tolist() for split in splits] == [[0, 2], [0], [1]]
+    assert [split.raw.tolist() for split in splits] == [[[1, 2], [3, 4]], [[5, 6]], [[7, 8]]]  # type: ignore[attr-defined]
+    whole = open_data(write_parts(tmp_path / "one", train="".join(f"{n},0,{n % 2}\n" for n in range(10))))
+    assert (len(whole.train), len(whole.test)) == (8, 2)
+    assert any("a fifth is held out" in note for note in whole.notes)
+
+
+def test_what_is_predicted_is_told_by_all_parts(tmp_path: Path) -> None:
+    data = open_data(write_parts(tmp_path / "all", train="1,2,1\n3,4,2\n", test="5,6,2.5\n"))
+    assert (data.task, data.test.labels.tolist()) == ("regression", [[2.5]])
+    mixed = write_parts(tmp_path / "mixed", train="1,2,1.5\n3,4,2\n", test="5,6,1\n7,8,NA\n")
+    refused(lambda: open_data(mixed), "test.csv: label: row 2: 'NA' is no number, and the others are")
+
+
+def test_a_test_table_alone_is_measured_as_a_whole(tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "new", test="1,2,owl\n3,4,cat\n")
+    data = open_data(folder, texts=TextOptions(classes=("cat", "dog", "owl")), val_fraction=0.5)
+    assert (data.num_classes, data.test.labels.tolist(), len(data.train)) == (3, [2, 0], 2)
+    assert any("no training part in it: test.csv stands for it too" in note for note in data.notes)
+    refused(lambda: data.split("validation"), "of a test part that is alone nothing is held back")
+
+
+def test_folders_of_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "other", train="1,2,x\n3,4,y\n")
+    (tmp_path / "other" / "test.csv").write_text("a,c,label\n1,2,x\n")
+    refused(
+        lambda: open_data(folder), "test.csv: its columns are not those of train.csv", "a, c here, a, b in train.csv"
+    )
+    refused(lambda: open_data(write_parts(tmp_path / "none", rows="1,2,x\n")), "without tables of numbers")
+    bad = write_parts(tmp_path / "bad", train="1,2,x\n3,4,y\n", test="1,,x\n")
+    refused(lambda: open_data(bad), "test.csv: row 1: b: '' is no number")
