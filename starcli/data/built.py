@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from starcli.data.arrays import divided
-from starcli.data.in_memory import examples_by_role, largest_token, notes_of_draws
+from starcli.data.in_memory import examples_by_role, largest_token
 from starcli.data.layout import empty_classes
 from starcli.data.loading import Loaded, Part, Request, assemble
+from starcli.data.random_transforms import notes_of_draws
 from starcli.data.tokens import assemble_tokens
 from starcli.registry.tasks import CLASSES
 from starcli.runtime.user_code import user_callable, user_code_explained

@@ -7,23 +7,30 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 from torch.utils.data import Dataset as TorchDataset
 
 from starcli.data.dataset import Dataset
 from starcli.data.layout import channels_are_last, empty_classes
+from starcli.data.memory_arrays import as_inputs, as_tensor, is_array
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
+from starcli.data.random_transforms import notes_of_draws
 from starcli.data.splits import MemorySplit
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens, token_rows
 from starcli.errors import StarcliError, first_line
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
-Examples = tuple[Tensor, Tensor | None] | TorchDataset[Any] | DataLoader[Any]
-"""Inputs (N, ...) and labels (N,); or a data set or loader of (input, label); or tokens (N, length) and None."""
+ArrayLike = Tensor | NDArray[Any]
+Examples = tuple[ArrayLike, ArrayLike | None] | TorchDataset[Any] | DataLoader[Any]
+"""Inputs (N, ...) and labels (N,); or a data set or loader of (input, label); or tokens (N, length) and None.
+
+Tensors, NumPy arrays, or tables and columns of pandas.
+"""
 
 ROLES = ("train", "validation", "test")
 
@@ -34,9 +41,10 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     With a single one, or without "test", models are measured on what they are trained on. "validation", or "val", may
     be left out.
     Floats are taken as they are, uint8 images are divided by 255; nothing else is normalised and nothing augmented.
-    Inputs (N, D) or (N, C, H, W), kept as uint8 or float32; labels (N,), integers from 0, in any form that
-    `class_numbers` takes. Integers (N, length) are tokens, -1 behind the end of a text; without labels, (tokens, None),
-    the next ones are predicted, as they are for (text[:, :-1], text[:, 1:]), below 0 where none is; with
+    Inputs (N, ...), such as images (N, C, H, W) or signals (N, C, length), kept as uint8 or float32, of a table as
+    float32; labels (N,), integers from 0, in any form that `class_numbers` takes. Integers (N, length) are tokens, -1
+    behind the end of a text; without labels, (tokens, None), the next ones are predicted, as they are for
+    (text[:, :-1], text[:, 1:]), below 0 where none is; with
     `task="masked-token"` labels (N, length) are the tokens to be named, below 0 where none is. Floats with fractions,
     (N,) or (N, columns), are numbers to be predicted, and 0 and 1 in (N, labels) that are not one-hot are labels, any
     number of which an example has; `task` says otherwise. There are as many classes as the largest label says; a
@@ -130,34 +138,6 @@ def _outputs(tensors: Mapping[str, tuple[Tensor, Tensor]], task: str, vocab_size
     )
 
 
-LOOKED_AT = 8
-"""Examples that tell whether a data set draws something: of a flip, one of two, 1 in 256 times they do not."""
-
-
-def notes_of_draws(given: Mapping[str, Any], what: str) -> tuple[str, ...]:
-    """What parts, by role, are data sets or loaders whose examples are other ones each time, with random transforms."""
-    drawn = [role for role, examples in given.items() if _draws(examples)]
-    where = f"{what}: examples of {', '.join(drawn)} are other ones each time, by random transforms"
-    return (f"{where}: each is read once and stays so; leave these out",) if drawn else ()
-
-
-def _draws(examples: Any) -> bool:
-    data = examples.dataset if isinstance(examples, DataLoader) else examples
-    if isinstance(data, tuple | list | IterableDataset) or not hasattr(data, "__getitem__"):
-        return False
-    together = examples.collate_fn if isinstance(examples, DataLoader) and examples.batch_sampler else None
-
-    def inputs(place: int) -> Tensor:
-        found = data[place] if together is None else together([data[place]])
-        return torch.as_tensor(found[0])
-
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return not all(torch.equal(inputs(place), inputs(place)) for place in range(min(LOOKED_AT, len(data))))  # type: ignore[arg-type]
-    except Exception:  # words or pictures; or a data set that its loader reads otherwise, by names or in pieces
-        return False
-
-
 def _notes(inputs: Tensor, labels: Tensor, classes: int, task: str) -> tuple[str, ...]:
     """What is odd about training examples: classes without any, channels where torch does not have them."""
     if task != CLASSES:
@@ -172,20 +152,19 @@ def _notes(inputs: Tensor, labels: Tensor, classes: int, task: str) -> tuple[str
 def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor | None]:
     """Inputs and labels of all examples, in order; no labels where next tokens are to be predicted."""
     what = f"data in memory, {role}"
-    if isinstance(examples, tuple) or (isinstance(examples, list) and isinstance(next(iter(examples), None), Tensor)):
-        kinds = [isinstance(each, Tensor) for each in examples]
-        if isinstance(examples, tuple) and kinds == [True, False] and examples[1] is None:
-            return examples
-        if not isinstance(examples, tuple) or kinds != [True, True]:
+    if isinstance(examples, tuple) or (isinstance(examples, list) and is_array(next(iter(examples), None))):
+        kinds = [is_array(each) for each in examples]
+        no_labels = kinds == [True, False] and examples[1] is None
+        if not isinstance(examples, tuple) or (kinds != [True, True] and not no_labels):
             found = f"a {type(examples).__name__} of {', '.join(type(each).__name__ for each in examples[:5])}"
-            raise StarcliError(f"{what}: expected a pair of tensors, (inputs, labels), found {found}")
-        return examples
-    indexed = hasattr(examples, "__getitem__") and not isinstance(examples, Tensor)
+            raise StarcliError(f"{what}: expected a pair of tensors or arrays, (inputs, labels), found {found}")
+        return as_inputs(examples[0], what), None if no_labels else as_tensor(examples[1], f"{what}, labels")
+    indexed = hasattr(examples, "__getitem__") and not is_array(examples)
     if not indexed and not isinstance(examples, DataLoader | IterableDataset):
         kind = type(examples).__name__
         hint = ["of tokens whose next ones are predicted, (tokens, None)"]
         expected = "expected (inputs, labels), a torch data set or a loader"
-        raise StarcliError(f"{what}: {expected}, found a {kind}", hint if isinstance(examples, Tensor) else [])
+        raise StarcliError(f"{what}: {expected}, found a {kind}", hint if is_array(examples) else [])
     try:
         with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers, whether it has any or not
             batches = [_batch(batch) for batch in _in_order(examples, what)]
@@ -196,7 +175,9 @@ def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor | None]:
         raise
     except Exception as error:  # a data set of the caller's own may raise anything
         reason = f"{type(error).__name__}: {first_line(error)}"
-        raise StarcliError(f"{what}: its examples are no pairs of input and label of one shape", [reason]) from error
+        raise StarcliError(
+            f"{what}: its examples cannot be read as pairs of input and label of one shape", [reason]
+        ) from error
 
 
 def _in_order(examples: Any, what: str) -> DataLoader[Any]:
@@ -236,14 +217,14 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
     problems = []
     is_tokens = inputs.dim() == 2 and inputs.dtype in (torch.int16, torch.int32, torch.int64)
     if is_tokens:
-        inputs = torch.from_numpy(token_rows(inputs.numpy(), None, what))
+        inputs = _tokens(inputs, what)
     if task == NEXT_TOKEN or labels is None:
         return inputs, _next(inputs, labels, is_tokens, task, what)
     labels = labels.detach().cpu()
     if task == MASKED_TOKEN:
         return inputs, _masked(inputs, labels, is_tokens, what)
-    if inputs.dim() not in (2, 4) or not inputs.numel():
-        problems.append(f"inputs of shape {tuple(inputs.shape)}, expected (N, D) or (N, C, H, W)")
+    if inputs.dim() < 2 or not inputs.numel():
+        problems.append(f"inputs of shape {tuple(inputs.shape)}, expected (N, D), (N, C, H, W) or other (N, ...)")
     if inputs.dtype != torch.uint8 and not inputs.is_floating_point() and not is_tokens:
         problems.append(f"inputs of {inputs.dtype}, expected floats or uint8, or tokens (N, length)")
     elif not bool(inputs.isfinite().all()):
@@ -264,6 +245,15 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
         raise StarcliError(f"{what}: cannot be used", problems)
     kind = inputs.dtype if inputs.dtype in (torch.uint8, torch.int64) else torch.float32
     return inputs.to(kind).contiguous(), numbers
+
+
+def _tokens(inputs: Tensor, what: str) -> Tensor:
+    """Integers as rows of tokens, padded by -1."""
+    try:
+        return torch.from_numpy(token_rows(inputs.numpy(), None, what))
+    except StarcliError as error:
+        hint = "integers are taken for tokens; inputs.float() makes numbers of them"
+        raise StarcliError(error.summary, [*error.problems, hint]) from error
 
 
 def _next(inputs: Tensor, labels: Tensor | None, are_tokens: bool, task: str, what: str) -> Tensor:

@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Unpack, cast
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -13,6 +11,7 @@ from starcli.alignment.alignment import Alignment
 from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
 from starcli.averaging.sampling import PointSampling, Sampling
+from starcli.data.memory_arrays import as_inputs, is_array
 from starcli.data.text_options import OPTIONS, TextOptions
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.column_predictions import AnyPredictions
@@ -68,9 +67,9 @@ def predict(
     train_data: the models' own data, for BatchNorm statistics and temperatures, where `data` are others.
     split: of labelled data (test unless said). recalibrate: re-estimate BatchNorm statistics first.
     temperature: of the probabilities; "fit" takes the one with the least loss on the validation split.
-    where: `arch`, `device` and others, see `Where`. Its `data` may also be inputs alone: a tensor or array (N, ...), a
-        folder of images without class folders (`folder:DIR`), a file of images alone. Files are normalised as the
-        models record, inputs in memory are taken as they are (bytes divided by 255).
+    where: `arch`, `device` and others, see `Where`. Its `data` may also be inputs alone: a tensor, array or table
+        (N, ...), a folder of images without class folders (`folder:DIR`), a file of images alone. Files are normalised
+        as the models record, inputs in memory are taken as they are (bytes divided by 255).
 
     >>> import starcli as sc
     >>> found = sc.predict(sc.train("mlp", "digits", epochs=1, limit=60))
@@ -100,7 +99,7 @@ def _opened(
 ) -> tuple[Workspace, list[Any], Inputs, Progress]:
     """The workspace, its models, what is predicted on, and who watches."""
     data = where.pop("data", None)
-    in_memory = isinstance(data, Tensor | np.ndarray)
+    in_memory = is_array(data)
     texts = TextOptions(**{name: where[name] for name in OPTIONS if where.get(name) is not None})
     unlabelled = isinstance(data, str) and to_be_labelled(as_checkpoint(models[0]), data, texts)
     if not in_memory and not unlabelled:
@@ -120,4 +119,4 @@ def _opened(
     workspace, found, watcher = open_models(models, own, data=train_data is not None, measures=True)
     if isinstance(data, str):
         return workspace, found, unlabelled_inputs(workspace, data, normalise, texts), watcher
-    return workspace, found, tensor_inputs(workspace, torch.as_tensor(data), normalise), watcher
+    return workspace, found, tensor_inputs(workspace, as_inputs(data, "data in memory"), normalise), watcher

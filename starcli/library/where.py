@@ -58,8 +58,9 @@ class Where(Surroundings, total=False):
     arch: the network, for state dicts and foreign files: a name as `--arch` takes it, a module, or a function that
         builds one. A module in the place of a model is its own network; a model that the library made knows its own.
         Of modules all parameters count as weights, also those that take no gradient.
-    data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader of pairs, or
-        `{"train": ..., "test": ...}` of these; a model that the library made knows what it was made with.
+    data: a name as `--data` takes it, `(inputs, labels)` of tensors, NumPy arrays or pandas tables, a torch data set or
+        loader of pairs, or `{"train": ..., "test": ...}` of these; a model that the library made knows what it was made
+        with.
     arch_args: arguments of a network by name.
     data_dir, download, limit, val_fraction, split_seed, image_size: of data by name, as the options of these names.
     normalise: how inputs are normalised: "none", "data", "imagenet" or "MEAN:STD", see

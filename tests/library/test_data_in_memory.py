@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -86,11 +87,67 @@ def test_random_transforms_are_noted_by_part(role: str) -> None:
         DataLoader(Stream(), batch_size=9, drop_last=True),
         DataLoader(Examples(lambda x, y: {"x": x, "y": y}), batch_size=7, collate_fn=of_dictionaries),
         {"train": (INPUTS, LABELS), "test": None},
+        (INPUTS.numpy(), LABELS.numpy()),
+        (INPUTS.numpy().astype(">f8"), LABELS.numpy().astype("uint16")),
+        (np.ascontiguousarray(INPUTS.numpy()[::-1])[::-1], LABELS),
+        (INPUTS.to_sparse(), LABELS.numpy()),
     ],
-    ids=map(str, range(14)),
+    ids=map(str, range(18)),
 )
 def test_the_same_examples_are_the_same_data(examples: Any) -> None:
     assert dataset_in_memory(examples).fingerprint == SAME
+
+
+def test_tables_of_pandas_are_numbers() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(INPUTS.numpy(), columns=list("abcd"), index=range(100, 140))  # whose index does not count
+    assert dataset_in_memory((table, pandas.Series(LABELS.numpy()))).fingerprint == SAME
+    whole = pandas.DataFrame({"age": [30, 41, 0, 52], "rooms": [2, 3, 0, 1]})
+    found = dataset_in_memory((whole, pandas.DataFrame({"price": [0.5, 1.5, 2.0, 0.1]})))
+    assert (found.task, found.train.raw.dtype, found.vocab_size) == ("regression", torch.float32, None)
+    with pytest.raises(sc.StarcliError, match=r"other things than numbers: town$"):
+        dataset_in_memory((whole.assign(town="Kiel"), LABELS[:4]))
+
+
+class Recurrent(nn.Module):
+    """Sequences (N, length, numbers)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent, self.last = nn.GRU(3, 6, batch_first=True), nn.Linear(6, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(self.recurrent(inputs)[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (Recurrent, (7, 3)),
+        (lambda: nn.Sequential(nn.Conv1d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(30, 2)), (3, 7)),
+        (lambda: nn.Sequential(nn.Conv3d(1, 6, 2), nn.ReLU(), nn.Flatten(), nn.Linear(48, 2)), (1, 3, 3, 3)),
+    ],
+    ids=["sequences", "signals", "volumes"],
+)
+def test_inputs_of_any_shape(network: Any, shape: tuple[int, ...]) -> None:
+    draws = torch.Generator().manual_seed(0)
+    inputs = torch.randn(60, *shape, generator=draws)
+    data = {"train": (inputs, (inputs.flatten(1).sum(1) > 0).long())}
+    a, b = (sc.train(network, data, epochs=1, seed=seed) for seed in (0, 1))
+    aligned = sc.align(a, b, method="activation")
+    assert aligned.to_dict()["moved"] > 0
+    with torch.no_grad():
+        expected = b.module().eval()(inputs)
+        torch.testing.assert_close(aligned.module().eval()(inputs), expected, atol=1e-5, rtol=0)
+        loss = float(nn.functional.cross_entropy(expected, data["train"][1]))
+    assert sc.barrier(a, aligned, points=3).curves["train"].loss[2] == pytest.approx(loss, abs=1e-6)
+
+
+def test_inputs_that_are_predicted_may_be_a_table() -> None:
+    pandas = pytest.importorskip("pandas")
+    model = sc.train("mlp", (INPUTS.numpy(), LABELS.numpy()), epochs=1)
+    found = sc.predict(model, data=pandas.DataFrame(INPUTS.numpy()))
+    assert np.array_equal(found.probabilities, sc.predict(model, data=INPUTS).probabilities)
 
 
 def test_reading_draws_nothing_from_the_generator_of_the_caller() -> None:
@@ -125,7 +182,10 @@ def broken(x: Any, y: Any) -> Any:
     ("examples", "words"),
     [
         ([INPUTS, LABELS], "found a list of Tensor, Tensor"),
-        ((INPUTS.numpy(), LABELS.numpy()), "found a tuple of ndarray, ndarray"),
+        ((INPUTS.numpy(), LABELS.numpy(), LABELS), "found a tuple of ndarray, ndarray, Tensor"),
+        (INPUTS.numpy(), r"found a ndarray\n.*\(tokens, None\)"),
+        ((INPUTS, np.array(["a", "b"])), r"train, labels: an array of <U1, expected numbers\n.*return_inverse"),
+        (((10 * INPUTS).long(), LABELS), r"inputs.float\(\) makes numbers of them"),
         ((INPUTS, LABELS.tolist()), "found a tuple of Tensor, list"),
         (iter([(INPUTS[0], 1)]), "found a list_iterator"),
         ({"train": None}, "found a NoneType"),
@@ -143,7 +203,7 @@ def broken(x: Any, y: Any) -> Any:
         ((INPUTS * np.nan, LABELS), "NaN or infinite"),
         ({"train": (INPUTS, LABELS), 3: (INPUTS, LABELS)}, "unknown 3"),
     ],
-    ids=map(str, range(17)),
+    ids=map(str, range(20)),
 )
 def test_what_is_wrong_is_said(examples: Any, words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words):

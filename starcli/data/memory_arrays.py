@@ -1,0 +1,41 @@
+"""Tensors, NumPy arrays and tables of pandas in memory, each as a tensor."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from starcli.errors import StarcliError, few
+
+
+def is_array(value: Any) -> bool:
+    """Whether this is a tensor, or knows itself as a NumPy array: an array, a table or column of pandas."""
+    return isinstance(value, Tensor | np.ndarray) or hasattr(value, "to_numpy")
+
+
+def as_tensor(value: Any, what: str) -> Tensor:
+    """A tensor of what `is_array`. StarcliError, which begins with `what`, for values that are no numbers.
+
+    >>> as_tensor(np.arange(3, dtype="uint16"), "labels")
+    tensor([0, 1, 2])
+    """
+    if isinstance(value, Tensor):
+        return value.to_dense()
+    if hasattr(value, "columns"):
+        kinds = zip(value.columns, value.dtypes, strict=True)
+        if words := [str(name) for name, kind in kinds if getattr(kind, "kind", "f") not in "iufb"]:
+            raise StarcliError(f"{what}: columns that hold other things than numbers: {few(words, 5)}")
+    array = value if isinstance(value, np.ndarray) else value.to_numpy()
+    if array.dtype.kind not in "iufb":
+        way = "numpy.unique(labels, return_inverse=True)[1] numbers classes"
+        raise StarcliError(f"{what}: an array of {array.dtype}, expected numbers", [way])
+    whole = array.dtype.kind == "u" and array.dtype.itemsize > 1  # torch computes little with these
+    kind = np.int64 if whole else np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    return torch.from_numpy(np.array(array, dtype=kind))
+
+
+def as_inputs(value: Any, what: str) -> Tensor:
+    """A tensor of inputs: a table's columns are numbers, also where they are whole; other integers are tokens."""
+    found = as_tensor(value, what)
+    return found.float() if hasattr(value, "columns") else found
