@@ -3,7 +3,8 @@
 Labels are the column `label` or `labels`, or the only one of classes (`--label-column` says another). Inputs are the
 column of images (all of one size, grey or RGB), of numbers (lists or arrays of one shape), or of texts (`text`, or as
 `--text-column` says), which become tokens. The splits train, validation (or val, dev) and test are parts; without a
-test part the validation part is measured, or a fixed fifth is held out. Nothing is fetched, and no code of it runs.
+test part the validation part is measured, or a fixed fifth is held out; a test part may be alone. Nothing is fetched,
+and no code of it runs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from starcli.data.arrays import divided, image_rows
+from starcli.data.arrays import divided, image_rows, with_training
 from starcli.data.loading import Array, Loaded, Part, Request, assemble
 from starcli.data.targets import read_targets, task_of_targets
 from starcli.data.text import pad_texts
@@ -44,24 +45,28 @@ def load_saved(request: Request) -> Loaded:
     if options.task in OF_TOKENS:
         raise StarcliError(f"{path}: --task {options.task} is of texts in a table (text:FILE)")
     splits, unread = _splits(path)
-    columns = _columns(splits["train"].features, options, path)
+    first = next(iter(splits))
+    columns = _columns(splits[first].features, options, path)
     notes = [f"{path}: left unread: {few(unread, 5)}"] if unread else []
     raw = {role: _labels(split, columns, f"{path}, {role}") for role, split in splits.items()}
-    task = options.task or task_of_targets(raw["train"])
+    task = options.task or task_of_targets(raw[first])
     labels = {role: read_targets(found, task, f"{path}, {role}: {columns.label}") for role, found in raw.items()}
     inputs, vocab_size, tokenizer = _inputs(splits, columns, options, path, notes)
     parts = {role: Part(inputs[role], labels[role], f"{path}, {role}") for role in splits}
+    parts, alone = with_training(parts, path, "the test split")
     split, said = divided(parts, path)
+    notes += [*alone, *said]
     names = _class_names(splits, columns.label, path) if task == CLASSES else ()
     if vocab_size is not None:
         loaded = assemble_tokens("hf", *split, vocab_size=vocab_size, class_names=names)
     else:
-        loaded = assemble("hf", *split, task=task, num_classes=len(names) or None)
-    return replace(loaded, class_names=names, tokenizer=tokenizer, notes=(*notes, *said, *loaded.notes))
+        known = names or (options.unnamed or () if alone else ())
+        loaded = assemble("hf", *split, task=task, num_classes=len(known) or None)
+    return replace(loaded, class_names=names, tokenizer=tokenizer, notes=(*notes, *loaded.notes))
 
 
 def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """The splits that are parts, by role, and the names of others."""
+    """The splits that are parts, by role, training or the test part that is alone first, and the names of others."""
     try:
         from datasets import DatasetDict, load_from_disk
     except ImportError:
@@ -73,9 +78,11 @@ def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(found, DatasetDict):
         return {"train": found}, []
     names = {ROLES_OF_SPLITS[name]: name for name in found if name in ROLES_OF_SPLITS}
-    if "train" not in names:
-        raise StarcliError(f"{path}: has no split train, but {few(list(found), 5)}")
-    return {role: found[name] for role, name in names.items()}, [name for name in found if name not in names.values()]
+    if "train" not in names and [*names] != ["test"]:
+        hint = "a split test may be alone, where a model is measured or predicts"
+        raise StarcliError(f"{path}: has no split train, but {few(list(found), 5)}", [hint])
+    roles = [role for role in ("train", "val", "test") if role in names]
+    return {role: found[names[role]] for role in roles}, [name for name in found if name not in names.values()]
 
 
 def _columns(features: Mapping[str, Any], options: TextOptions, path: Path) -> _Columns:
@@ -121,11 +128,12 @@ def _labels(split: Any, columns: _Columns, where: str) -> Array:
 def _class_names(splits: Mapping[str, Any], label: str, path: Path) -> tuple[str, ...]:
     """Names of the classes in order, which all splits share; none where labels are plain numbers."""
     named = {role: tuple(getattr(split.features[label], "names", None) or ()) for role, split in splits.items()}
+    first = next(iter(named.values()))
     for role, names in named.items():
-        if names != named["train"]:
-            words = f"{few(names, 5) or 'no names'} in {role}, {few(named['train'], 5) or 'none'} in train"
+        if names != first:
+            words = f"{few(names, 5) or 'no names'} in {role}, {few(first, 5) or 'none'} in train"
             raise StarcliError(f"{path}: {label}: the classes are numbered otherwise in each split", [words])
-    return named["train"]
+    return first
 
 
 def _inputs(

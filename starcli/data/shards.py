@@ -35,7 +35,7 @@ def expand_braces(pattern: str) -> Iterator[str]:
 
 
 def shard_files(name: str) -> dict[str, list[Path]]:
-    """The tar files of each split, in order: train, and perhaps validation and test.
+    """The tar files of each split, in order: train, and perhaps validation and test, or test alone.
 
     name: a folder with .tar files in it, or in folders of splits (`SPLIT_FOLDERS`); or a pattern with braces, *, ?. A
     file is of the split that its name says, or that of its folder (train-000.tar, train/000.tar); where none says one,
@@ -49,7 +49,7 @@ def shard_files(name: str) -> dict[str, list[Path]]:
         hint = "shards say in their name of which split they are: train-000000.tar, val-000000.tar, test-000000.tar"
         raise StarcliError(f"--data {name}: of no split: {few(silent, 5)}", [hint])
     found = {role: [path for path in files if roles[path] == role] for role in SPLIT_FOLDERS}
-    if not found["train"]:
+    if not found["train"] and (found["validation"] or not found["test"]):
         there = few([path.name for path in files], 3)
         raise StarcliError(f"--data {name}: expected shards of train beside {there}")
     return {role: paths for role, paths in found.items() if paths}

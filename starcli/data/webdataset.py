@@ -96,11 +96,13 @@ def load_webdataset(request: Request) -> Loaded:
     files = shard_files(request.rest)
     kinds, task, parts = _parts(files, options)
     parts, notes = _divided(parts, request.rest)
+    # of test shards alone the classes are the model's: there need not be examples of all
+    classes = None if "train" in files else len(options.unnamed or ()) or None
     if kinds == ARRAYS:
-        loaded = _arrays(parts, request, task)
+        loaded = _arrays(parts, request, task, classes)
     else:
         written = hash_json([path.stat().st_ctime_ns for shards in files.values() for path in shards])
-        loaded = replace(_images(parts, request, task), written=written)
+        loaded = replace(_images(parts, request, task, classes), written=written)
     return replace(loaded, notes=(*notes, *loaded.notes))
 
 
@@ -110,10 +112,11 @@ def _parts(files: Mapping[str, Sequence[Path]], options: TextOptions) -> tuple[s
     where = {role: few([str(shard) for shard in shards], 1) for role, shards in files.items()}
     if empty := [role for role, found in examples.items() if not found]:
         raise StarcliError(f"{where[empty[0]]}: no examples in it")
-    kinds = IMAGES if any(_word(kind) in IMAGES for kind in examples["train"][0].members) else ARRAYS
+    first = next(iter(examples))
+    kinds = IMAGES if any(_word(kind) in IMAGES for kind in examples[first][0].members) else ARRAYS
     inputs = {role: [_input(each, kinds) for each in found] for role, found in examples.items()}
     raw = {role: np.asarray(tar_labels(found, options.label_column)) for role, found in examples.items()}
-    task = options.task or task_of_targets(raw["train"])
+    task = options.task or task_of_targets(raw[first])
     labels = {role: read_targets(found, task, f"{where[role]}: labels") for role, found in raw.items()}
     return kinds, task, {role: _TarPart(inputs[role], labels[role], where[role]) for role in files}
 
@@ -136,7 +139,10 @@ def _input(example: TarExample, kinds: set[str]) -> TarMember:
 
 
 def _divided(parts: Mapping[str, _TarPart], name: str) -> tuple[dict[str, _TarPart], list[str]]:
-    """Parts with a test part, but where a validation part is measured as it, and a note on what stands for it."""
+    """Parts with a test part, but where a validation part is measured as it, and a note on what stands for which."""
+    if "train" not in parts:
+        note = f"{name}: no shards of train: those of test stand for them too"
+        return {"train": parts["test"], "test": parts["test"]}, [note]
     if "test" in parts:
         return dict(parts), []
     if "validation" in parts:
@@ -146,11 +152,12 @@ def _divided(parts: Mapping[str, _TarPart], name: str) -> tuple[dict[str, _TarPa
     return {"train": parts["train"].subset(inner), "test": parts["train"].subset(outer)}, [note]
 
 
-def _arrays(parts: Mapping[str, _TarPart], request: Request, task: str) -> Loaded:
-    """Arrays of one shape and type, as in a .npz file."""
-    read = {role: Part(_rows(part), part.labels, part.where, part.index) for role, part in parts.items()}
-    validation = read.get("validation")
-    loaded = assemble("wds", read["train"], read.get("test") or read["validation"], validation, task=task)
+def _arrays(parts: Mapping[str, _TarPart], request: Request, task: str, classes: int | None) -> Loaded:
+    """Arrays of one shape and type, as in a .npz file; a part that stands for two is read once."""
+    once = {id(part): Part(_rows(part), part.labels, part.where, part.index) for part in parts.values()}
+    read = {role: once[id(part)] for role, part in parts.items()}
+    train, test, validation = read["train"], read.get("test") or read["validation"], read.get("validation")
+    loaded = assemble("wds", train, test, validation, task=task, num_classes=classes)
     if request.image_size not in (None, loaded.input_shape[-1]):
         raise StarcliError(f"--image-size {request.image_size}: arrays of {loaded.input_shape} have their own size")
     return loaded
@@ -166,11 +173,11 @@ def _rows(part: _TarPart) -> NDArray[np.generic]:
     return image_rows(np.stack(rows), part.where, None)
 
 
-def _images(parts: Mapping[str, _TarPart], request: Request, task: str) -> Loaded:
+def _images(parts: Mapping[str, _TarPart], request: Request, task: str, known: int | None) -> Loaded:
     """Images of any size, decoded when they are needed."""
     named = [(part.where, part.labels, len(part.inputs)) for part in parts.values()]
-    classes = check_labels(named, None) if task == CLASSES else check_targets(named)
-    absent = empty_classes(parts["train"].labels, classes) if task == CLASSES else ""
+    classes = check_labels(named, known) if task == CLASSES else check_targets(named)
+    absent = empty_classes(parts["train"].labels, classes) if task == CLASSES and known is None else ""
     listed = [
         [role, [(each.shard.name, each.name, each.size) for each in part.inputs], part.labels.tolist()]
         for role, part in parts.items()
@@ -182,5 +189,7 @@ def _images(parts: Mapping[str, _TarPart], request: Request, task: str) -> Loade
         fingerprint=hash_json(listed),
         image_size=request.image_size,
     )
+    if parts["train"] is parts.get("test"):
+        loaded = replace(loaded, train=loaded.test)  # one part, of which nothing is held back
     notes = (f"{parts['train'].where}: {absent}",) if absent else ()
     return replace(loaded, task=task, notes=(*notes, *loaded.notes))

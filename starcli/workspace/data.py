@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
 
 
+OF_EITHER = ("arrays", "hf", "wds", "build")
+"""Kinds of data whose inputs may be bytes or floats, so that records say which."""
+
+
 def record_of(dataset: Dataset) -> DataRecord:
     """What a checkpoint keeps of a data set: everything that identifies it, no path."""
     return DataRecord(
@@ -38,7 +42,7 @@ def record_of(dataset: Dataset) -> DataRecord:
         limit=dataset.limit,
         class_names=list(dataset.class_names),
         features=list(dataset.features),
-        span=dataset.span if dataset.name == "arrays" and dataset.span != BYTES and not dataset.vocab_size else None,
+        span=dataset.span if dataset.name in OF_EITHER and dataset.span != BYTES and not dataset.vocab_size else None,
         vocab_size=dataset.vocab_size,
         next_token=dataset.task == NEXT_TOKEN,
         task=cast(Any, None if dataset.task in (CLASSES, NEXT_TOKEN) else dataset.task),
@@ -95,7 +99,7 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
         named = tuple(record.class_names) if record.task is None else ()
         return replace(texts, classes=named) if named else replace(texts, unnamed=numbers)
     if kind not in ("text", "hf") or record.vocab_size is None:
-        return replace(texts, task=task, unnamed=numbers if kind == "arrays" else None)
+        return replace(texts, task=task, unnamed=numbers if kind in ("arrays", "hf", "wds") else None)
     [length] = record.input_shape
     if record.name in ("text", "hf"):
         refuse_other_tokenizer(texts.tokenizer, record.tokenizer)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from support.data import refused
 
+import starcli as sc
 from starcli.data.dataset import open_data
 from starcli.data.names import needs_path
 from starcli.data.text_options import TextOptions
@@ -43,6 +44,35 @@ def test_a_second_split_of_one_part_is_named(tmp_path):
     assert data.validation is not None
     assert len(data.validation) == 5
     assert "left unread: validation" in data.notes[0]
+
+
+def test_a_test_split_alone_is_measured_as_a_whole(tmp_path):
+    """Its classes are the model's, where it names none: here two of five."""
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"x": NUMBERS.tolist(), "label": [n % 2 for n in range(20)]})
+    datasets.DatasetDict({"test": rows}).save_to_disk(tmp_path / "new")
+    data = open_data(f"hf:{tmp_path / 'new'}", texts=TextOptions(unnamed=tuple("01234")), val_fraction=0.5)
+    assert (data.num_classes, data.test.labels.tolist()) == (5, [n % 2 for n in range(20)])
+    np.testing.assert_array_equal(data.test.raw.numpy(), NUMBERS)
+    assert data.notes[0].endswith("no training part in it: the test split stands for it too")
+    refused(lambda: data.split("validation"), "of a test part that is alone nothing is held back")
+    datasets.DatasetDict({"validation": rows, "test": rows}).save_to_disk(tmp_path / "both")
+    refused(lambda: open_data(f"hf:{tmp_path / 'both'}"), "no split train, but validation, test", "may be alone")
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_a_model_of_floats_is_measured_on_other_floats_as_they_are(tmp_path):
+    """Such a record said nothing of its numbers, which were taken for bytes: --normalise was asked for."""
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"x": NUMBERS.tolist(), "label": [n % 2 for n in range(20)]})
+    rows.save_to_disk(tmp_path / "own")
+    datasets.DatasetDict({"test": rows.select(range(7))}).save_to_disk(tmp_path / "new")
+    model = sc.train("mlp", f"hf:{tmp_path / 'own'}", epochs=1, arch_args={"hidden_dim": 4})
+    assert model.metadata.data.span == 1
+    np.savez(tmp_path / "same.npz", x_test=NUMBERS[:7], y_test=np.arange(7) % 2)
+    path = sc.save(model, tmp_path / "m.safetensors")
+    found, expected = (sc.predict(path, data=name) for name in (f"hf:{tmp_path / 'new'}", str(tmp_path / "same.npz")))
+    assert found.probabilities.tolist() == expected.probabilities.tolist()
 
 
 def test_images_have_their_classes_and_splits(saved):
