@@ -66,7 +66,8 @@ def load_table(request: Request) -> Loaded:
         columns = _columns(file, wanted, options, next(iter(files.values())), read)
         read = read or tuple(name for name in columns if name not in wanted)
         features[role] = np.stack([_numbers(columns[name], name, file) for name in read], axis=1)
-        labels[role] = _Labels({name: columns[name] for name in wanted}, file)
+        words = {name: columns[name] for name in wanted}
+        labels[role] = _Labels(words if len(wanted) == 1 else {name: _flags(words[name]) for name in wanted}, file)
     task = _task([*labels.values()], options)
     targets, names = _targets(labels, task, options)
     parts, notes = with_training({role: Part(features[role], targets[role], str(files[role])) for role in files}, path)
@@ -164,6 +165,16 @@ def _targets(
     if not known and options.unnamed and all(_is_number(word) for part in words.values() for word in part):
         words, known = {role: [*map(_whole, part)] for role, part in words.items()}, options.unnamed
     return number_parts(words, known, {role: part.where for role, part in parts.items()})
+
+
+def _flags(words: Sequence[str]) -> Sequence[str]:
+    """A column of true and false as one of 1 and 0, as it is one of several labels; any other as it is.
+
+    >>> _flags(["True", "false"]), _flags(["True", "owl"])
+    (['1', '0'], ['True', 'owl'])
+    """
+    numbers = {"true": "1", "false": "0"}
+    return [numbers[word.lower()] for word in words] if {*map(str.lower, words)} <= numbers.keys() else words
 
 
 def _is_number(word: str) -> bool:

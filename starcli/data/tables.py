@@ -53,9 +53,13 @@ def read_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -
             raise StarcliError(f"{path}: is empty, expected columns with names")
         wanted = list(choose(names))
         found: dict[str, list[str]] = {name: [] for name in wanted}
+        flags: dict[str, bool] = {}
         for number, row in enumerate(rows, 1):
             for name in wanted:
-                found[name].append(_word(row.get(name), f"{path}: row {number}: {name}"))
+                where = f"{path}: row {number}: {name}"
+                found[name].append(_word(value := row.get(name), where))
+                if flags.setdefault(name, isinstance(value, bool)) != isinstance(value, bool):
+                    raise _among_others(value, where)
     except (csv.Error, ValueError, RuntimeError, OSError) as error:  # JSON nested too deeply, and pyarrow's
         raise StarcliError(f"{path}: cannot be read as {path.suffix}", [first_line(error)]) from error
     if not found[wanted[0]]:
@@ -143,15 +147,21 @@ def _parquet(path: Path) -> Rows:
 
 
 def _word(value: Any, where: str) -> str:
-    """A text, or a number as a word: whole ones without a point."""
+    """A text, or a number as a word: whole ones without a point; true and false as Python and pandas write them."""
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
             raise StarcliError(f"{where}: half of a surrogate pair, which is no character")
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
         return str(int(value)) if value.is_integer() else str(value)
     found = "nothing" if value is None else str(value) if isinstance(value, float) else type(value).__name__
-    hint = ["write 0 and 1, or words, in place of true and false"] if isinstance(value, bool) else []
-    raise StarcliError(f"{where}: {found}, expected a text or a number", hint)
+    raise StarcliError(f"{where}: {found}, expected a text or a number")
+
+
+def _among_others(value: Any, where: str) -> StarcliError:
+    """The error for a column of true and false that has other values too."""
+    expected = "a text or a number" if isinstance(value, bool) else "true or false"
+    hint = "write 0 and 1, or words, in place of true and false"
+    return StarcliError(f"{where}: {type(value).__name__}, expected {expected} as in the rows before", [hint])

@@ -1,5 +1,6 @@
 """Tables of numbers."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -166,6 +167,25 @@ def test_other_rows_are_standardised_by_the_data_that_a_model_was_trained_on(tmp
     found = sc.predict(model, data=written("bare.csv", moved, labels=False), **how)  # the column is not there
     assert (found.label, len(found.probabilities)) == (None, 40)
     np.testing.assert_allclose(found.probabilities[7], expected, atol=1e-6)
+
+
+def test_true_and_false_are_the_same_labels_in_every_table(tmp_path: Path) -> None:
+    """As words of a .csv, which pandas writes so, and as values of the other forms; of several columns 1 and 0."""
+    rows = [(n / 7, n % 2 == 0, n % 3 > 0) for n in range(10)]
+    (tmp_path / "t.csv").write_text("a,one,two\n" + "".join(f"{a},{one},{two}\n" for a, one, two in rows))
+    lines = [json.dumps(dict(zip(("a", "one", "two"), row, strict=True))) for row in rows]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pytest.importorskip("pyarrow").table(dict(zip(("a", "one", "two"), zip(*rows, strict=True), strict=True)))
+    parquet.write_table(table, tmp_path / "t.parquet")
+    parquet.write_table(table.drop(["two"]), tmp_path / "one.parquet")
+    for suffix in ("csv", "jsonl", "parquet"):
+        data = open_data(f"table:{tmp_path / f't.{suffix}'}", texts=TextOptions(label_column="one,two"))
+        assert (data.task, data.class_names) == ("multi-label", ("one", "two"))
+        assert data.train.labels.tolist() == [[*map(float, rows[n][1:])] for n in data.train.index.tolist()]
+    data = open_data(f"table:{tmp_path / 'one.parquet'}", texts=TextOptions(label_column="one"))
+    assert (data.task, data.class_names) == ("classes", ("False", "True"))
+    assert data.train.labels.tolist() == [int(rows[n][1]) for n in data.train.index.tolist()]
 
 
 def write_parts(folder: Path, **parts: str) -> str:
