@@ -161,10 +161,18 @@ def _targets(
     if len(first.columns) > 1:
         hint = "--task regression takes whole numbers as such, --task multi-label 0 and 1"
         raise StarcliError(f"{first.where}: several columns of classes, expected one, or numbers", [hint])
-    words, known = {role: part.first for role, part in parts.items()}, options.classes
-    if not known and options.unnamed and all(_is_number(word) for part in words.values() for word in part):
-        words, known = {role: [*map(_whole, part)] for role, part in words.items()}, options.unnamed
-    return number_parts(words, known, {role: part.where for role, part in parts.items()})
+    words, where = (
+        {role: part.first for role, part in parts.items()},
+        {role: part.where for role, part in parts.items()},
+    )
+    if options.classes or not options.unnamed or not all(_is_number(word) for part in words.values() for word in part):
+        return number_parts(words, options.classes, where)
+    try:
+        return number_parts({role: [*map(_whole, part)] for role, part in words.items()}, options.unnamed, where)
+    except StarcliError as error:
+        own = f"labels are its class numbers, 0 to {len(options.unnamed) - 1}"
+        hint = f"the model records no names of classes, so that {own}: write the number of each row's class"
+        raise StarcliError(error.summary, [hint]) from error
 
 
 def _flags(words: Sequence[str]) -> Sequence[str]:

@@ -84,7 +84,8 @@ def check_labels(named: Sequence[tuple[str, ClassLabels, int]], num_classes: int
         if len(labels) != count:
             problems.append(f"{where}: {len(labels)} labels for {count} images")
         elif count and labels.min() < 0:
-            problems.append(f"{where}: label {labels.min()} at position {labels.argmin()}, expected 0 or more")
+            least = f"label {labels.min()} at position {labels.argmin()}"
+            problems.append(f"{where}: {least}, expected 0 or more: the number of each example's class, from 0")
     if problems:
         raise StarcliError("the labels do not fit the images", problems)
     where, labels, count = named[0]

@@ -41,7 +41,8 @@ def test_numbers_in_a_table_of_some_classes_are_the_models_own(of_arrays: Path, 
     assert row["accuracy"] == right.mean()
     assert not [note for note in notes if "names of classes" in str(note.message)]
     ones = table(tmp_path / "ones.csv", [str(n + 1) for n in LABELS], ROWS)
-    refused(lambda: sc.evaluate(of_arrays, data=ones), "'4' in row", "the model's classes are 0, 1, 2, 3")
+    what_to_do = "labels are its class numbers, 0 to 3: write the number of each row's class"
+    refused(lambda: sc.evaluate(of_arrays, data=ones), "'4' in row", "the model's classes are 0, 1, 2, 3", what_to_do)
 
 
 @pytest.mark.parametrize("form", ["{}.0", "0{}", " {}", "{}e0"])
