@@ -16,7 +16,7 @@ from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StarReport:
     """The paper's Table 1 row, and Table 6's: losses, barriers by group, and what the star gains.
 
@@ -31,6 +31,14 @@ class StarReport:
     regular: Mapping[str, Summary]
     groups: Mapping[str, BarrierGroup]
     differences: Mapping[str, Summary]
+
+    def __repr__(self) -> str:
+        """The mean barriers of each group, in one line."""
+        found = [
+            f"{name}: " + ", ".join(f"{split} {each.mean:.4g}" for split, each in group.summaries.items())
+            for name, group in self.groups.items()
+        ]
+        return f"StarReport({'; '.join(found)})"
 
     def to_frame(self) -> Any:
         """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Unpack
 
 import torch
@@ -72,13 +73,19 @@ def barrier(
     return cached_lines(measure, first, [second], bends)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PairsReport:
     """The lines between all pairs of models."""
 
     names: Sequence[str]
     pairs: Sequence[Pair]
     barriers: Sequence[Barrier]
+
+    def __repr__(self) -> str:
+        """The mean barriers in one line."""
+        values = {split: [each.curves[split].loss_barrier for each in self.barriers] for split in self.splits}
+        found = ", ".join(f"{split} {fmean(each):.4g}" for split, each in values.items())
+        return f"PairsReport({len(self.pairs)} pairs of {len(self.names)} models, mean barrier {found})"
 
     @property
     def splits(self) -> tuple[str, ...]:

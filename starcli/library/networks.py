@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,9 @@ class NetworkCopies:
             raise StarcliError(f"{name} builds no network: it is called without arguments", [str(error)]) from error
         if not isinstance(built, nn.Module):
             raise StarcliError(f"{name} builds no network: it returned a {type(built).__name__}, expected a module")
-        return uncompiled(built)
+        built = uncompiled(built)
+        _refuse_without_values(built.state_dict(), name)
+        return built
 
 
 def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
@@ -104,14 +107,19 @@ def tensors_of(module: nn.Module, name: str) -> Mapping[str, Tensor]:
 
 def copies_of(state: Mapping[str, Tensor], name: str) -> Mapping[str, Tensor]:
     """Copies of tensors on the CPU; StarcliError for those of a model, called `name`, that have no values yet."""
-    for key, tensor in state.items():
-        if is_lazy(tensor) or tensor.is_meta:
-            raise StarcliError(f"{name}: {key} has no values yet (of a lazy module, or on the meta device)")
+    _refuse_without_values(state, name)
     refuse_unwritable(state, name)
     try:
         return {key: tensor.detach().to("cpu", copy=True) for key, tensor in state.items()}
     except (RuntimeError, NotImplementedError) as error:  # sparse, quantised and other tensors that have no copies
         raise StarcliError(f"{name}: its tensors cannot be read: {first_line(error)}") from error
+
+
+def _refuse_without_values(state: Mapping[str, Any], name: str) -> None:
+    for key, tensor in state.items():
+        if isinstance(tensor, Tensor) and (is_lazy(tensor) or tensor.is_meta):
+            hint = ["a lazy module has them once it was called on an example"] if is_lazy(tensor) else []
+            raise StarcliError(f"{name}: {key} has no values yet (of a lazy module, or on the meta device)", hint)
 
 
 def _drawn_anew(network: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 from starcli.symmetry.element_checks import element_problems
 from starcli.symmetry.kinds.elements import (
     Acts,
@@ -38,7 +38,7 @@ PARTS = ("matrix", "scales", "signs", "frame", "before")
 """What a file holds besides permutations, under names `PART:GROUP` or `PART:TENSOR`."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Element:
     """One element of the group that `kinds` describes.
 
@@ -71,6 +71,12 @@ class Element:
     signs: Mapping[str, Tensor] = field(default_factory=dict)
     frame: Mapping[str, Tensor] = field(default_factory=dict)
     before: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """The permutation, and the groups of all else, in one line."""
+        others = {"matrices": self.matrices, "scales": self.scales, "signs": self.signs}
+        found = "".join(f", {name} of {few([*each], 3)}" for name, each in others.items() if each)
+        return f"Element({self.permutation!r}{found})"
 
     @classmethod
     def of(cls, kinds: Kinds, permutation: Permutation) -> "Element":

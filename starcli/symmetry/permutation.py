@@ -17,7 +17,7 @@ from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Permutation:
     """One permutation for each group of a spec.
 
@@ -38,6 +38,11 @@ class Permutation:
 
     spec: Resolved
     index: Mapping[str, Tensor]
+
+    def __repr__(self) -> str:
+        """How many units move, in one line."""
+        units = sum(each.numel() for each in self.index.values())
+        return f"Permutation({self.moved()} of {units} units move, in {len(self.moving)} of {len(self.index)} groups)"
 
     @classmethod
     def identity(cls, spec: Resolved) -> "Permutation":

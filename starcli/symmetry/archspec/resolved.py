@@ -29,7 +29,7 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((len(digits := part.lstrip("0")), digits) if i % 2 else (-1, part) for i, part in parts)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Resolved:
     """Which group acts on which axis of every tensor of one network.
 
@@ -47,6 +47,10 @@ class Resolved:
     """Names of tensors that are permuted, but never matched on."""
     tied: tuple[tuple[str, ...], ...]
     """Sets of tensors that hold equal values; the first of each stands for all when matched or counted."""
+
+    def __repr__(self) -> str:
+        """Its size, in one line; `expressions` has all of it."""
+        return f"Resolved({len(self.groups)} groups, {len(self.axes)} tensors)"
 
     def __eq__(self, other: object) -> bool:
         """Whether the canonical JSON of both is the same."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 from starcli.files.cache import hash_json
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.archspec.kind_names import KindName, PairLayout
@@ -19,7 +19,7 @@ from starcli.symmetry.kinds.shifts import with_named_biases
 from starcli.symmetry.proof.places import GroupPlace, places
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Kinds:
     """The kind of each group of a spec, and the largest change of an output under the elements that proved them.
 
@@ -37,6 +37,11 @@ class Kinds:
     worst_difference: float
     notes: tuple[str, ...] = ()
     """Why kinds were not looked for, where they were not."""
+
+    def __repr__(self) -> str:
+        """The kind of each group, in one line."""
+        found = few([f"{name}: {each.kind}" for name, each in self.groups.items()], 10)
+        return f"Kinds({found}; continuous dimension {self.continuous_dimension})"
 
     @classmethod
     def permutations(cls, spec: Resolved, *notes: str) -> "Kinds":
