@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from starcli.data.idx_files import IDX_FILES, missing_idx, need_idx
-from starcli.data.image_files import looks_like_images, split_folders
+from starcli.data.image_files import SUFFIXES, looks_like_images, split_folders
 from starcli.data.shards import shard_files
 from starcli.data.tables import TABLE_SUFFIXES, part_tables
 from starcli.errors import StarcliError, few, unknown
@@ -109,7 +109,10 @@ def _kind_of_path(name: str) -> str:
 def _unknown_suffix(name: str) -> StarcliError:
     found = Path(name).suffix
     known = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
-    return StarcliError(f"--data {name}: unknown suffix {found!r}, expected {', '.join(known[:-1])} or {known[-1]}")
+    folder = Path(name.rpartition(":")[2]).parent
+    hint = [f"images are read by their folder: --data folder:{folder}"] if found.lower() in SUFFIXES else []
+    words = f"unknown suffix {found!r}, expected {', '.join(known[:-1])} or {known[-1]}"
+    return StarcliError(f"--data {name}: {words}", hint)
 
 
 def check_data_name(name: str) -> tuple[str, str]:

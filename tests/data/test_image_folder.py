@@ -340,8 +340,10 @@ def test_names_without_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "empty").mkdir()
     (tmp_path / "half/val").mkdir(parents=True)
     (tmp_path / "x.xlsx").write_text("")
+    (tmp_path / "half/x.png").write_text("")
     for name, words in {
         "empty": "a folder without images or files in MNIST's format",
+        "half/x.png": "images are read by their folder: --data folder:half",
         "x.xlsx": "unknown suffix '.xlsx', expected .npz, .safetensors, .csv, .tsv, .jsonl or .parquet",
         "no/such": "no such file or directory",
         "nothing.csv": "no such file",
