@@ -32,9 +32,14 @@ class ContentFile:
 
         A file that holds just this is left, with a note. StarcliError for one that holds something else.
         """
-        if self.stands and distributed.by_writer(lambda: holds(self.path, pieces())):
+        if not distributed.by_writer(lambda: self._write(pieces)):
             note_finished(self.path, watch)
-            return
+
+    def _write(self, pieces: Callable[[], Iterable[bytes]]) -> bool:
+        """Write, and True; False where the file holds just this. One rank decides: others may see another disk."""
+        if self.stands and holds(self.path, pieces()):
+            return False
         if self.stands:
             check_output(self.path)
-        distributed.by_writer(lambda: write_pieces(self.path, pieces()))
+        write_pieces(self.path, pieces())
+        return True
