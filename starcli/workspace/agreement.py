@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,9 +19,13 @@ from starcli.models.state_dicts import computable, fit, is_state_of, misfits, ve
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 
 
-def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
-    """Raise StarcliError where checkpoints say different things of their architecture, data or spec."""
-    sayers = {what: first_that_says(checkpoints, what) for what in ("architecture", "data", "spec")}
+def refuse_differences(checkpoints: Sequence[Checkpoint], *, spec: Path | None = None) -> None:
+    """Raise StarcliError where checkpoints say different things of their architecture, data or spec.
+
+    A `spec` from the command line takes the place of all that they record.
+    """
+    told = ("architecture", "data", *(() if spec else ("spec",)))
+    sayers = {what: first_that_says(checkpoints, what) for what in told}
     problems = []
     for other in checkpoints:
         for what, first in sayers.items():
@@ -36,6 +41,8 @@ def refuse_differences(checkpoints: Sequence[Checkpoint]) -> None:
             ]
             if different:
                 break
+    if problems and all(line.startswith("spec ") for line in problems):
+        problems.append("--spec FILE says one for all of them; starcli spec derive -o FILE finds the network's own")
     if problems:
         raise StarcliError("the checkpoints do not belong together", problems)
 

@@ -232,7 +232,7 @@ def workspace_of(
     recorded = any(each.metadata.data is not None for each in checkpoints)
     choices = settled_by(directory, choices, recorded=recorded)
     checkpoints = [in_terms_of_network(each, choices) for each in checkpoints]
-    refuse_differences(checkpoints)
+    refuse_differences(checkpoints, spec=choices.spec)
     first, trained = first_that_says(checkpoints, "architecture"), first_that_says(checkpoints, "data")
     record = trained.metadata.data
     if given.builder is None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import starcli as sc
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
@@ -60,3 +61,20 @@ def test_what_a_network_adds_is_beside_the_files_own_tensors_and_its_hash() -> N
     assert found.sha256 == given[1].sha256
     assert found.tensors_sha256 == whole.sha256
     assert torch.equal(found.tensors["bn1.num_batches_tracked"], torch.tensor(0))
+
+
+def test_files_of_other_specs_go_together_by_one_that_is_said(solutions, tmp_path):
+    """A later program may find more in a network, so that files from before and after record other specs."""
+    first, second = solutions[0], solutions[1]
+    fewer = tmp_path / "fewer.yaml"
+    axes = dict.fromkeys(sc.load(first).tensors, "[]")
+    axes |= {name: "[h]" for name in axes if name.startswith(("fc1.", "bn1.")) and "num_batches" not in name}
+    axes |= {"hidden_layers.0.0.weight": "[_, h]"}
+    fewer.write_text("format: 1\ntensors:\n" + "".join(f"  {name}: {each}\n" for name, each in axes.items()))
+    moved = sc.align(first, second, spec=fewer)
+    sc.save(moved, tmp_path / "b.safetensors")
+    with pytest.raises(StarcliError, match="spec FILE says one for all of them"):
+        sc.barrier(first, tmp_path / "b.safetensors", points=3)
+    said = sc.barrier(first, tmp_path / "b.safetensors", points=3, spec=fewer, alignment=None)
+    as_given = sc.barrier(first, second, points=3, alignment=None)
+    assert said.curves["train"].loss[::2] == pytest.approx(as_given.curves["train"].loss[::2])
