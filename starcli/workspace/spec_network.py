@@ -68,8 +68,8 @@ class SpecNetwork:
         if name is None:
             raise StarcliError("--arch is needed: the network that the spec is of")
         arguments = {**(recorded.arguments if recorded else {}), **choices.arch_args}
-        shape = tuple(_input_shape(name, arguments, choices, recorded))
-        dtype = choices.input_dtype or (recorded.input_dtype if recorded else default_input_dtype(name, arguments))
+        shape, dtype = _input(name, arguments, choices, recorded)
+        dtype = choices.input_dtype or dtype
         trusted = choices.arch is not None
         complete = complete_for_input(name, arguments, shape, trusted=trusted)
         module, example = build_network(name, trusted=trusted, **complete), example_input(shape, dtype)
@@ -120,11 +120,14 @@ def is_checkpoint(given: str) -> bool:
     return given.endswith((".safetensors", INDEX)) or directory_of(Path(given)) is not None
 
 
-def _input_shape(name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None) -> list[int]:
-    """The shape of one input, as --input says, or the data, or the checkpoint, or the network's arguments."""
+def _input(
+    name: str, arguments: Mapping[str, Any], choices: Choices, recorded: Architecture | None
+) -> tuple[tuple[int, ...], str]:
+    """Shape and type of one input, as --input says, or the data, or the checkpoint, or the network's arguments."""
+    dtype = recorded.input_dtype if recorded else default_input_dtype(name, arguments)
     if choices.input is not None:
-        return list(parse_input_shape(choices.input))
+        return tuple(parse_input_shape(choices.input)), dtype
     if choices.data is not None:
         data = open_data(choices.data, data_dir=choices.data_dir, download=choices.download, texts=choices.texts)
-        return list(data.input_shape)
-    return list(default_input_shape(name, arguments)) if recorded is None else recorded.input_shape
+        return tuple(data.input_shape), "float32" if data.vocab_size is None else "int64"
+    return tuple(default_input_shape(name, arguments) if recorded is None else recorded.input_shape), dtype

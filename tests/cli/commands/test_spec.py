@@ -321,3 +321,15 @@ def test_what_a_spec_writes_of_kinds_is_refused_by_name_and_place(place):
     assert ran.status == 1
     assert "an exponent is an integer" in ran.err
     assert ran.err.splitlines()[3].index("^") == ran.err.splitlines()[2].index("^)")
+
+
+def test_data_of_texts_say_that_inputs_are_tokens(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.joinpath("texts.csv").write_text("text\n" + "a few words\n" * 20)
+    tmp_path.joinpath("own.py").write_text(
+        "from torch import nn\n\n\ndef net(vocab_size=257, next_token=True, length=8):\n"
+        "    return nn.Sequential(nn.Embedding(vocab_size, 5), nn.Linear(5, vocab_size))\n"
+    )
+    ran = run_here("spec", "derive", "--arch", "own.py:net", "--data", "text:texts.csv", "--task", "next-token")
+    assert ran.status == 0, ran.err
+    assert ran.rows[0]["groups"] == 1
