@@ -21,8 +21,13 @@ from starcli.files.safetensors import read_tensors
 from starcli.huggingface.directory import network_arguments
 from starcli.huggingface.tasks import task_of
 
+_EXPERTS = "_experts_implementation"
 _PLAINLY = "eager"
 """How attention and mixtures of experts are computed: every class can, and it traces and runs in float64."""
+
+
+_WITHOUT_LOOPS = "batched_mm"
+"""How experts are computed where no size may depend on the input: a matrix is looked up for each token."""
 
 
 class _LogitsOfOneInput:
@@ -75,8 +80,26 @@ def config_of(name: str, arguments: Mapping[str, Any]) -> Any:
     except Exception as error:  # checks of the package's own, of all types
         raise StarcliError(f"architecture hf:{name}: its config is refused", [first_line(error)]) from error
     config.use_cache = False
-    config._attn_implementation = config._experts_implementation = _PLAINLY
+    config._attn_implementation = _PLAINLY
+    setattr(config, _EXPERTS, _PLAINLY)
     return config
+
+
+@contextlib.contextmanager
+def experts_without_loops(network: nn.Module) -> Iterator[None]:
+    """Mixtures of experts of `transformers` that go through experts one by one compute without such a loop meanwhile.
+
+    Which experts a loop finds, the input tells: torch.export cannot follow it.
+    """
+    found = [getattr(module, "config", None) for module in network.modules()]
+    configs = {id(config): config for config in found if getattr(config, _EXPERTS, None) == _PLAINLY}
+    for config in configs.values():
+        setattr(config, _EXPERTS, _WITHOUT_LOOPS)
+    try:
+        yield
+    finally:
+        for config in configs.values():
+            setattr(config, _EXPERTS, _PLAINLY)
 
 
 def config_file(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

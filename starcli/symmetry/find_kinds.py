@@ -21,7 +21,7 @@ from starcli.symmetry.shipped import shipped_spec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-DERIVATION = "10"
+DERIVATION = "11"
 """Version of the derivation of kinds, part of their key in the cache."""
 
 

@@ -78,7 +78,7 @@ def subjects() -> list[Subject]:
     mixtral = hf.MixtralConfig(**experts, num_local_experts=4, num_key_value_heads=2)
     qwen = hf.Qwen3MoeConfig(**experts, **few, head_dim=8)
     deepseek = hf.DeepseekV3Config(
-        **experts, moe_intermediate_size=16, n_routed_experts=4, n_group=1, topk_group=1, kv_lora_rank=8, q_lora_rank=8,
+        **experts, moe_intermediate_size=16, n_routed_experts=8, n_group=2, topk_group=1, kv_lora_rank=8, q_lora_rank=8,
         qk_rope_head_dim=4, qk_nope_head_dim=8, v_head_dim=8, first_k_dense_replace=1, num_key_value_heads=4,
     )  # fmt: skip
     for name, config in (("Mixtral", mixtral), ("Qwen3Moe", qwen), ("DeepseekV3", deepseek)):

@@ -1,6 +1,7 @@
 """Tiny models of `transformers` from configs, saved by its own `save_pretrained`."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ KINDS = {
     "masked": ("BertForMaskedLM", "BertConfig", {**_TEXT, **_SMALL}),
     "vit": ("ViTForImageClassification", "ViTConfig", _VIT),
 }
+if find_spec("transformers.integrations.moe"):  # before, experts were modules that a loop went through
+    KINDS["mixtral"] = ("MixtralForCausalLM", "MixtralConfig", {**_LLAMA, "num_local_experts": 4})
 OF_COLOURS = {"colours": ("ViTForImageClassification", "ViTConfig", {**_VIT, "num_channels": 3})}
 
 Save = Callable[..., Path]

@@ -74,7 +74,8 @@ def test_an_aligned_directory_is_the_same_function_for_both_programs(saved, kind
     weights = f"model.safetensors{'.index.json' * (kind == 'sharded')}"
     assert {"config.json", "tokenizer_config.json", weights} <= {path.name for path in out.iterdir()}
     assert sc.load(out).tensors.keys() == sc.load(b).tensors.keys()  # the same names, tied ones once
-    assert run_here("convert", out, "-o", tmp_path / "file.safetensors").rows[0]["tensors"] >= len(sc.load(b).tensors)
+    [row] = run_here("convert", out, "-o", tmp_path / "file.safetensors").rows
+    assert kind == "mixtral" or row["tensors"] >= len(sc.load(b).tensors)  # its class stacks what files have apart
 
 
 def test_losses_of_classes_are_those_of_the_library(saved, texts):

@@ -28,6 +28,11 @@ class Atoms:
         self._edges: list[tuple[AtomLabels, AtomLabels]] = []
         self._sorted = False
         self._bundles: dict[bytes, int] = {}
+        self._choices: dict[bytes, int] = {}
+        self.choices: dict[int, AtomLabels] = {}
+        """Atoms that stand for one of several others, whichever the input chooses -> these (see `chosen.py`)."""
+        self.experts: list[AtomLabels] = []
+        """Units among which the input chooses."""
         self._ordinals: dict[int, int] = {}
 
     def new(self, n: int, fixed: str | None = None) -> AtomLabels:
@@ -160,6 +165,20 @@ class Atoms:
         kinds, index = distinct_rows(rows)
         made = np.array([self._bundle(members) for members in _sets(kinds)], dtype=np.int64)
         return made[index]
+
+    def choice(self, members: AtomLabels) -> int:
+        """The atom that stands for one of `members`, in their order."""
+        key = members.tobytes()
+        if key not in self._choices:
+            self._choices[key] = int(self.new(1)[0])
+            self.choices[self._choices[key]] = members
+        return self._choices[key]
+
+    def forget_above(self, gone: AtomLabels) -> None:
+        """Take away all that was said of what `gone` stand above, and below."""
+        child, parent = self.edges()
+        keep = ~np.isin(child, gone) & ~np.isin(parent, gone)
+        self._edges, self._sorted = [(child[keep], parent[keep])], False
 
     def _bundle(self, members: AtomLabels) -> int:
         """The atom above `members`, made where these are bundled for the first time."""

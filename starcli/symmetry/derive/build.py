@@ -11,7 +11,7 @@ from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import make_resolved
-from starcli.symmetry.derive.atoms import AtomLabels, unique
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms, distinct_rows, unique
 from starcli.symmetry.derive.call import Parameter
 from starcli.symmetry.derive.colours import axes_in_order, stable_colours
 from starcli.symmetry.derive.expressions import MAX_TURNS, Table, Writer
@@ -61,11 +61,19 @@ def build_spec(trace: Trace, network: nn.Module) -> Built:
             found = units(trace.atoms, where, colours)
             return _written(trace, network, found)
         except Refused as refused:
-            for part in refused.parts:
-                trace.atoms.place(part, np.repeat(trace.atoms.new(1, fixed=refused.reason), len(part)))
-            if not refused.parts:
-                trace.atoms.pin(refused.labels, refused.reason)
+            _meet(trace.atoms, refused)
     raise AssertionError("every attempt fixes at least one class of atoms")
+
+
+def _meet(atoms: Atoms, refused: Refused) -> None:
+    """Do what a refusal asks for."""
+    if refused.rows is not None:
+        kinds, index = distinct_rows(atoms.find(refused.rows.T))
+        atoms.place(refused.rows, np.broadcast_to(atoms.new(len(kinds))[index], refused.rows.shape))
+    for part in refused.parts:
+        atoms.place(part, np.repeat(atoms.new(1, fixed=refused.reason), len(part)))
+    if refused.rows is None and not refused.parts:
+        atoms.pin(refused.labels, refused.reason)
 
 
 def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
@@ -165,7 +173,7 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
     """Coordinates of the units along one axis.
 
     Where they depend on another axis too (a grouped convolution), the groups that the other axis bears are left out
-    there, and the rest must be the same everywhere.
+    there, and the rest must be the same everywhere: else the units of all its rows are made to move alike.
     """
     labels = parameter.labels(axis)
     if labels is None or parameter.first_use is None:
@@ -181,15 +189,16 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
         if (index == index[:, :1]).all() and len(unique(index)) == found.size[group]:
             continue  # constant along this axis: borne by the other
         if not (index == index[0]).all():
-            raise Refused(
-                found.colours.nodes[found.members[group]], f"axes of {parameter.name} that depend on each other"
-            )
+            reason = f"axes of {parameter.name} that depend on each other"
+            alike = (parameter.name, axis) in trace.alike
+            trace.alike.add((parameter.name, axis))
+            raise Refused(found.colours.nodes[found.members[group]], reason, rows=None if alike else rows)
         table[group] = index[0]
     return table
 
 
 def _names(trace: Trace, found: Units) -> dict[int, str]:
-    """A name for each group, after the module whose tensor bears it first; sets of units get `.group` or `.head`."""
+    """A name for each group, after the module whose tensor bears it first; sets get `.expert`, `.group` or `.head`."""
     edges: list[tuple[int, str, int]] = []
     place = 0
     for name, axis in axes_in_order(trace.parameters):
@@ -197,6 +206,7 @@ def _names(trace: Trace, found: Units) -> dict[int, str]:
         labels = trace.parameters[name].labels(axis)
         place += 0 if labels is None else labels.size
     starts = np.array([start for start, _, _ in edges])
+    experts = {root for labels in trace.atoms.experts for root in trace.atoms.find(labels).tolist()}
     around = {parent for parent in found.within.values() if parent is not None}
     names: dict[int, str] = {}
     taken: set[str] = set()
@@ -205,7 +215,8 @@ def _names(trace: Trace, found: Units) -> dict[int, str]:
         base = _FORBIDDEN.sub("-", _MODULE.sub("", tensor) or tensor)
         base = f"units.{base}" if base.isdecimal() else base  # an expression would read a number as a size
         if group in around:
-            base += ".group" if rank > 2 else ".head"
+            labels = found.colours.nodes[found.members[group]]
+            base += ".expert" if labels[0] in experts else ".group" if rank > 2 else ".head"
         elif found.within[group] is not None:
             base += ".unit"
         name, k = base, 2

@@ -116,6 +116,11 @@ class Call:
         """Fix what varies along `axes`, for a reason that names this operator."""
         algebra.pin(self.atoms, value, self.where if reason is None else f"{reason}, {self.where}", axes)
 
+    def pin_names(self, value: Value) -> None:
+        """Fix the units that integers name: what is made of them tells these units apart."""
+        if value.names is not None:
+            self.atoms.pin(value.names.units, value.names.reason)
+
     def positions(self, value: Value, axes: Iterable[int], shape: Sequence[int] | None = None) -> Value:
         """The value after positions along `axes` were mixed (see `algebra.positions`)."""
         reason = f"positions mixed by {self.where}"

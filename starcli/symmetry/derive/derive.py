@@ -14,6 +14,7 @@ from starcli.symmetry.derive.branches import check_traceable, traced_network
 from starcli.symmetry.derive.build import Built, Frozen, build_spec
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.follow import follow
+from starcli.symmetry.derive.joint import joint_axes
 from starcli.symmetry.derive.trace import Trace, start
 from starcli.symmetry.proof.prove import Proof, prove
 
@@ -98,8 +99,9 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
             target = (
                 traced_network(network, inputs, kwargs).train().eval()
             )  # forgets what it computed from weights before
-            trace = start(target)
-            follow(trace, export(target, tuple(inputs)))
+            program = export(target, tuple(inputs))
+            trace = start(target, joint_axes(program))
+            follow(trace, program)
         finally:
             network.train()  # and what it computed from weights while it was traced
     return trace, target

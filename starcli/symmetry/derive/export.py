@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from starcli.errors import StarcliError
+from starcli.models.huggingface import experts_without_loops
 from starcli.runtime.blame import raised_at
 
 
 def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Any:
     """The exported program of `network`. StarcliError where torch.export cannot follow it."""
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), experts_without_loops(network):
         try:
             return torch.export.export(network, args, dict(kwargs or {}), strict=False)
         except Exception as error:

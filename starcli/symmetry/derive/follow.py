@@ -16,8 +16,10 @@ from torch.utils._pytree import tree_leaves
 
 from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.call import Call, Parameter, Unknown, fixed
+from starcli.symmetry.derive.chosen import settle
 from starcli.symmetry.derive.rules.all_rules import RULES
 from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
+from starcli.symmetry.derive.rules.names import with_names
 from starcli.symmetry.derive.rules.write import put_back
 from starcli.symmetry.derive.trace import Trace
 from starcli.symmetry.derive.values import Value
@@ -49,6 +51,9 @@ def follow(trace: Trace, program: Any) -> None:
         if isinstance(value, Value):
             for factor in value.factors:
                 trace.atoms.pin(factor, "an output of the network")
+            if value.names is not None and value.names.meaning != "counts":
+                trace.atoms.pin(value.names.units, "an output of the network")
+    settle(trace.atoms, [parameter.value for parameter in trace.parameters.values()])
 
 
 def _input(trace: Trace, program: Any, node: fx.Node, spec: Any) -> Any:
@@ -141,13 +146,13 @@ class _Graph:
 
     def call(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Results by the operator's rule; without one, everything that the operator touches is pinned."""
-        function = RULES.get(name)
+        function = RULES.get(name) if isinstance(node.target, torch._ops.OpOverload) else None
         if function is None and is_pointwise(node.target):
             function = elementwise
         self.trace.step += 1
         if function is not None:
             try:
-                result = function(self.bind(node, name, args, kwargs))
+                result = with_names(self.bind(node, name, args, kwargs), function)
                 self.read(name, tree_leaves((args, kwargs)), result)
                 return result
             except (Unknown, ValueError, IndexError, KeyError, RuntimeError, TypeError):
@@ -157,8 +162,9 @@ class _Graph:
     def read(self, name: str, arguments: Sequence[Any], result: Any) -> None:
         """Note which positions of its parameters the operator takes up."""
         results = result if isinstance(result, tuple) else (result,)
+        by_input = any(isinstance(each, Value) for each in arguments)
         for each in arguments:
-            if isinstance(each, Parameter) and name in _PICKING:
+            if isinstance(each, Parameter) and name in _PICKING and not by_input:
                 found = [factor.reshape(-1) for value in results for factor in value.factors]
                 self.trace.pieces.setdefault(each.name, []).extend(found)
             elif isinstance(each, Parameter):
@@ -200,6 +206,8 @@ class _Graph:
             if isinstance(value, Value):
                 for factor in value.factors:
                     self.trace.atoms.pin(factor, reason)
+                if value.names is not None:
+                    self.trace.atoms.pin(value.names.units, reason)
         shapes, many = nodes.shapes(node)
         values = tuple(fixed(self.trace.atoms, shape, range(len(shape)), reason) for shape in shapes)
         return values if many else values[0]

@@ -1,6 +1,6 @@
 """What tracing a network finds out: labels of the positions of its parameters, and which of them operators read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from starcli.models.spectral_norm import spectral_vector_names
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Parameter
+from starcli.symmetry.derive.joint import JointAxes, jointly_told
 from starcli.symmetry.derive.rules.contraction import grouped_inputs
-from starcli.symmetry.derive.values import Value, along_axis
+from starcli.symmetry.derive.values import Value
 
-_STATISTICS = ("*running_mean", "*running_var")
-"""Patterns of the buffers that are labelled as parameters are."""
+_STATISTICS = ("*running_mean", "*running_var", "*expert_bias", "*e_score_correction_bias")
+"""Patterns of the buffers that are labelled as parameters are: what training finds out of each unit, of each expert."""
 
 
 @dataclass
@@ -34,6 +35,9 @@ class Trace:
     whole: set[str] = field(default_factory=set)
     """Parameters that some operator takes as a whole."""
 
+    alike: set[tuple[str, int]] = field(default_factory=set)
+    """Axes, told by another one too, whose units were made to move alike whatever that one says."""
+
     def unread(self) -> Iterator[tuple[str, AtomLabels]]:
         """For each parameter the atoms that no operator reads."""
         for name, parameter in self.parameters.items():
@@ -43,8 +47,11 @@ class Trace:
                     yield name, factor[~np.isin(factor, read)]
 
 
-def start(network: nn.Module) -> Trace:
-    """A trace in which nothing has happened yet: every axis of every parameter has fresh atoms."""
+def start(network: nn.Module, joint: Mapping[str, JointAxes]) -> Trace:
+    """A trace in which nothing has happened yet: every axis of every parameter has fresh atoms.
+
+    `joint` has the axes that are told together, of parameters by name.
+    """
     trace = Trace()
     tensors: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
     vectors, grouped = spectral_vector_names(network), _grouped_kernels(network)
@@ -57,7 +64,7 @@ def start(network: nn.Module) -> Trace:
         if trace.same[name] != name:
             continue
         shape = tuple(tensor.shape)
-        factors = [along_axis(trace.atoms.new(n), axis, len(shape)) for axis, n in enumerate(shape) if n > 1]
+        factors = list(jointly_told(trace.atoms, shape, joint.get(name, frozenset())))
         if name in grouped and shape[1] > 1:
             factors[shape[0] > 1] = grouped_inputs(trace.atoms, shape, grouped[name])
         trace.parameters[name] = Parameter(name, Value(shape, tuple(factors)))

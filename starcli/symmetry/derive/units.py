@@ -12,13 +12,16 @@ from starcli.symmetry.derive.colours import Colours, Occurrences, movable, paren
 class Refused(Exception):
     """A structure of units that no spec can describe.
 
-    `labels` must be fixed, or, where `parts` of them are given, those must be distinguished from each other.
+    `labels` must be fixed, or, where `parts` of them are given, those must be distinguished from each other, or, where
+    `rows` (m, n) are, those of all rows must move alike.
     """
 
-    def __init__(self, labels: AtomLabels, reason: str, parts: Sequence[AtomLabels] = ()) -> None:
+    def __init__(
+        self, labels: AtomLabels, reason: str, parts: Sequence[AtomLabels] = (), rows: AtomLabels | None = None
+    ) -> None:
         """`reason` says what cannot be described."""
         super().__init__(reason)
-        self.labels, self.reason, self.parts = labels, reason, parts
+        self.labels, self.reason, self.parts, self.rows = labels, reason, parts, rows
 
 
 @dataclass

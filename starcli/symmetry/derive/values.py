@@ -13,11 +13,24 @@ from starcli.symmetry.derive.atoms import AtomLabels
 
 
 @dataclass(frozen=True)
+class Names:
+    """The units that integers name: number i stands for `units[i]`, wherever that unit stands."""
+
+    units: AtomLabels
+    reason: str
+    """Why the units are fixed where more follows from the numbers than a choice of units."""
+    meaning: str = "numbers"
+    """`numbers` of units; `counts`, how often each was named; `ends`, where the rows of each end, in order."""
+
+
+@dataclass(frozen=True)
 class Value:
     """A traced tensor: its shape, and factors with as many axes, each of size 1 or the tensor's."""
 
     shape: tuple[int, ...]
     factors: tuple[AtomLabels, ...] = ()
+    names: "Names | None" = None
+    """Of integers that say which units were chosen, these units."""
 
     @classmethod
     def of(cls, shape: Iterable[int], factors: Iterable[AtomLabels]) -> "Value":

@@ -36,6 +36,8 @@ MAX_PASSES = 8
 """Most backward passes of one proof on one reference."""
 MAX_EXACT = 64
 """Most places that are permuted alone in one proof."""
+MAX_CHANGES = 4
+"""Most changes of one place alone, for what decides may decide alike after one of them."""
 
 
 class Controls:
@@ -48,7 +50,7 @@ class Controls:
         self.open: dict[GroupPlace, None] = {
             place: None for found in self.places.values() for place in found if spec.groups[place.group].size > 1
         }
-        # Tensors that the outputs do not depend on even formally: eval mode leaves out their branch.
+        # Tensors that no gradient reaches: eval mode leaves out their branch, or they decide.
         self.unused: set[str] = set()
         self.flat: set[GroupPlace] = set()
 
@@ -78,12 +80,20 @@ class Controls:
         if self.flat and self._redrawn(self.flat, reference) <= NOTHING:
             for place in self.flat:
                 del self.open[place]
-        for place in [place for place in self.open if place.tensor not in self.unused][:MAX_EXACT]:
+        left_out = self._left_out(reference)
+        for place in [place for place in self.open if place.tensor not in left_out][:MAX_EXACT]:
             alone = len(self.places[place.group]) == 1
-            measured = self._redrawn([place], reference) if alone else self._swapped(place, reference)
+            measured = self._redrawn([place], reference) if alone else self._swapped_often(place, reference)
             inert = not alone and measured <= NOTHING and self._redrawn([place], reference) <= NOTHING
             if inert or measured > THRESHOLD:
                 del self.open[place]
+
+    def _left_out(self, reference: Reference) -> set[str]:
+        """Of the tensors that no gradient reaches those that do nothing; others decide, as which expert is chosen."""
+        found = [place for place in self.open if place.tensor in self.unused]
+        if found and any(self._redrawn(found, reference) > NOTHING for _ in range(MAX_CHANGES)):
+            self.unused.clear()
+        return self.unused
 
     def _passes(self, reference: Reference) -> None:
         """Run up to MAX_PASSES backward passes, each for some of the open places."""
@@ -211,6 +221,15 @@ class Controls:
                 if squares / 2 > THRESHOLD**2:
                     return True
         return False
+
+    def _swapped_often(self, place: GroupPlace, reference: Reference) -> float:
+        """The largest change of the output by up to MAX_CHANGES permutations of the place alone: choices may stay."""
+        largest = 0.0
+        for _ in range(MAX_CHANGES):
+            largest = max(largest, self._swapped(place, reference))
+            if largest > THRESHOLD:
+                break
+        return largest
 
     def _swapped(self, place: GroupPlace, reference: Reference) -> float:
         """The change of the output when the place alone is permuted."""

@@ -13,7 +13,6 @@ from torch.nn import functional as F  # noqa: N812
 
 from starcli.errors import StarcliError
 from starcli.symmetry.derive.derive import derive_and_prove
-from starcli.symmetry.proof.operators import grouped_mm
 
 torch.set_num_threads(1)
 
@@ -206,47 +205,6 @@ def test_a_view_from_before_a_write_that_is_read_after_it_freezes_both():
 
     derived = derive_and_prove(Tokens(stale), EXAMPLE, seed=0)
     assert set(derived.resolved.groups) == {"second"}
-
-
-@torch.library.custom_op("starcli_tests::grouped_mm_fallback", mutates_args=())
-def by_groups(input: Tensor, weight: Tensor, offs: Tensor) -> Tensor:
-    """As transformers' models multiply while they are traced."""
-    return grouped_mm(input, weight, offs=offs)
-
-
-@by_groups.register_fake
-def _(input: Tensor, weight: Tensor, offs: Tensor) -> Tensor:
-    return input.new_empty(len(input), weight.shape[2])
-
-
-class Experts(nn.Module):
-    """One of two experts for each token, as the input tells, all through one product (as in transformers' models)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.router, self.last = nn.Linear(6, 8), nn.Linear(8, 2), nn.Linear(8, 3)
-        self.up, self.down = nn.Parameter(torch.rand(2, 12, 8) / 8), nn.Parameter(torch.rand(2, 8, 12) / 8)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.first(x)
-        rows = x.flatten(0, 1)
-        weights, chosen = self.router(rows).softmax(-1).topk(1)
-        weights /= weights.sum(-1, keepdim=True) + 1
-        chosen, order = chosen.squeeze(1).sort(stable=True)
-        ends = torch.histc(chosen.to(x.dtype), 2, 0, 1).cumsum(0).to(torch.int32)
-        hidden = F.silu(by_groups(rows[order], self.up.mT, ends))
-        made = by_groups(hidden, self.down.mT, ends) * weights[order]
-        back = torch.zeros_like(rows).index_add(0, order, made)
-        return self.last((x + back.view_as(x)).mean(1))
-
-
-def test_units_of_experts_move_alike_and_the_stream_past_them():
-    derived = derive_and_prove(Experts(), EXAMPLE, seed=0)
-    assert derived.notes == ()
-    assert not derived.rejected
-    assert {name: group.size for name, group in derived.resolved.groups.items()} == {"first": 8, "up": 12}
-    assert derived.resolved.expressions["down"] == ("2", "first", "up")
-    assert derived.resolved.expressions["router.weight"][1] == "first"
 
 
 def test_a_size_that_only_the_input_tells_is_an_error():

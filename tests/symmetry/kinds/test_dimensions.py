@@ -120,15 +120,15 @@ ATTENTION = 2 * 4 * 6**2
 """Queries with keys, and values with outputs, of four heads of 6 units."""
 GROUPED = 2 * 6**2 + 2 * 6
 """Values with outputs of two heads; six units of queries and keys under rotary positions are three complex numbers."""
-EXPERTS = 2 * 8**2 + 16
-"""Values with outputs of two heads of 8 units; the units of all experts of a layer scale alike."""
+EXPERTS = 2 * 8**2 + 4 * 16
+"""Values with outputs of two heads of 8 units; four experts of 16 units, whose gated halves scale."""
 LATENT = 2 * (comb(8, 2) + 8) + 2 * 4 * 8**2 + 4
 """Latent queries, and keys with values, rotate and have a norm; in each of four heads queries with keys, and values
 with outputs; one rotary key of two complex numbers for all heads."""
 TRANSFORMERS: Mapping[str, int] = {
     "BERT": 2 * ATTENTION + 24,  # the last norm, read by the pooler alone
     "CLIP": 4 * ATTENTION + rotations(24) + 2 * 5 * 24 + comb(12, 2),  # a norm writes to the stream of pictures
-    "DeepseekV3": 2 * LATENT + comb(32, 2) + 5 * 32 + 16 + 2 * 16,  # a dense layer; experts, and one for all tokens
+    "DeepseekV3": 2 * LATENT + comb(32, 2) + 5 * 32 + 16 + (8 + 1) * 16,  # a dense layer; experts, one for all tokens
     "GPT-2": 2 * ATTENTION + 4 * 24,  # the last norm's scale is read by the embedding, so that nothing rotates
     "Gemma": 2 * GROUPED + 2 * 20,  # a norm's scale is 1 + w
     "Llama": 2 * GROUPED + 2 * 20 + comb(24, 2) + 5 * 24,

@@ -10,6 +10,8 @@ import numpy as np
 from starcli.symmetry.derive.algebra import reduce
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
+from starcli.symmetry.derive.chosen import chosen, rows_of_input
+from starcli.symmetry.derive.letters import letters_of
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value, varies
 
@@ -60,16 +62,19 @@ def addmm(call: Call) -> RuleResult:
 def by_experts(call: Call) -> RuleResult:
     """Rows (T, k) by the matrix (E, k, n) of the expert that each belongs to -> (T, n).
 
-    Which expert that is, the input tells: experts are fixed, and the units of all of them move alike.
+    Which expert that is, the input tells: where it is known whose rows end where, its units are those that were chosen.
     """
     x, weight = (call.value(name) for name in (("self", "mat2") if "mat2" in call.arguments else ("input", "weight")))
+    ends = call.value("offs")
     if len(x.shape) != 2 or len(weight.shape) != 3:
         raise Unknown
-    call.pin(weight, [0], "experts that the input chooses")
-    kept = (factor for factor in weight.factors if factor.shape[0] == 1)
-    return call.contract(
-        [x.aligned([0, 2], 3), Value.of((1, *weight.shape[1:]), kept).aligned([0, 2, 1], 3)], [2], whole=False
-    ).dropped([2])
+    if ends.names is None or ends.names.meaning != "ends" or len(ends.names.units) != weight.shape[0]:
+        call.pin_names(ends)
+        weight = rows_of_input(call, weight, [0], "experts that the input chooses")
+    else:
+        weight = chosen(call, weight, 0, ends.names.units)
+    product = [x.aligned([0, 2], 3), weight.aligned([0, 2, 1], 3)]
+    return call.contract(product, [2], whole=False).dropped([2])
 
 
 @rule("cdist")
@@ -133,7 +138,7 @@ def bilinear(call: Call) -> RuleResult:
 def einsum(call: Call) -> RuleResult:
     """An einsum, in the space of all its letters; the letters that the result lacks are summed over."""
     operands = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
-    terms, result = _letters(call["equation"], [len(each.shape) for each in operands])
+    terms, result = letters_of(call["equation"], [len(each.shape) for each in operands])
     letters = result + sorted({letter for term in terms for letter in term} - set(result))
     space = []
     for operand, term in zip(operands, terms, strict=True):
@@ -141,21 +146,6 @@ def einsum(call: Call) -> RuleResult:
         space.append(operand.aligned([letters.index(letter) for letter in term], len(letters)))
     summed = range(len(result), len(letters))
     return call.contract(space, summed).dropped(summed)
-
-
-def _letters(equation: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
-    """A letter for each axis of the operands, and of the result; axes of an ellipsis are "-1" (the last), "-2", ..."""
-    left, arrow, right = equation.replace(" ", "").partition("->")
-    terms, widest = [], 0
-    for term, rank in zip(left.split(","), ranks, strict=True):
-        before, dots, after = term.partition("...")
-        width = rank - len(before) - len(after) if dots else 0
-        terms.append([*before, *(str(k) for k in range(-width, 0)), *after])
-        widest = max(widest, width)
-    if not arrow:  # letters that stand once, in the order of the alphabet, behind the ellipsis
-        right = "..." + "".join(sorted(c for c in set(left) - set(",.") if left.count(c) == 1))
-    before, dots, after = right.partition("...")
-    return terms, [*before, *(str(k) for k in range(-widest, 0) if dots), *after]
 
 
 def _on_diagonals(value: Value, term: list[str]) -> tuple[Value, list[str]]:

@@ -3,7 +3,8 @@
 import torch
 
 from starcli.symmetry.derive.call import Call, RuleResult, rule
-from starcli.symmetry.derive.values import Value
+from starcli.symmetry.derive.joint import told_as_met
+from starcli.symmetry.derive.values import Value, along_axis
 
 
 @rule(
@@ -72,7 +73,23 @@ from starcli.symmetry.derive.values import Value
 )
 def elementwise(call: Call) -> RuleResult:
     """An elementwise function of all tensor arguments."""
-    return call.merge(call.values())
+    return call.merge(told_as_met(call))
+
+
+@rule("eq", "ne")
+def equal_or_not(call: Call) -> RuleResult:
+    """A comparison. Integers that name units, beside all numbers in order, tell of each unit whether it is named."""
+    for value, other in (("self", "other"), ("other", "self")):
+        first, second = call.arguments.get(value), call.arguments.get(other)
+        if isinstance(first, Value) and first.names is not None:
+            units, shape = first.names.units, getattr(second, "shape", ())
+            axis = next((i for i, n in enumerate(shape) if n > 1), 0)
+            if isinstance(second, torch.Tensor) and torch.equal(second.flatten(), torch.arange(len(units))):
+                named = along_axis(units, axis, len(shape)) if len(shape) and shape[axis] == len(units) else None
+                if named is not None:
+                    return call.merge([first, Value(tuple(shape), (named,))])
+            call.pin_names(first)
+    return elementwise(call)
 
 
 @rule("fill")

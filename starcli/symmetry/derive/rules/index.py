@@ -5,18 +5,24 @@ import torch
 
 from starcli.symmetry.derive.atoms import AtomLabels
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
-from starcli.symmetry.derive.rules.shape import run
-from starcli.symmetry.derive.values import Value
+from starcli.symmetry.derive.chosen import chosen, rows_of_input
+from starcli.symmetry.derive.joint import tell_by_both
+from starcli.symmetry.derive.rules.shape import along_one_axis, run
+from starcli.symmetry.derive.values import Value, along_axis
 
 
 @rule("embedding")
 def embedding(call: Call) -> RuleResult:
     """An embedding (v, d) at indices (...) -> (..., d).
 
-    Which row is read depends on the input, so the rows are fixed.
+    Which row is read depends on the input, so the rows are fixed, but where indices name units (codes of a codebook).
     """
     indices, n = call.value("indices"), len(call.shape)
     rows = indices.aligned(range(n - 1), n)
+    names = indices.names
+    if names is not None and names.meaning == "numbers" and len(names.units) == call.value("weight").shape[0]:
+        return call.merge([rows, chosen(call, call.value("weight"), 0, names.units).dropped([0]).aligned([n - 1], n)])
+    call.pin_names(indices)
     return call.merge([rows, _columns(call).aligned([n - 1], n)])
 
 
@@ -37,9 +43,14 @@ def embedding_bag(call: Call) -> RuleResult:
 
 @rule("one_hot")
 def one_hot(call: Call) -> RuleResult:
-    """Classes (...) as vectors (..., classes), whose positions are told apart."""
+    """Classes (...) as vectors (..., classes), whose positions are told apart, but where classes name units."""
     value, n = call.value("self"), len(call.shape)
-    return call.merge([value.aligned(range(n - 1), n), fixed(call.atoms, call.shape, [n - 1], call.where)])
+    if value.names is not None and value.names.meaning == "numbers" and len(value.names.units) == call.shape[-1]:
+        classes = Value(call.shape, (along_axis(value.names.units, n - 1, n),))
+    else:
+        call.pin_names(value)
+        classes = fixed(call.atoms, call.shape, [n - 1], call.where)
+    return call.merge([value.aligned(range(n - 1), n), classes])
 
 
 @rule("index")
@@ -58,8 +69,21 @@ def index(call: Call) -> RuleResult:
         return Value.of(call.shape, factors)
     if axes != list(range(axes[0], axes[-1] + 1)):
         raise Unknown
-    call.pin(value, axes, "rows of a look-up")
-    places = [call.as_value(indices[axis]) for axis in axes]
+    return _read_at(call, value, axes, [call.as_value(indices[axis]) for axis in axes])
+
+
+@rule("index_select")
+def index_select(call: Call) -> RuleResult:
+    """Positions of one axis, that a constant tensor names, or a traced one."""
+    value, axis = call.value("self"), call["dim"] % len(call.shape)
+    if isinstance(call["index"], Value):
+        return _read_at(call, value, [axis], [call["index"]])
+    return along_one_axis(call)
+
+
+def _read_at(call: Call, value: Value, axes: list[int], places: list[Value | None]) -> Value:
+    """`value` where its neighbouring `axes` are read at `places`, tensors of positions in them."""
+    value = _looked_up(call, value, axes, places)
     width = max(len(place.shape) for place in places if place is not None)
     here = axes[0]
     spread = [
@@ -71,6 +95,20 @@ def index(call: Call) -> RuleResult:
         if all(factor.shape[axis] == 1 for axis in axes)
     ]
     return call.merge([*spread, Value.of(call.shape, kept)])
+
+
+def _looked_up(call: Call, value: Value, axes: list[int], places: list[Value | None]) -> Value:
+    """What is looked up along `axes`, which are pinned; not where integers name the units along the only one."""
+    names = places[0].names if len(axes) == 1 and places[0] is not None else None
+    if names is not None and names.meaning == "numbers" and len(names.units) == value.shape[axes[0]]:
+        parameter = call.parameters.get("self")
+        if parameter is not None and parameter.first_use == call.step and axes == [0] and len(value.shape) == 2:
+            value = tell_by_both(call, parameter)
+        return chosen(call, value, axes[0], names.units)
+    for place in places:
+        if place is not None:
+            call.pin_names(place)
+    return rows_of_input(call, value, axes, "rows of a look-up")
 
 
 def _passed_by(call: Call, factor: AtomLabels, axes: list[int]) -> AtomLabels:
@@ -93,7 +131,12 @@ def gather(call: Call) -> RuleResult:
         raise Unknown
     value, axis = call.value("self"), call["dim"] % len(call.shape)
     indices = call.value("index" if "index" in call.arguments else "indices")
-    call.pin(value, [axis], "positions of a look-up")
+    names = indices.names
+    if names is not None and names.meaning == "numbers" and len(names.units) == value.shape[axis]:
+        value = chosen(call, value, axis, names.units)
+    else:
+        call.pin_names(indices)
+        value = rows_of_input(call, value, [axis], "positions of a look-up")
     if any(n != m for i, (n, m) in enumerate(zip(value.shape, call.shape, strict=True)) if i != axis):
         raise Unknown
     kept = [factor for factor in value.factors if factor.shape[axis] == 1]

@@ -1,11 +1,13 @@
 """Operators that sum, pool or select along axes."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from starcli.symmetry.derive.algebra import reduce
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
+from starcli.symmetry.derive.chosen import named_along
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value
 
@@ -54,12 +56,16 @@ def reduction(call: Call) -> RuleResult:
     if "other" in call.arguments:
         return call.merge(call.values())
     axes = _axes(call, len(value.shape))
+    names = None
     if call.many and call.name not in ("var_mean", "std_mean", "aminmax") and 1 in call.used:
-        call.pin(value, axes, "positions are told")
+        names = named_along(call, value, axes, "positions are told")
+        if names is None:
+            call.pin(value, axes, "positions are told")
     left = reduce(call.atoms, value, axes)
     if len(call.shape) < len(value.shape):
         left = left.dropped(axes)
-    return call.result([call.positions(left, _grown(left, shape), shape) for shape in call.shapes])
+    found = [call.positions(left, _grown(left, shape), shape) for shape in call.shapes]
+    return call.result([found[0], replace(found[1], names=names)] if names is not None else found)
 
 
 def _grown(left: Value, shape: tuple[int, ...]) -> list[int]:
@@ -93,14 +99,20 @@ def ordering(call: Call) -> RuleResult:
     """Operators for which the order along an axis matters, so that its positions come out fixed."""
     value = call.value("self")
     axes = _axes(call, len(value.shape))
-    call.pin(value, axes, "order matters")
+    names = value.names
+    if names is not None and names.meaning == "counts" and call.name == "cumsum":
+        return replace(fixed(call.atoms, call.shape, axes, call.where), names=replace(names, meaning="ends"))
+    call.pin_names(value)
+    names = named_along(call, value, axes, "order matters") if call.name.startswith("arg") else None
+    if names is None:
+        call.pin(value, axes, "order matters")
     left = [factor for factor in value.factors if not any(factor.shape[axis] > 1 for axis in axes)]
     outputs = []
     for shape in call.shapes:
         gone = len(shape) < len(value.shape)
         kept = Value.of([1 if i in axes else n for i, n in enumerate(value.shape)], left)
         result = kept.dropped(axes) if gone else call.positions(kept, axes, shape)
-        outputs.append(result)
+        outputs.append(replace(result, names=names))
     return call.result(outputs)
 
 
@@ -204,8 +216,19 @@ def sampled_at_points(call: Call) -> RuleResult:
 
 @rule("histc", "bincount")
 def counted(call: Call) -> RuleResult:
-    """How often values occur: classes are told apart."""
-    call.pin(call.value("self"))
+    """How often values occur: classes are told apart, but where they name units."""
+    value = call.value("self")
+    top = call.arguments.get("max", len(call.shape) and call.shape[0] - 1)
+    names = value.names if call.optional("weights") is None and call.arguments.get("min", 0) == 0 else None
+    if (
+        names is not None
+        and names.meaning == "numbers"
+        and (len(names.units),) == call.shape
+        and top == call.shape[0] - 1
+    ):
+        return Value(call.shape, (names.units,), replace(names, meaning="counts"))
+    call.pin_names(value)
+    call.pin(value)
     return fixed(call.atoms, call.shape, [0], call.where)
 
 

@@ -79,7 +79,6 @@ def expand_rule(call: Call) -> RuleResult:
     "split",
     "split_with_sizes",
     "tensor_split",
-    "index_select",
     "repeat_interleave",
     "unsafe_chunk",
     "unsafe_split",

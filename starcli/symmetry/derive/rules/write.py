@@ -4,15 +4,28 @@ from typing import Any
 
 import numpy as np
 
+from starcli.symmetry.derive.algebra import reduce
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.rules.shape import joined, reshaped
-from starcli.symmetry.derive.values import Value
+from starcli.symmetry.derive.values import Names, Value, along_axis
 
 
-@rule("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill", "index_reduce")
+@rule("index_add", "index_reduce")
+def added_along_one_axis(call: Call) -> RuleResult:
+    """Rows added to positions that an index (n,) names: a sum over the rows, for each position."""
+    axis, n = call["dim"] % len(call.shape), len(call.shape)
+    source = call.value("source")
+    rows = call.merge([source, call.value("index").aligned([axis], n)], source.shape)
+    return call.merge([call.positions(part, [axis]) for part in (call.value("self"), reduce(call.atoms, rows, [axis]))])
+
+
+@rule("scatter", "scatter_add", "scatter_reduce", "index_copy", "index_fill")
 def put_along_one_axis(call: Call) -> RuleResult:
     """Values put at indices of one axis: positions of that axis are told apart, along the others all of them meet."""
     axis = call["dim"] % len(call.shape)
+    named = call.optional("index")
+    if named is not None and named.names is not None and call.name in ("scatter", "scatter_add"):
+        return _put_at_units(call, axis, named.names)
     parts = [call.value("self")]
     for name in ("index", "src", "source", "value"):
         part = call.optional(name)
@@ -21,6 +34,20 @@ def put_along_one_axis(call: Call) -> RuleResult:
     if any(part.shape[i] not in (1, n) for part in parts for i, n in enumerate(call.shape) if i != axis):
         raise Unknown  # a corner of the tensor
     return call.merge([call.positions(part, [axis]) for part in parts])
+
+
+def _put_at_units(call: Call, axis: int, names: Names) -> Value:
+    """Values put at units of one axis that integers name, a value for each."""
+    if names.meaning != "numbers" or len(names.units) != call.shape[axis]:
+        raise Unknown
+    call.pin_names(call.optional("src") or call.value("self"))
+    parts = [call.value(name) for name in ("index", "src") if call.optional(name) is not None]
+    if any(n != m for part in parts for i, (n, m) in enumerate(zip(part.shape, call.shape, strict=True)) if i != axis):
+        raise Unknown
+    units = along_axis(names.units, axis, len(call.shape))
+    return call.merge(
+        [call.value("self"), *(reduce(call.atoms, part, [axis]) for part in parts), Value.of(call.shape, [units])]
+    )
 
 
 @rule("index_put", "_unsafe_index_put")

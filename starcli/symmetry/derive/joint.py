@@ -1,0 +1,154 @@
+"""Parameters of several axes whose units are told by two axes together: those of each head, of each expert.
+
+A stack of matrices (E, n, k) in a batched product has n units in each of E sets, which need not move alike. Units told
+by two axes are given to what only such products read, and to what meets such units at once (a bias (E, n)).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch import fx
+
+from starcli.symmetry.derive import nodes
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms
+from starcli.symmetry.derive.call import Call, Parameter
+from starcli.symmetry.derive.letters import letters_of
+from starcli.symmetry.derive.values import Value, along_axis, varies
+
+JointAxes = frozenset[tuple[int, int]]
+"""Pairs of axes (outer, inner): an inner position is told by both."""
+
+_THE_SAME = {"to", "_to_copy", "clone", "contiguous", "detach", "alias"}
+_TURNED = {"transpose", "permute", "t", "mT", "swapaxes", "swapdims", "numpy_T"}
+_BATCHED = {"matmul", "bmm", "baddbmm", "_grouped_mm", "grouped_mm_fallback"}
+_CHOOSING = {"topk", "argmax", "argmin", "argsort", "sort", "max", "min"}
+
+
+def joint_axes(program: Any) -> dict[str, JointAxes]:
+    """The pairs of axes of each parameter of three axes that only batched products read, and of biases beside such."""
+    found = {}
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
+        rank = getattr(node.meta.get("val"), "ndim", 0) if spec.target is not None else 0
+        ways = set(_readings(node, (0, 1, 2))) if rank == 3 else {_as_bias(node)} if rank == 2 else set()
+        if len(ways) == 1 and (pairs := ways.pop()):
+            found[spec.target] = pairs
+    return found
+
+
+def _as_bias(node: fx.Node) -> JointAxes:
+    """Both axes of a tensor (E, n) that is only read as (E, 1, n), as biases of a batched product are."""
+    users = [user for user in node.users if nodes.name(user.target) != "_assert_tensor_metadata"]
+    if users and all(nodes.name(user.target) == "slice" and _is_whole(user) for user in users):
+        return frozenset({(0, 1)}) if all(_as_bias(user) for user in users) else frozenset()
+    spread = [nodes.name(user.target) == "unsqueeze" and user.args[1] in (1, -2) for user in users]
+    return frozenset({(0, 1)}) if spread and all(spread) else frozenset()
+
+
+def _is_whole(node: fx.Node) -> bool:
+    """Whether a slice leaves nothing out."""
+    args: Any = node.args
+    return bool(node.meta["val"].shape == args[0].meta["val"].shape)
+
+
+def _readings(node: fx.Node, axes: tuple[int, ...]) -> Iterator[JointAxes]:
+    """The pairs of each operator that reads `node`, whose axes are these of the parameter; none where it tells none."""
+    for user in node.users:
+        name = nodes.name(user.target)
+        if name in _THE_SAME:
+            yield from _readings(user, axes)
+        elif name in _TURNED and (turned := _turned(user, name, axes)):
+            yield from _readings(user, turned)
+        elif name in _BATCHED or (name in ("index", "index_select") and _is_chosen(user)):
+            yield frozenset({(axes[0], axes[1]), (axes[0], axes[2])})
+        elif name == "einsum":
+            operands: Any = user.args[1]
+            yield from (_of_equation(user, k, axes) for k, each in enumerate(operands) if each is node)
+        elif name != "_assert_tensor_metadata":
+            yield frozenset()
+
+
+def _turned(node: fx.Node, name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes behind a permutation of them."""
+    order = list(range(len(axes)))
+    args: Any = node.args
+    if name == "permute":
+        order = [axis % len(axes) for axis in args[1]]
+    elif name == "numpy_T":
+        order.reverse()
+    else:
+        i, j = (-2, -1) if name in ("t", "mT") else args[1:3]
+        order[i], order[j] = order[j], order[i]
+    return tuple(axes[axis] for axis in order)
+
+
+def _is_chosen(node: fx.Node) -> bool:
+    """Whether a tensor is indexed along its first axis alone, by what an operator that chooses gave."""
+    args: Any = node.args
+    index = [args[2]] if nodes.name(node.target) == "index_select" and args[1] == 0 else args[1]
+    if not isinstance(index, list | tuple) or len(index) != 1 or not isinstance(index[0], fx.Node):
+        return False
+    reached: list[fx.Node] = [index[0]]
+    seen: set[fx.Node] = set()
+    while reached:
+        each = reached.pop()
+        if nodes.name(each.target) in _CHOOSING:
+            return True
+        if each not in seen and each.op == "call_function" and len(seen) < 40:
+            seen.add(each)
+            reached += each.all_input_nodes
+    return False
+
+
+def _of_equation(node: fx.Node, operand: int, axes: tuple[int, ...]) -> JointAxes:
+    """The pairs of one operand of an einsum: its batch axis with both others, else the first of two that stay or go."""
+    args: Any = node.args
+    terms, result = letters_of(args[0], [each.meta["val"].dim() for each in args[1]])
+    term = terms[operand]
+    others = {letter for k, each in enumerate(terms) if k != operand for letter in each}
+    batch = [letter for letter in term if letter in others and letter in result]
+    if len(set(term)) < len(term) or len(batch) > 1:
+        return frozenset()
+    kept, gone = ([c for c in term if (c in result) is stays] for stays in (True, False))
+    pairs = (
+        [(batch[0], c) for c in term if c != batch[0]] if batch else [(x[0], c) for x in (kept, gone) for c in x[1:]]
+    )
+    return frozenset((axes[term.index(outer)], axes[term.index(inner)]) for outer, inner in pairs)
+
+
+def jointly_told(atoms: Atoms, shape: tuple[int, ...], pairs: JointAxes) -> tuple[AtomLabels, ...]:
+    """Factors of fresh atoms for a tensor: of each axis, but for inner ones, whose atoms stand below the outer's."""
+    pairs = frozenset((outer, axis) for outer, axis in pairs if shape[outer] > 1 and shape[axis] > 1)
+    inner = {axis for _, axis in pairs}
+    alone = {i: along_axis(atoms.new(n), i, len(shape)) for i, n in enumerate(shape) if n > 1 and i not in inner}
+    together = []
+    for outer, axis in sorted(pairs):
+        sizes = [n if i in (outer, axis) else 1 for i, n in enumerate(shape)]
+        labels = atoms.new(shape[outer] * shape[axis]).reshape(sizes)
+        atoms.place(labels, np.broadcast_to(alone[outer], sizes))
+        together.append(labels)
+    return (*alone.values(), *together)
+
+
+def told_as_met(call: Call) -> list[Value]:
+    """All tensor arguments; parameters of two axes, first read here, whose other side is told by both are told so."""
+    values, n = call.values(), len(call.shape)
+    for parameter in call.parameters.values():
+        old = parameter.value
+        if parameter.first_use != call.step or sum(size > 1 for size in old.shape) != 2:
+            continue
+        axes = [n - len(old.shape) + axis for axis, size in enumerate(old.shape) if size > 1]
+        met = [factor for value in values if value is not old for factor in value.padded(n).factors]
+        if any({*axes} <= {*varies(factor)} and not call.atoms.is_fixed(factor).all() for factor in met):
+            new = tell_by_both(call, parameter)
+            values = [new if value is old else value for value in values]
+    return values
+
+
+def tell_by_both(call: Call, parameter: Parameter) -> Value:
+    """The value of a parameter of two axes, first read here, whose second axis is told by both from now on."""
+    outer, inner = (axis for axis, size in enumerate(parameter.value.shape) if size > 1)
+    shape = parameter.value.shape
+    parameter.value = Value(shape, jointly_told(call.atoms, shape, frozenset({(outer, inner)})))
+    return parameter.value
