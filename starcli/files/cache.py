@@ -22,7 +22,7 @@ CacheKind = Literal["averages", "barriers", "bma", "kinds", "lessons", "matches"
 """
 
 
-GENERATION = "9"
+GENERATION = "10"
 """Raised with any change by which something that is kept would come out otherwise: what was kept before is not found.
 
 Keys have the program's version; this is for what changes between two versions.

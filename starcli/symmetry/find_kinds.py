@@ -21,7 +21,7 @@ from starcli.symmetry.shipped import shipped_spec
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-DERIVATION = "11"
+DERIVATION = "12"
 """Version of the derivation of kinds, part of their key in the cache."""
 
 

@@ -186,7 +186,7 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
     whole = {group: index.reshape(rows.shape) for group, index in found.table(trace.atoms, rows.reshape(-1)).items()}
     table: dict[int, AtomLabels] = {}
     for group, index in whole.items():
-        if (index == index[:, :1]).all() and len(unique(index)) == found.size[group]:
+        if (index == index[:, :1]).all() and len(unique(index[index >= 0])) == found.size[group]:
             continue  # constant along this axis: borne by the other
         if not (index == index[0]).all():
             reason = f"axes of {parameter.name} that depend on each other"

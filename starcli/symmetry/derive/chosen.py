@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from starcli.symmetry.derive.algebra import reduce
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms, distinct_rows, unique
 from starcli.symmetry.derive.call import Call
-from starcli.symmetry.derive.values import Names, Value, varies
+from starcli.symmetry.derive.values import Names, Value, along_axis, varies
 
 
 def named_along(call: Call, value: Value, axes: list[int], reason: str) -> Names | None:
@@ -48,20 +49,32 @@ def rows_of_input(call: Call, value: Value, axes: list[int], reason: str) -> Val
     if own is not None and len(axes) == 1:
         call.atoms.pin(own, f"{reason}, {call.where}")
         return chosen(call, value, axes[0], own.reshape(-1))
-    call.pin(value, axes, reason)
-    kept = (factor for factor in value.factors if all(factor.shape[axis] == 1 for axis in axes))
-    return Value.of([1 if i in axes else n for i, n in enumerate(value.shape)], kept)
+    return told_apart(call, value, axes, reason)
+
+
+def told_apart(call: Call, value: Value, axes: list[int], reason: str) -> Value:
+    """What is left of `value`, of size 1 along `axes`, whose positions are told apart.
+
+    Units that another axis tells too (those of each head) are told apart within each of their sets: the sets may move.
+    """
+    for factor in value.factors:
+        inside = [axis for axis in varies(factor) if axis in axes]
+        if len(inside) == 1 < len(varies(factor)):
+            made = call.atoms.new(factor.shape[inside[0]], fixed=f"{reason}, {call.where}")
+            call.atoms.place(factor, np.broadcast_to(along_axis(made, inside[0], factor.ndim), factor.shape))
+        elif inside:
+            call.atoms.pin(factor, f"{reason}, {call.where}")
+    return reduce(call.atoms, value, axes, whole=False)
 
 
 def settle(atoms: Atoms, parameters: Iterable[Value]) -> None:
     """Say of the members of all choices what was found out of the choices, each with the others of the same expert.
 
-    A choice that met a unit of a parameter stands for it in all experts: its members move with that unit.
+    A choice that met a unit of a parameter, or stands above one, is the same in all experts: its members move with it.
     """
     if not atoms.choices:
         return
-    found = [atoms.find(factor.reshape(-1)) for value in parameters for factor in value.factors]
-    own = set(np.concatenate([np.empty(0, dtype=np.int64), *found]).tolist())
+    own = _with_all_above(atoms, [factor for value in parameters for factor in value.factors])
     free = _united(atoms, own)
     _choices_above(atoms, free, own)
     child, parent = (each.tolist() for each in atoms.edges())
@@ -70,6 +83,17 @@ def settle(atoms: Atoms, parameters: Iterable[Value]) -> None:
             alike = above in free and free[above].shape == free[below].shape
             _place(atoms, free[below], free[above] if alike else np.array([above]))
     atoms.forget_above(np.array([*free], dtype=np.int64))
+
+
+def _with_all_above(atoms: Atoms, factors: list[AtomLabels]) -> set[int]:
+    """The atoms in `factors`, and those above them."""
+    child, parent = atoms.edges()
+    found = unique(np.concatenate([np.empty(0, dtype=np.int64), *(atoms.find(each.reshape(-1)) for each in factors)]))
+    while True:
+        more = unique(np.concatenate([found, parent[np.isin(child, found)]]))
+        if len(more) == len(found):
+            return set(found.tolist())
+        found = more
 
 
 def _united(atoms: Atoms, own: set[int]) -> dict[int, AtomLabels]:

@@ -102,18 +102,20 @@ def _is_chosen(node: fx.Node) -> bool:
 
 
 def _of_equation(node: fx.Node, operand: int, axes: tuple[int, ...]) -> JointAxes:
-    """The pairs of one operand of an einsum: its batch axis with both others, else the first of two that stay or go."""
+    """The pairs of one operand of an einsum: its batch axis with both others, else the first of two that stay or go.
+
+    Which of those is first, the result says, or the operand that has most of those that go; what it lacks goes alone.
+    """
     args: Any = node.args
     terms, result = letters_of(args[0], [each.meta["val"].dim() for each in args[1]])
-    term = terms[operand]
-    others = {letter for k, each in enumerate(terms) if k != operand for letter in each}
-    batch = [letter for letter in term if letter in others and letter in result]
+    term = terms.pop(operand)
+    batch = [letter for letter in term if letter in result and any(letter in each for each in terms)]
     if len(set(term)) < len(term) or len(batch) > 1:
         return frozenset()
-    kept, gone = ([c for c in term if (c in result) is stays] for stays in (True, False))
-    pairs = (
-        [(batch[0], c) for c in term if c != batch[0]] if batch else [(x[0], c) for x in (kept, gone) for c in x[1:]]
-    )
+    gone = {*term} - {*result}
+    read = max(terms, key=lambda each: len(gone & {*each}), default=[])
+    together = ([c for c in dict.fromkeys(each) if c in among] for each, among in ((result, term), (read, gone)))
+    pairs = [(batch[0], c) for c in term if c != batch[0]] if batch else [(x[0], c) for x in together for c in x[1:]]
     return frozenset((axes[term.index(outer)], axes[term.index(inner)]) for outer, inner in pairs)
 
 

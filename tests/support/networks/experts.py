@@ -211,6 +211,24 @@ class InGroups(Mixture):
         return (self.of_all(x) * weights.unsqueeze(-1)).sum(2)
 
 
+class OfParts(Mixture):
+    """Each token in three parts of 4 units, each of which chooses an expert for itself (Wu et al. 2024)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parted, self.joined, self.router = nn.Linear(STREAM, 12), nn.Linear(12, STREAM), nn.Linear(4, EXPERTS)
+        self.up = nn.Parameter(torch.randn(EXPERTS, 4, HIDDEN) / 2)
+        self.down = nn.Parameter(torch.randn(EXPERTS, HIDDEN, 4) / HIDDEN**0.5)
+        del self.up_bias, self.down_bias
+
+    def mixed(self, x: Tensor) -> Tensor:
+        parts = self.parted(x).unflatten(-1, (3, 4))
+        best, which = self.router(parts).softmax(-1).max(-1, keepdim=True)
+        which = which.squeeze(-1)
+        hidden = torch.relu(torch.einsum("btpd,btpdh->btph", parts, self.up[which]))
+        return self.joined((torch.einsum("btph,btphd->btpd", hidden, self.down[which]) * best).flatten(2))
+
+
 class Codebook(nn.Module):
     """The nearest of eight codes in place of what a layer gives (van den Oord et al. 2017)."""
 

@@ -82,6 +82,14 @@ def test_groups_of_experts_move_and_experts_within_them():
     assert found.log10_symmetries() == pytest.approx(log10(counted))
 
 
+def test_experts_of_parts_of_a_token_read_and_write_the_units_that_all_parts_share():
+    found = proved(experts.OfParts())
+    read, written = factorial(4), factorial(4)
+    counted = factorial(EXPERTS) * factorial(HIDDEN) ** EXPERTS * factorial(3) * read * written * factorial(STREAM)
+    assert found.log10_symmetries() == pytest.approx(log10(counted))
+    assert found.groups[found.expressions["up"][1]].within is None
+
+
 class HeadsInEinsum(nn.Module):
     """Attention whose heads are an axis of their own, as in JAX."""
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from starcli.symmetry.derive.algebra import reduce
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
-from starcli.symmetry.derive.chosen import named_along
+from starcli.symmetry.derive.chosen import named_along, told_apart
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value
 
@@ -60,7 +60,7 @@ def reduction(call: Call) -> RuleResult:
     if call.many and call.name not in ("var_mean", "std_mean", "aminmax") and 1 in call.used:
         names = named_along(call, value, axes, "positions are told")
         if names is None:
-            call.pin(value, axes, "positions are told")
+            told_apart(call, value, axes, "positions are told")
     left = reduce(call.atoms, value, axes)
     if len(call.shape) < len(value.shape):
         left = left.dropped(axes)
@@ -104,14 +104,11 @@ def ordering(call: Call) -> RuleResult:
         return replace(fixed(call.atoms, call.shape, axes, call.where), names=replace(names, meaning="ends"))
     call.pin_names(value)
     names = named_along(call, value, axes, "order matters") if call.name.startswith("arg") else None
-    if names is None:
-        call.pin(value, axes, "order matters")
-    left = [factor for factor in value.factors if not any(factor.shape[axis] > 1 for axis in axes)]
+    left = reduce(call.atoms, value, axes, whole=False) if names else told_apart(call, value, axes, "order matters")
     outputs = []
     for shape in call.shapes:
         gone = len(shape) < len(value.shape)
-        kept = Value.of([1 if i in axes else n for i, n in enumerate(value.shape)], left)
-        result = kept.dropped(axes) if gone else call.positions(kept, axes, shape)
+        result = left.dropped(axes) if gone else call.positions(left, axes, shape)
         outputs.append(replace(result, names=names))
     return call.result(outputs)
 
