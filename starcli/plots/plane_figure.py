@@ -79,7 +79,7 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
         grow(figure, sum(heights) + 3.2 * Ruler(look).line * rows)
         for axis, (file, plane, split, what), height in zip(axes.flat, panels, sizes, strict=True):
             label = _bar_label(plane, split, what)
-            if Ruler(look).width(label) > height:
+            if Ruler(look).width(label) > height + Ruler(look).line:  # half a line may stand out at either end
                 label = label.replace(" ", "\n", 1)
             _paint_panel(figure, axis, plane, split, what, limits[split, what], label)
             _mark(axis, plane, names)
