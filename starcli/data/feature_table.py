@@ -161,10 +161,8 @@ def _targets(
     if len(first.columns) > 1:
         hint = "--task regression takes whole numbers as such, --task multi-label 0 and 1"
         raise StarcliError(f"{first.where}: several columns of classes, expected one, or numbers", [hint])
-    words, where = (
-        {role: part.first for role, part in parts.items()},
-        {role: part.where for role, part in parts.items()},
-    )
+    words = {role: part.first for role, part in parts.items()}
+    where = {role: part.where for role, part in parts.items()}
     if options.classes or not options.unnamed or not all(_is_number(word) for part in words.values() for word in part):
         return number_parts(words, options.classes, where)
     try:

@@ -22,10 +22,9 @@ from starcli.huggingface.directory import network_arguments
 from starcli.huggingface.tasks import task_of
 
 _EXPERTS = "_experts_implementation"
+"""Where a config says how mixtures of experts are computed."""
 _PLAINLY = "eager"
-"""How attention and mixtures of experts are computed: every class can, and it traces and runs in float64."""
-
-
+"""How attention and mixtures of experts are computed: every class can, and it runs in float64; attention traces so."""
 _WITHOUT_LOOPS = "batched_mm"
 """How experts are computed where no size may depend on the input: a matrix is looked up for each token."""
 

@@ -76,15 +76,16 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
         sizes = [_height(plane, look.width / across) for _, plane, *_ in panels]
         heights = [max(sizes[start : start + across]) for start in range(0, len(panels), across)]
         axes = figure.subplots(rows, across, squeeze=False, height_ratios=heights)
-        grow(figure, sum(heights) + 3.2 * Ruler(look).line * rows)
+        ruler = Ruler(look)
+        grow(figure, sum(heights) + 3.2 * ruler.line * rows)
         for axis, (file, plane, split, what), height in zip(axes.flat, panels, sizes, strict=True):
             label = _bar_label(plane, split, what)
-            if Ruler(look).width(label) > height + Ruler(look).line:  # half a line may stand out at either end
+            if ruler.width(label) > height + ruler.line:  # half a line may stand out at either end
                 label = label.replace(" ", "\n", 1)
             _paint_panel(figure, axis, plane, split, what, limits[split, what], label)
             _mark(axis, plane, names)
             above = [file] if len(results) > 1 else []
-            axis.set_title("\n".join(Ruler(look).shorten(each, look.width / across - BESIDE_PANEL) for each in above))
+            axis.set_title("\n".join(ruler.shorten(each, look.width / across - BESIDE_PANEL) for each in above))
         handles = [_marker(place) for place in names.values()]
         labels = [f"model {name}" if name.isdecimal() else name for name in map(model_name, names)]
         for label, path in {way_words(plane.curve): plane.curve for _, plane in planes if plane.curve}.items():

@@ -43,6 +43,15 @@ def chosen(call: Call, value: Value, axis: int, units: AtomLabels) -> Value:
     return Value.of([1 if i == axis else n for i, n in enumerate(value.shape)], kept)
 
 
+def looked_up(call: Call, value: Value, axis: int, at: Value, reason: str, meaning: str = "numbers") -> Value:
+    """`value` at one position of `axis`, of size 1 from then on, as integers `at` say: of units, if they name those."""
+    units = at.named(value.shape[axis], meaning)
+    if units is not None:
+        return chosen(call, value, axis, units)
+    call.pin_names(at)
+    return rows_of_input(call, value, [axis], reason)
+
+
 def rows_of_input(call: Call, value: Value, axes: list[int], reason: str) -> Value:
     """`value` at one position of `axes`, of size 1 from then on: the input tells which, and may tell them all apart."""
     own = next((factor for factor in value.factors if varies(factor) == (axes[0],)), None)

@@ -34,7 +34,6 @@ class Trace:
     """For parameters of which only pieces are read (rows of position embeddings), the atoms that are."""
     whole: set[str] = field(default_factory=set)
     """Parameters that some operator takes as a whole."""
-
     alike: set[tuple[str, int]] = field(default_factory=set)
     """Axes, told by another one too, whose units were made to move alike whatever that one says."""
 

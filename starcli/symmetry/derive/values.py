@@ -41,6 +41,11 @@ class Value:
                 kept.append(factor)
         return cls(tuple(shape), tuple(kept))
 
+    def named(self, n: int, meaning: str = "numbers") -> AtomLabels | None:
+        """The units that its integers name, in this sense, where there are `n` of them."""
+        found = self.names
+        return found.units if found is not None and found.meaning == meaning and len(found.units) == n else None
+
     def along(self, axis: int) -> tuple[AtomLabels, ...]:
         """The factors that vary along `axis`."""
         return tuple(factor for factor in self.factors if factor.shape[axis] > 1)

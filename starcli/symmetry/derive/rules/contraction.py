@@ -10,7 +10,7 @@ import numpy as np
 from starcli.symmetry.derive.algebra import reduce
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
-from starcli.symmetry.derive.chosen import chosen, rows_of_input
+from starcli.symmetry.derive.chosen import looked_up
 from starcli.symmetry.derive.letters import letters_of
 from starcli.symmetry.derive.rules.shape import reshaped
 from starcli.symmetry.derive.values import Value, varies
@@ -68,11 +68,7 @@ def by_experts(call: Call) -> RuleResult:
     ends = call.value("offs")
     if len(x.shape) != 2 or len(weight.shape) != 3:
         raise Unknown
-    if ends.names is None or ends.names.meaning != "ends" or len(ends.names.units) != weight.shape[0]:
-        call.pin_names(ends)
-        weight = rows_of_input(call, weight, [0], "experts that the input chooses")
-    else:
-        weight = chosen(call, weight, 0, ends.names.units)
+    weight = looked_up(call, weight, 0, ends, "experts that the input chooses", "ends")
     product = [x.aligned([0, 2], 3), weight.aligned([0, 2, 1], 3)]
     return call.contract(product, [2], whole=False).dropped([2])
 

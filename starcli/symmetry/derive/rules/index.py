@@ -5,10 +5,13 @@ import torch
 
 from starcli.symmetry.derive.atoms import AtomLabels
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
-from starcli.symmetry.derive.chosen import chosen, rows_of_input
+from starcli.symmetry.derive.chosen import looked_up, rows_of_input
 from starcli.symmetry.derive.joint import tell_by_both
 from starcli.symmetry.derive.rules.shape import along_one_axis, run
 from starcli.symmetry.derive.values import Value, along_axis
+
+_ROWS = "rows of a look-up"
+"""Why what is looked up is fixed along the axis of the look-up."""
 
 
 @rule("embedding")
@@ -19,18 +22,8 @@ def embedding(call: Call) -> RuleResult:
     """
     indices, n = call.value("indices"), len(call.shape)
     rows = indices.aligned(range(n - 1), n)
-    names = indices.names
-    if names is not None and names.meaning == "numbers" and len(names.units) == call.value("weight").shape[0]:
-        return call.merge([rows, chosen(call, call.value("weight"), 0, names.units).dropped([0]).aligned([n - 1], n)])
-    call.pin_names(indices)
-    return call.merge([rows, _columns(call).aligned([n - 1], n)])
-
-
-def _columns(call: Call) -> Value:
-    """The columns (d,) of the embedding `weight` (v, d), whose rows are fixed."""
-    weight = call.value("weight")
-    call.pin(weight, [0], "rows of a look-up")
-    return Value((weight.shape[1],), tuple(factor[0] for factor in weight.factors if factor.shape[0] == 1))
+    columns = looked_up(call, call.value("weight"), 0, indices, _ROWS).dropped([0])
+    return call.merge([rows, columns.aligned([n - 1], n)])
 
 
 @rule("embedding_bag")
@@ -38,15 +31,17 @@ def embedding_bag(call: Call) -> RuleResult:
     """Sums of rows of an embedding (v, d), a bag each -> (bags, d). Which rows, the input tells: they are fixed."""
     others = [fixed(call.atoms, shape, range(len(shape)), call.where) for shape in call.shapes[1:]]
     bags = fixed(call.atoms, call.shape, [0], call.where)
-    return call.result([call.merge([bags, _columns(call).aligned([1], 2)]), *others])
+    columns = rows_of_input(call, call.value("weight"), [0], _ROWS)
+    return call.result([call.merge([bags, columns]), *others])
 
 
 @rule("one_hot")
 def one_hot(call: Call) -> RuleResult:
     """Classes (...) as vectors (..., classes), whose positions are told apart, but where classes name units."""
     value, n = call.value("self"), len(call.shape)
-    if value.names is not None and value.names.meaning == "numbers" and len(value.names.units) == call.shape[-1]:
-        classes = Value(call.shape, (along_axis(value.names.units, n - 1, n),))
+    units = value.named(call.shape[-1])
+    if units is not None:
+        classes = Value(call.shape, (along_axis(units, n - 1, n),))
     else:
         call.pin_names(value)
         classes = fixed(call.atoms, call.shape, [n - 1], call.where)
@@ -99,16 +94,16 @@ def _read_at(call: Call, value: Value, axes: list[int], places: list[Value | Non
 
 def _looked_up(call: Call, value: Value, axes: list[int], places: list[Value | None]) -> Value:
     """What is looked up along `axes`, which are pinned; not where integers name the units along the only one."""
-    names = places[0].names if len(axes) == 1 and places[0] is not None else None
-    if names is not None and names.meaning == "numbers" and len(names.units) == value.shape[axes[0]]:
+    if len(axes) == 1 and places[0] is not None:
         parameter = call.parameters.get("self")
-        if parameter is not None and parameter.first_use == call.step and axes == [0] and len(value.shape) == 2:
+        biases = axes == [0] and len(value.shape) == 2 and places[0].named(value.shape[0]) is not None
+        if biases and parameter is not None and parameter.first_use == call.step:
             value = tell_by_both(call, parameter)
-        return chosen(call, value, axes[0], names.units)
+        return looked_up(call, value, axes[0], places[0], _ROWS)
     for place in places:
         if place is not None:
             call.pin_names(place)
-    return rows_of_input(call, value, axes, "rows of a look-up")
+    return rows_of_input(call, value, axes, _ROWS)
 
 
 def _passed_by(call: Call, factor: AtomLabels, axes: list[int]) -> AtomLabels:
@@ -131,12 +126,7 @@ def gather(call: Call) -> RuleResult:
         raise Unknown
     value, axis = call.value("self"), call["dim"] % len(call.shape)
     indices = call.value("index" if "index" in call.arguments else "indices")
-    names = indices.names
-    if names is not None and names.meaning == "numbers" and len(names.units) == value.shape[axis]:
-        value = chosen(call, value, axis, names.units)
-    else:
-        call.pin_names(indices)
-        value = rows_of_input(call, value, [axis], "positions of a look-up")
+    value = looked_up(call, value, axis, indices, "positions of a look-up")
     if any(n != m for i, (n, m) in enumerate(zip(value.shape, call.shape, strict=True)) if i != axis):
         raise Unknown
     kept = [factor for factor in value.factors if factor.shape[axis] == 1]

@@ -215,15 +215,11 @@ def sampled_at_points(call: Call) -> RuleResult:
 def counted(call: Call) -> RuleResult:
     """How often values occur: classes are told apart, but where they name units."""
     value = call.value("self")
-    top = call.arguments.get("max", len(call.shape) and call.shape[0] - 1)
-    names = value.names if call.optional("weights") is None and call.arguments.get("min", 0) == 0 else None
-    if (
-        names is not None
-        and names.meaning == "numbers"
-        and (len(names.units),) == call.shape
-        and top == call.shape[0] - 1
-    ):
-        return Value(call.shape, (names.units,), replace(names, meaning="counts"))
+    top = call.arguments.get("max", call.shape[0] - 1)
+    every = call.optional("weights") is None and call.arguments.get("min", 0) == 0 and top == call.shape[0] - 1
+    units = value.named(call.shape[0]) if every else None
+    if units is not None and value.names is not None:
+        return Value(call.shape, (units,), replace(value.names, meaning="counts"))
     call.pin_names(value)
     call.pin(value)
     return fixed(call.atoms, call.shape, [0], call.where)

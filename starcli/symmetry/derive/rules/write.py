@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from starcli.symmetry.derive.algebra import reduce
+from starcli.symmetry.derive.atoms import AtomLabels
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.rules.shape import joined, reshaped
-from starcli.symmetry.derive.values import Names, Value, along_axis
+from starcli.symmetry.derive.values import Value, along_axis
 
 
 @rule("index_add", "index_reduce")
@@ -23,9 +24,9 @@ def added_along_one_axis(call: Call) -> RuleResult:
 def put_along_one_axis(call: Call) -> RuleResult:
     """Values put at indices of one axis: positions of that axis are told apart, along the others all of them meet."""
     axis = call["dim"] % len(call.shape)
-    named = call.optional("index")
-    if named is not None and named.names is not None and call.name in ("scatter", "scatter_add"):
-        return _put_at_units(call, axis, named.names)
+    index = call.optional("index")
+    if index is not None and index.names is not None and call.name in ("scatter", "scatter_add"):
+        return _put_at_units(call, axis, index.named(call.shape[axis]))
     parts = [call.value("self")]
     for name in ("index", "src", "source", "value"):
         part = call.optional(name)
@@ -36,18 +37,18 @@ def put_along_one_axis(call: Call) -> RuleResult:
     return call.merge([call.positions(part, [axis]) for part in parts])
 
 
-def _put_at_units(call: Call, axis: int, names: Names) -> Value:
-    """Values put at units of one axis that integers name, a value for each."""
-    if names.meaning != "numbers" or len(names.units) != call.shape[axis]:
+def _put_at_units(call: Call, axis: int, units: AtomLabels | None) -> Value:
+    """Values put at `units` of one axis that integers name, a value for each. Raises Unknown where they name others."""
+    if units is None:
         raise Unknown
-    call.pin_names(call.optional("src") or call.value("self"))
+    for name in ("self", "src"):
+        if (written := call.optional(name)) is not None:
+            call.pin_names(written)
     parts = [call.value(name) for name in ("index", "src") if call.optional(name) is not None]
     if any(n != m for part in parts for i, (n, m) in enumerate(zip(part.shape, call.shape, strict=True)) if i != axis):
         raise Unknown
-    units = along_axis(names.units, axis, len(call.shape))
-    return call.merge(
-        [call.value("self"), *(reduce(call.atoms, part, [axis]) for part in parts), Value.of(call.shape, [units])]
-    )
+    told = Value.of(call.shape, [along_axis(units, axis, len(call.shape))])
+    return call.merge([call.value("self"), *(reduce(call.atoms, part, [axis]) for part in parts), told])
 
 
 @rule("index_put", "_unsafe_index_put")
