@@ -15,6 +15,7 @@ from starcli.errors import StarcliError
 from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.stacked import unstacked
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -153,16 +154,19 @@ class Permutation:
     def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The permuted tensors, new ones; those that no moving group touches are returned as they are.
 
-        `tensors` may be any subset of the spec's tensors. StarcliError names those that are unknown or of another
-        shape.
+        `tensors` may be any subset of the spec's tensors, those of stacks under the names of their members or of the
+        stack. StarcliError names those that are unknown or of another shape.
         """
-        self._check(tensors)
-        return {name: self._permuted(name, tensor, None) for name, tensor in tensors.items()}
+        seen = self.spec.seen(tensors)
+        self._check(seen)
+        permuted = {name: self._permuted(name, tensor, None) for name, tensor in seen.items()}
+        return permuted if seen is tensors else unstacked(permuted, seen.keys() - tensors.keys())
 
     def apply_(self, name: str, tensor: Tensor, out: Tensor) -> Tensor:
         """Write the permuted tensor `name` into `out` and return it.
 
-        `out` has the shape of `tensor` and any dtype, and shares no memory with it. StarcliError as in `apply`.
+        `out` has the shape of `tensor` and any dtype, and shares no memory with it; a stack is one tensor here.
+        StarcliError as in `apply`.
         """
         self._check({name: tensor})
         result = self._permuted(name, tensor, out)

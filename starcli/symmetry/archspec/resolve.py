@@ -13,6 +13,7 @@ from starcli.symmetry.archspec.parse_expression import GrammarError
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
 from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
+from starcli.symmetry.archspec.stacked import is_stack, members, stack_names, with_stacks
 from starcli.symmetry.archspec.templates import expand_templates, fill_template
 from starcli.symmetry.archspec.validate import make_resolved
 
@@ -69,11 +70,22 @@ def resolve_for(network: "nn.Module", spec: Spec, variables: Mapping[str, int] |
     return resolve_spec(spec, shapes, variables, [name for name, _ in network.named_buffers()])
 
 
+def _stacks(spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int]) -> dict[str, None]:
+    """The stacks that lines of the spec name, of which there may be members."""
+    lines = [line for line in spec.tensors if is_stack(line.pattern)]
+    if not lines:
+        return {}
+    matched = MatchedLines(lines, variables, spec.source, [])
+    possible = dict.fromkeys(stack for name in shapes for stack in stack_names(name))
+    return {stack: None for stack in possible if matched.matching(stack)}
+
+
 class _Resolver:
     """One resolution. It collects problems, and gives up before a step that needs what failed."""
 
     def __init__(self, spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int]) -> None:
-        self.spec, self.shapes, self.variables = spec, shapes, variables
+        self.spec, self.variables = spec, variables
+        self.shapes = with_stacks(shapes, _stacks(spec, shapes, variables))
         self.problems: list[str] = []
         self.sizes: dict[str, int] = {}
         self.within: dict[str, str] = {}
@@ -219,11 +231,14 @@ class _Resolver:
 
     def buffer_names(self, buffers: Collection[str]) -> frozenset[str]:
         """Tensors that the spec's patterns match (`*` also stands for dots), or that are buffers of the network."""
+        first = {name: members(name, 1)[0] for name in self.shapes}
         patterns = [pattern.text for pattern in self.spec.buffers]
         if len(patterns) > MAX_PATTERNS or len(patterns) * len(self.shapes) > MAX_TRIES:
             raise StarcliError(f"{self.spec.source}: {len(patterns)} patterns of buffers are too many")
         return frozenset(
-            name for name in self.shapes if name in buffers or any(_glob(pattern, name) for pattern in patterns)
+            name
+            for name in self.shapes
+            if name in buffers or first[name] in buffers or any(_glob(pattern, name) for pattern in patterns)
         )
 
     def tied_names(self) -> tuple[tuple[str, ...], ...]:

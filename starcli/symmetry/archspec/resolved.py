@@ -7,11 +7,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
 from starcli.symmetry.archspec.expression import Node, text
+from starcli.symmetry.archspec.stacked import is_stack, members, stacked
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TiedValue = TypeVar("TiedValue")
 _DIGITS = re.compile(r"(\d+)")
@@ -88,6 +92,24 @@ class Resolved:
         """SHA-256 of the canonical JSON (sorted keys, no blanks), in hexadecimal."""
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @cached_property
+    def stacks(self) -> dict[str, tuple[str, ...]]:
+        """The tensors that are stacks of those of a list of modules (see `stacked`), and their members by name."""
+        return {name: members(name, shape[0]) for name, shape in self.shapes.items() if is_stack(name)}
+
+    @cached_property
+    def member_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of a network's tensors, under the names that it has for them: those of stacks one by one."""
+        return {
+            each: shape[1:] if name in self.stacks else shape
+            for name, shape in self.shapes.items()
+            for each in self.stacks.get(name, (name,))
+        }
+
+    def seen(self, tensors: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
+        """The tensors of a state dict under the spec's names for them; as they are where it has no stacks."""
+        return stacked(tensors, self.stacks)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -194,11 +216,12 @@ class Resolved:
 
     def check(self, tensors: Mapping[str, tuple[int, ...]]) -> None:
         """Raise StarcliError with every tensor (name -> shape) that is missing, unknown or of another shape."""
-        problems = [f"{name}: missing" for name in self.shapes if name not in tensors]
-        problems += [f"{name}: the spec does not know it" for name in tensors if name not in self.shapes]
+        known = self.member_shapes
+        problems = [f"{name}: missing" for name in known if name not in tensors]
+        problems += [f"{name}: the spec does not know it" for name in tensors if name not in known]
         problems += [
             f"{name}: shape {tuple(tensors[name])}, the spec has {shape}"
-            for name, shape in self.shapes.items()
+            for name, shape in known.items()
             if name in tensors and tuple(tensors[name]) != shape
         ]
         if problems:

@@ -25,6 +25,7 @@ from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.resolved import Resolved, natural_key
 from starcli.symmetry.archspec.solve_sizes import interleaving_problem
+from starcli.symmetry.archspec.stacked import is_stack, members
 
 MAX_NUMEL = 2**40
 MAX_INDEX = 2**28
@@ -162,6 +163,7 @@ def _tensor_problems(
     """Shapes that do not agree with the axes, and buffers and tied sets that name no tensor."""
     sizes = {name: group.size for name, group in groups.items()}
     problems = [f"{name}: a shape, but no axes" for name in shapes if name not in axes]
+    problems += _stack_problems(shapes)
     problems += [f"{name}: shape {shape} has an axis of length 0" for name, shape in shapes.items() if 0 in shape]
     for name, nodes in axes.items():
         if name not in shapes:
@@ -177,6 +179,18 @@ def _tensor_problems(
     problems += [f"tied {name}: there is no such tensor" for name in dict.fromkeys(names) if name not in axes]
     problems += [f"tied {a}: named twice" for a, b in pairwise(sorted(names)) if a == b]
     return problems
+
+
+def _stack_problems(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Stacks without an axis of members, with too many, or of tensors that are there by themselves."""
+    stacks = {name: shape for name, shape in shapes.items() if is_stack(name)}
+    problems = [f"{name}: no axis for its members" for name, shape in stacks.items() if not shape]
+    if sum(shape[0] for shape in stacks.values() if shape) > MAX_NAMES:
+        return [*problems, f"more than {MAX_NAMES} tensors in stacks"]
+    names = [each for name, shape in stacks.items() if shape for each in members(name, shape[0])]
+    return [*problems, *(f"{a}: in a stack, and by itself" for a in names if a in shapes)] + [
+        f"{a}: in two stacks" for a, b in pairwise(sorted(names)) if a == b
+    ]
 
 
 def _nesting_problems(resolved: Resolved) -> list[str]:
