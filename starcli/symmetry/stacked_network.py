@@ -23,7 +23,7 @@ def with_stacks(network: nn.Module, spec: Resolved) -> nn.Module:
     >>> network.forward = lambda x: network[0](x) + network[1](x)
     >>> spec = resolve_for(network, parse("{format: 1, tensors: {'[].weight': [e], '[].bias': [e]}}"))
     >>> {name: tuple(tensor.shape) for name, tensor in with_stacks(network, spec).state_dict().items()}
-    {'[].weight': (2, 3, 2), '[].bias': (2, 3)}
+    {'[].bias': (2, 3), '[].weight': (2, 3, 2)}
     """
     return stacked_network(network, {name: shape[0] for name, shape in spec.shapes.items() if name in spec.stacks})
 

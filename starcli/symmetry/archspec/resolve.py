@@ -13,7 +13,7 @@ from starcli.symmetry.archspec.parse_expression import GrammarError
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, shortened, solve
 from starcli.symmetry.archspec.spec import Axis, GroupLine, Spec, TensorLine
-from starcli.symmetry.archspec.stacked import is_stack, members, stack_names, with_stacks
+from starcli.symmetry.archspec.stacked import is_stack, members, stack_names, stacked_shapes
 from starcli.symmetry.archspec.templates import expand_templates, fill_template
 from starcli.symmetry.archspec.validate import make_resolved
 
@@ -85,7 +85,7 @@ class _Resolver:
 
     def __init__(self, spec: Spec, shapes: Mapping[str, tuple[int, ...]], variables: Mapping[str, int]) -> None:
         self.spec, self.variables = spec, variables
-        self.shapes = with_stacks(shapes, _stacks(spec, shapes, variables))
+        self.shapes = stacked_shapes(shapes, _stacks(spec, shapes, variables))
         self.problems: list[str] = []
         self.sizes: dict[str, int] = {}
         self.within: dict[str, str] = {}

@@ -47,10 +47,10 @@ def stack_names(name: str) -> list[str]:
     ]
 
 
-def with_stacks(shapes: Shapes, stacks: Collection[str]) -> dict[str, tuple[int, ...]]:
+def stacked_shapes(shapes: Shapes, stacks: Collection[str]) -> dict[str, tuple[int, ...]]:
     """The shapes with those `stacks` in the place of their members, where these are there and of one shape.
 
-    >>> with_stacks({"e.0.w": (3,), "e.1.w": (3,), "e.b": (2,)}, {"e.[].w"})
+    >>> stacked_shapes({"e.0.w": (3,), "e.1.w": (3,), "e.b": (2,)}, {"e.[].w"})
     {'e.[].w': (2, 3), 'e.b': (2,)}
     """
     found: dict[str, tuple[int, ...]] = {}
