@@ -3,7 +3,7 @@
 import io
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from torch import Tensor
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Ancestor, Architecture, DataRecord, Metadata
 from starcli.checkpoints.state_dict import StateDict, without_wrappers
+from starcli.files.names import is_standard_stream
 from starcli.files.safetensors import PICKLED
-from starcli.files.shards import write_shards
-from starcli.files.write import write_atomically, write_tensors
+from starcli.files.shards import shards_hold, write_shards
+from starcli.files.write import holds, tensor_pieces, write_atomically, write_tensors
 
 
 def source_plan(source: Checkpoint) -> dict[str, Any]:
@@ -59,29 +60,44 @@ def unwrapped(source: Checkpoint) -> Checkpoint:
     return replace(source, tensors=found.tensors, reopen=None, versions=found.versions, notes=found.notes)
 
 
-def write_plain(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    *,
-    versions: Mapping[str, Any] | None = None,
-    shard_size: int | None = None,
-) -> None:
-    """Write a bare state dict: PyTorch's own format where the suffix says so, else safetensors without our metadata.
+@dataclass(frozen=True)
+class PlainFile:
+    """A bare state dict for other programs: PyTorch's own format where the suffix of `path` says so, else safetensors.
 
     versions: of the network's modules, which only PyTorch's format keeps. shard_size: as of `checkpoint.write`.
     """
-    if is_pickled(path):
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    versions: Mapping[str, Any] | None = None
+    shard_size: int | None = None
+
+    def stands(self) -> bool:
+        """Whether it is there already, byte for byte."""
+        if is_standard_stream(self.path) or not self.path.is_file():
+            return False
+        if self.shard_size is not None:
+            return shards_hold(self.path, self.tensors, self.shard_size)
+        return holds(self.path, [self._pickled()] if is_pickled(self.path) else tensor_pieces(self.tensors, {}))
+
+    def write(self) -> None:
+        """Write it, in place of an older one."""
+        if is_pickled(self.path):
+            write_atomically(self.path, self._pickled())
+        elif self.shard_size is None:
+            write_tensors(self.path, self.tensors, {})
+        else:
+            write_shards(self.path, self.tensors, {}, self.shard_size)
+
+    def _pickled(self) -> bytes:
+        """The file in PyTorch's own format."""
         buffer = io.BytesIO()
-        content: Any = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        if versions is not None:
+        content: Any = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        if self.versions is not None:
             content = OrderedDict(content)
-            content._metadata = OrderedDict(versions)
+            content._metadata = OrderedDict(self.versions)
         torch.save(content, buffer)
-        write_atomically(path, buffer.getvalue())
-    elif shard_size is None:
-        write_tensors(path, tensors, {})
-    else:
-        write_shards(path, tensors, {}, shard_size)
+        return buffer.getvalue()
 
 
 def is_pickled(path: Path) -> bool:

@@ -12,7 +12,7 @@ from starcli.files.links import behind_links
 from starcli.files.names import is_standard_stream
 from starcli.files.run_logs.targets import LogTarget
 from starcli.files.safetensors import PICKLED
-from starcli.files.shards import files_of
+from starcli.files.shards import files_of, is_index, refuse_links
 from starcli.files.write import check_directory, check_replaceable
 from starcli.huggingface.companions import weights_in
 
@@ -108,4 +108,6 @@ def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
             if path == other or (path.exists() and path.samefile(other)):
                 raise StarcliError(f"{path}: is an input; a file is never written over one")
     check_replaceable(path)
+    if is_index(path):
+        refuse_links(path)
     check_directory(behind_links(path).parent)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.files.tensor_layout import BYTES_PER_ELEMENT, tensor_header
-from starcli.files.write import replacing
+from starcli.files.write import raw_bytes, replacing
 from starcli.runtime.rehearsal import present_rehearsal, sampled
 
 if TYPE_CHECKING:
@@ -82,8 +82,6 @@ def write_lazily(
 
     metadata: called before and after all tensors were made; both texts have one length. They may say what `each` saw.
     """
-    import torch
-
     forms = {name: (form.dtype, form.shape) for name, form in tensors.forms.items()}
     before, places = tensor_header(forms, metadata())
     tensors.prepare()
@@ -98,7 +96,7 @@ def write_lazily(
             tensor = tensors[name].contiguous()
             each(name, tensor)
             handle.seek(len(before) + begin)
-            handle.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+            handle.write(raw_bytes(tensor))
         after, _ = tensor_header(forms, metadata())
         assert len(after) == len(before)
         handle.seek(0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import Each, LazyTensors, write_lazily
 from starcli.files.safetensors import MAXIMUM_HEADER, Header, TensorInfo, read_header, strict_json
-from starcli.files.write import raise_os_error, write_atomically, write_tensors
+from starcli.files.write import holds, raise_os_error, tensor_pieces, write_atomically, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -194,8 +194,25 @@ def shards_beside(index: Path) -> list[Path]:
     return sorted(path for path in index.parent.glob("*.safetensors") if numbered.fullmatch(path.name))
 
 
+def refuse_links(index: Path) -> None:
+    """StarcliError where an index that is to be written, or one of its old shards, is a link.
+
+    Who reads an index looks for the shards beside it, not beside what it leads to: written through a link they would
+    not be found by one of the two names.
+    """
+    if links := [path for path in (index, *shards_beside(index)) if path.is_symlink()]:
+        raise StarcliError(
+            f"{links[0]}: is a link to {links[0].readlink()}; an index and its shards are files beside each other",
+            ["-o with the place that it leads to, or a link of the whole folder, writes them there"],
+        )
+
+
 def check_shards(index: Path, *, force: bool = False) -> None:
-    """Check, before any work is done, that shards can be written. StarcliError where some exist, unless `force`."""
+    """Check, before any work is done, that shards can be written.
+
+    StarcliError where some exist, unless `force`, and where some are links.
+    """
+    refuse_links(index)
     if not force and not index.exists() and (there := shards_beside(index)):
         raise StarcliError(f"{there[0]}: exists; --force overwrites it")
 
@@ -206,7 +223,7 @@ def write_shards(index: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
     A tensor that is larger has a file of its own. Shards and index of an older checkpoint of this name are removed
     first, so that a reader never finds an index with shards of another one.
     """
-    sizes = {name: tensor.numel() * tensor.element_size() for name, tensor in tensors.items()}
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
 
     def write(path: Path, names: Sequence[str]) -> None:
         write_tensors(path, {each: tensors[each] for each in names}, SHARD_METADATA)
@@ -236,20 +253,42 @@ def _write_groups(
     write: Callable[[Path, Sequence[str]], None],
 ) -> None:
     """Write tensors of these `sizes` in groups of at most `size` bytes, each by `write`, and the index last."""
-    groups, old = _grouped(sizes, size), shards_beside(index)
+    refuse_links(index)
     try:
         index.unlink(missing_ok=True)
-        for path in old:
+        for path in shards_beside(index):
             path.unlink()
     except OSError as error:
         raise_os_error(index, error, "write")
-    files = dict[str, str]()
-    for number, names in enumerate(groups, start=1):
-        name = shard_name(index, number, len(groups))
-        write(index.with_name(name), names)
-        files |= dict.fromkeys(names, name)
-    content = {"metadata": {"total_size": sum(sizes.values()), **metadata()}, "weight_map": files}
-    write_atomically(index, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+    shards = _shards_of(index, sizes, size)
+    for path, names in shards.items():
+        write(path, names)
+    write_atomically(index, _index_text(shards, sizes, metadata()))
+
+
+def shards_hold(index: Path, tensors: Mapping[str, "Tensor"], size: int) -> bool:
+    """Whether an index and its shards are just what `write_shards` makes of tensors without metadata, byte for byte."""
+    sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
+    shards = _shards_of(index, sizes, size)
+    if list(shards) != shards_beside(index) or not holds(index, [_index_text(shards, sizes, {})]):
+        return False
+    return all(
+        holds(path, tensor_pieces({name: tensors[name] for name in names}, SHARD_METADATA))
+        for path, names in shards.items()
+    )
+
+
+def _index_text(shards: Mapping[Path, Sequence[str]], sizes: Mapping[str, int], metadata: Mapping[str, str]) -> bytes:
+    """The content of an index: metadata, and the shard of each tensor."""
+    files = {name: path.name for path, names in shards.items() for name in names}
+    content = {"metadata": {"total_size": sum(sizes.values()), **metadata}, "weight_map": files}
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _shards_of(index: Path, sizes: Mapping[str, int], size: int) -> dict[Path, list[str]]:
+    """Each shard beside an index, in order, and the names of its tensors."""
+    groups = _grouped(sizes, size)
+    return {index.with_name(shard_name(index, at, len(groups))): names for at, names in enumerate(groups, start=1)}
 
 
 def _grouped(sizes: Mapping[str, int], size: int) -> list[list[str]]:

@@ -26,7 +26,7 @@ def tensor_header(
 
     As the safetensors library does, large types come first, so that all data are aligned.
     """
-    content: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    content: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     places, position = dict.fromkeys(forms, 0), 0
     for name in sorted(forms, key=lambda name: (-BYTES_PER_ELEMENT[forms[name][0]], name)):
         (dtype, shape), places[name] = forms[name], position

@@ -106,7 +106,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def holds(path: Path, pieces: Iterable[bytes]) -> bool:
+def holds(path: Path, pieces: Iterable[bytes | memoryview]) -> bool:
     """Whether a file is just these `pieces`, one after the other."""
     try:
         with path.open("rb") as file:
@@ -138,7 +138,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
     from safetensors.torch import save, save_file
 
     if (rehearsal := present_rehearsal()) is not None:
-        rehearsal.wrote(path, _size(tensors, metadata))
+        rehearsal.wrote(path, len(_header(tensors, metadata)[0]) + sum(each.nbytes for each in tensors.values()))
         return
     own = _unshared(tensors)
     if str(path) == "-":
@@ -153,10 +153,25 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
         _sort_words_(temporary, metadata)
 
 
-def _size(tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> int:
-    """Bytes of the file that `write_tensors` makes."""
+def tensor_pieces(tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """The file that `write_tensors` makes, piece by piece: its header, then the data of each tensor."""
+    header, places = _header(tensors, metadata)
+    yield header
+    for name in sorted(places, key=places.__getitem__):
+        yield raw_bytes(tensors[name].detach().cpu())
+
+
+def raw_bytes(tensor: "Tensor") -> memoryview:
+    """The data of a tensor on the CPU as a file holds them."""
+    import torch
+
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _header(tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> tuple[bytes, dict[str, int]]:
+    """`tensor_header` of tensors that are there."""
     forms = {name: (DTYPES[str(tensor.dtype)], tuple(tensor.shape)) for name, tensor in tensors.items()}
-    return len(tensor_header(forms, metadata)[0]) + sum(tensor.nbytes for tensor in tensors.values())
+    return tensor_header(forms, metadata)
 
 
 def _sort_words_(path: Path, metadata: Mapping[str, str]) -> None:

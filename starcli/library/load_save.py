@@ -8,7 +8,7 @@ from typing import overload
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.convert import is_pickled, write_plain
+from starcli.checkpoints.convert import PlainFile, is_pickled
 from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, notes_of
 from starcli.checkpoints.state_dict import Pick
@@ -126,7 +126,7 @@ def save(
     if is_pickled(target) or source.metadata == Metadata():
         made = isinstance(source, MadeModel) and source.workspace
         versions = versions_of(made.outline()) if made else source.versions
-        write_plain(target, source.tensors, versions=versions, shard_size=size)
+        PlainFile(target, source.tensors, versions, size).write()
     else:
         write_model(target, source.tensors, source.metadata, directory, shard_size=size)
     return target

@@ -13,7 +13,7 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
-from starcli.files.shards import write_shards
+from starcli.files.shards import check_shards, write_shards
 
 TENSORS = {f"layer{number}.weight": torch.full((number + 1, 10), float(number)) for number in range(5)}
 INDEX = "model.safetensors.index.json"
@@ -155,3 +155,21 @@ def test_a_folder_without_one_index_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"{name}.safetensors.index.json").write_text("{}")
     with pytest.raises(StarcliError, match=r"there is a.safetensors.index.json, b.safetensors.index.json"):
         checkpoint.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [INDEX, "model-00001-of-00002.safetensors"])
+def test_links_are_not_replaced_by_shards(name: str, tmp_path: Path) -> None:
+    """Shards lie beside their index, and readers look for them beside the name that they open."""
+    (tmp_path / "there").write_bytes(b"mine")
+    (tmp_path / name).symlink_to("there")
+    for refused in (
+        lambda: check_shards(tmp_path / INDEX, force=True),
+        lambda: write_shards(tmp_path / INDEX, TENSORS, {}, 200),
+    ):
+        with pytest.raises(StarcliError, match=f"{name}: is a link to there"):
+            refused()
+    assert ((tmp_path / name).is_symlink(), (tmp_path / "there").read_bytes()) == (True, b"mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "folder").symlink_to("elsewhere")
+    write_shards(tmp_path / "folder" / INDEX, TENSORS, {}, 200)
+    assert same(checkpoint.read(tmp_path / "elsewhere").tensors, TENSORS)

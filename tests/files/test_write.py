@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from starcli.errors import StarcliError
-from starcli.files.write import check_output, holds, write_atomically, write_tensors
+from starcli.files.write import check_output, holds, tensor_pieces, write_atomically, write_tensors
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,16 @@ def test_tied_and_sliced_tensors_are_written_under_every_name(tmp_path: Path) ->
     assert torch.equal(tensors["b"], base)
     assert torch.equal(tensors["c"], base[2:5])
     assert torch.equal(tensors["d"], base.view(3, 4).t())
+
+
+@pytest.mark.parametrize("metadata", [{}, {"k": "v", "a": "\u00e9"}])
+def test_the_pieces_of_a_file_of_tensors_are_the_file(metadata: dict[str, str], tmp_path: Path) -> None:
+    base = torch.arange(12.0)
+    tensors = {"b": base, "a": base.view(3, 4).t(), "flag": torch.tensor(True), "none": torch.empty(0, 3)}
+    tensors |= {"half": base[2:5].bfloat16(), "count": torch.tensor(3), "wave": torch.tensor([1 + 2j])}
+    write_tensors(tmp_path / "x.safetensors", tensors, metadata)
+    assert holds(tmp_path / "x.safetensors", tensor_pieces(tensors, metadata))
+    assert not holds(tmp_path / "x.safetensors", tensor_pieces({**tensors, "count": torch.tensor(4)}, metadata))
 
 
 def test_a_name_as_long_as_the_disk_nearly_allows_can_be_written(tmp_path: Path) -> None:

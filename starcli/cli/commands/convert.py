@@ -10,7 +10,7 @@ import typer
 from starcli.cli.framework.command import command
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.framework.results import LOSS, Column
-from starcli.cli.job import Job
+from starcli.cli.job import Job, note_finished
 from starcli.cli.options.common import Common
 from starcli.cli.options.setup import WriterSetup
 from starcli.cli.options.shared import IN, ForceOpt, OutputOpt
@@ -139,20 +139,33 @@ def _need_network(sources: "Sequence[Checkpoint]", setup: WriterSetup) -> None:
 def _write_plain(
     sources: "Sequence[Checkpoint]", paths: Sequence[Path], setup: WriterSetup, watch: Bars, how: Mapping[str, Any]
 ) -> "Iterator[tuple[Checkpoint, dict[str, Any]]]":
-    """Write the weights alone, file by file; the sources, of which no scores are known."""
-    from starcli.checkpoints.convert import unwrapped, write_plain
+    """Write the weights alone, file by file, unless just they are there; the sources, of which no scores are known."""
+    from starcli.checkpoints.convert import PlainFile, unwrapped
     from starcli.checkpoints.several import notes_of
     from starcli.models.dtypes import in_type
 
-    for path in paths:
-        if not is_standard_stream(path):
+    def plain_file(source: "Checkpoint", path: Path) -> PlainFile:
+        tensors = source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype)
+        return PlainFile(path, tensors, source.versions, how["shard_size"])
+
+    sources, places = (
+        [unwrapped(source) for source in sources],
+        [path for path in paths if not is_standard_stream(path)],
+    )
+    pairs = list(zip(sources, paths, strict=True))
+    stands = {
+        path for source, path in pairs if path in places and not how["force"] and plain_file(source, path).stands()
+    }
+    for path in places:
+        if path not in stands:
             check_output(path, force=how["force"])
-    sources = [unwrapped(source) for source in sources]
     for note in notes_of(sources):
         watch.note(note)
-    for source, path in zip(sources, paths, strict=True):
-        tensors = source.tensors if setup.dtype is None else in_type(source.tensors, setup.dtype)
-        write_plain(path, tensors, versions=source.versions, shard_size=how["shard_size"])
+    for source, path in pairs:
+        if path in stands:
+            note_finished(path, watch)
+        else:
+            plain_file(source, path).write()
         yield source, {}
 
 

@@ -253,6 +253,37 @@ def test_key_and_ignore(solutions, place):
     assert (ours.status, "files from elsewhere" in ours.err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "to", [("-o", "x.pth"), ("--plain", "-o", "x.safetensors"), ("--plain", "--shard-size", "2kB", "-o", "x")]
+)
+def test_bare_weights_that_are_there_are_finished(to, solutions, place):
+    """Byte for byte: they record nothing of how they were made."""
+
+    def files():
+        return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+    first, again = (run_here("convert", solutions[0], *to) for _ in range(2))
+    made = files()
+    assert (first.status, again.status, again.rows) == (0, 0, first.rows)
+    assert "x" in again.err
+    assert "finished already" in again.err
+    for other in ((solutions[1], *to), (solutions[0], "--dtype", "float64", *to)):
+        ran = run_here("convert", *other)
+        assert (ran.status, "exists; --force overwrites it" in ran.err, files()) == (1, True, made)
+    last = sorted(place.rglob("*.*"))[-1]
+    last.write_bytes(last.read_bytes() + b"x")
+    assert run_here("convert", solutions[0], *to).status == 1
+    assert (run_here("convert", solutions[0], *to, "--force").status, files()) == (0, made)
+
+
+def test_one_of_several_bare_files_that_is_another_refuses_all(solutions, place):
+    assert run_here("convert", solutions[0], "--plain", "-o", "0.safetensors").status == 0
+    assert run_here("convert", solutions[2], "--plain", "-o", "1.safetensors").status == 0
+    words = ("convert", *solutions.some(0, 1), "--plain", "-o", "{name}.safetensors")
+    (place / solutions[2].name).unlink(missing_ok=True)
+    assert "1.safetensors: exists" in run_here(*words).err
+
+
 def test_shards_out_and_back(solutions, place):
     ran = run_here("convert", solutions[0], "--shard-size", "2kB", "-o", "s/model.safetensors")
     assert ran.status == 0, ran.err
