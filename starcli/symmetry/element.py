@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from starcli.errors import StarcliError, few
+from starcli.symmetry.archspec.stacked import unstacked
 from starcli.symmetry.element_checks import element_problems
 from starcli.symmetry.kinds.elements import (
     Acts,
@@ -194,7 +195,8 @@ class Element:
         In float64, rounded to the type of each tensor. All parameters of the network are needed where something
         rotates. StarcliError where the tensors do not fit, and where a scale that a rotation has to pass is 0.
         """
-        spec, permuted = self.kinds.spec, self.permutation.apply(tensors)
+        spec, seen = self.kinds.spec, self.kinds.spec.seen(tensors)
+        permuted = self.permutation.apply(seen)
         turned = [kind for kind in self.kinds.groups.values() if self._turns(kind)]
         folds = [fold for kind in turned for fold in kind.folds if fold.biases]
         kept = self._signed({name: self.frame.get(name, permuted[name]) for kind in turned for name in kind.kept})
@@ -207,7 +209,9 @@ class Element:
         moved = acted(spec, folded, acts)
         back = moved_shifts(spec, {**folded, **moved}, folds, kept)
         under = dict(spec.under_all_names({**out, **moved, **kept, **back}))
-        return {name: under[name].to(tensor.dtype) if name in under else tensor for name, tensor in permuted.items()}
+        made = {name: under[name].to(tensor.dtype) if name in under else tensor for name, tensor in permuted.items()}
+        named = made if seen is tensors else unstacked(made, seen.keys() - tensors.keys())
+        return {name: named[name] for name in tensors}
 
     def _turns(self, kind: GroupKind) -> bool:
         """Whether something rotates, or changes what rotations keep."""

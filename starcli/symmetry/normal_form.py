@@ -72,6 +72,7 @@ def near_zero_scales(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, i
     between normal forms.
     """
     folds = [fold for kind in kinds.groups.values() for fold in kind.folds]
+    tensors = kinds.spec.seen(tensors)
     own = {name: tensors[name].detach().cpu().double() for fold in folds for name in _scale_and_shift(fold)}
     counts = {fold.scale.tensor: int((_bounded(fold, own) != own[fold.scale.tensor]).sum()) for fold in folds}
     return {name: count for name, count in counts.items() if count}
@@ -102,7 +103,7 @@ def _computable(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
         raise StarcliError(
             "a model that is not finite has no normal form", [f"{name}: NaN or infinite" for name in bad]
         )
-    return found
+    return dict(kinds.spec.seen(found))
 
 
 class _Balance:

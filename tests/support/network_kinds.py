@@ -4,11 +4,14 @@ from functools import cache
 
 import torch
 from support.networks.dense import Layered, Stepped
+from support.networks.lists import HEADS, MIXTURE, HeadList, Mixture
 from support.rotary import Decoder, by_neighbours
 from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
 
 from starcli.models.build import build_network
+from starcli.symmetry.archspec.resolve import resolve_for
+from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
@@ -42,6 +45,12 @@ NETWORKS = {
     "lstm": lambda: (Layered("LSTM", bidirectional=True), (torch.zeros(2, 4, 3),)),
     "cells": lambda: (Stepped(), (torch.zeros(2, 4, 3),)),
 }
+LISTS = {
+    "experts": lambda: (Mixture(), (torch.zeros(2, 8),)),
+    "heads": lambda: (HeadList(), (torch.zeros(2, 5, 7),)),
+}
+SPECS = {"experts": MIXTURE, "heads": HEADS}
+"""Of networks whose specs are written by hand, with stacks."""
 CONTINUOUS = [name for name in NETWORKS if name not in ("tanh", "cells")]
 """Those that have more than signs."""
 
@@ -50,8 +59,9 @@ CONTINUOUS = [name for name in NETWORKS if name not in ("tanh", "cells")]
 def case(name: str) -> tuple[nn.Module, Kinds, dict[str, Tensor], Tensor]:
     """A network in float64, its kinds, weights of which none is special, and inputs."""
     torch.manual_seed(0)
-    network, example = NETWORKS[name]()
-    kinds = derive_kinds(network, example)
+    network, example = (NETWORKS | LISTS)[name]()
+    spec = resolve_for(network, parse(SPECS[name])) if name in SPECS else None
+    kinds = derive_kinds(network, example, spec=spec)
     network = network.eval().double()
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.5)

@@ -34,7 +34,8 @@ class Ascent:
         self.kinds, self.progress = kinds, progress
         signed = {place.tensor for kind in kinds.groups.values() for way in kind.signs for place in way}  # buffers too
         names = dict.fromkeys((*kinds.spec.learnable(), *sorted(signed)))
-        self.reference, self.model = ({name: each[name] for name in names} for each in (reference, model))
+        seen = map(kinds.spec.seen, (reference, model))
+        self.reference, self.model = ({name: each[name] for name in names} for each in seen)
         self.paths = unit_paths(kinds)
         self.sweeps = 0
         self.place(Element.identity(kinds))

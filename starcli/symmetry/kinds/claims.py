@@ -132,7 +132,7 @@ def _skew(minor: Tensor, fix_ones: bool) -> Tensor:
 
 def in_order(at: Iterable[GroupPlace]) -> list[GroupPlace]:
     """Places with those first at which units are written: tensors of one axis, then by axis."""
-    return sorted(at, key=lambda place: (place.axis, place.start, natural_key(place.tensor)))
+    return sorted(at, key=lambda place: (place.own_axis, place.start, natural_key(place.tensor)))
 
 
 def with_inert(exponents: Exponents, inert: Collection[GroupPlace]) -> dict[GroupPlace, int]:
@@ -141,5 +141,5 @@ def with_inert(exponents: Exponents, inert: Collection[GroupPlace]) -> dict[Grou
     def module(place: GroupPlace) -> tuple[str, int]:
         return place.tensor.rpartition(".")[0], place.start
 
-    beside = {module(place): e for place, e in exponents.items() if place.axis == 0}
+    beside = {module(place): e for place, e in exponents.items() if place.own_axis == 0}
     return {**exponents, **{place: beside[module(place)] for place in inert if module(place) in beside}}

@@ -109,7 +109,7 @@ def _found(setting: GenericSetting) -> list[_Pairs]:
     parts = _parts(spec, names)
     lengths = Counter(spec.groups[part.places[0].group].size for part in parts)
     divided = any(name in names and not _is_alone(spec, name) for name in names)
-    written = any(place.axis == 0 for part in parts for place in part.places)
+    written = any(place.own_axis == 0 for part in parts for place in part.places)
     if not written or (not divided and max(lengths.values(), default=0) < 2):
         return []  # what is read alone (pixels, positions behind a pooling) no weight turns
     at = [place for part in parts for place in part.places]

@@ -65,7 +65,7 @@ def _reason(setting: GenericSetting, passes: Passes, kind: GroupKind, larger: Ki
     if larger == "scaled":
         g = random_scales((n,), setting.generator) ** (1 / 8)  # so mild that an epsilon breaks it a little
         near_zero = setting.near_zero_scalings.get(kind.group, [])
-        ways = [way for way in near_zero if any(place.axis for place in way)]  # through to where units are read
+        ways = [way for way in near_zero if any(place.own_axis for place in way)]  # through to where units are read
         broken = (passes.broken_at(diagonal_acts(g, way)) for way in ways)
         if reason := next(filter(None, broken), ""):
             return reason

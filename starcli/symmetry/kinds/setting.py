@@ -46,7 +46,7 @@ class GenericSetting:
         """Draw weights and inputs like `example`; `groups` are those of interest."""
         self.groups = groups
         self.spec, self.generator = spec, generator
-        generic, self.reference = _evaluated(network, example, generator)
+        generic, self.reference = _evaluated(network, spec, example, generator)
         self.base, self.subject = generic.base, generic.subject
         around = {group.within for group in spec.groups.values()}
         self.places = {
@@ -178,18 +178,18 @@ def _equations(found: Mapping[GroupPlace, PlaceDerivatives]) -> int:
 
 
 def _evaluated(
-    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator
+    network: nn.Module, spec: Resolved, example: Sequence[Tensor], generator: torch.Generator
 ) -> tuple[GenericNetwork, Reference]:
     """The network in float64 at generic weights, and its outputs: for one example where it treats each by itself."""
     numbers = sum(tensor.numel() for tensor in network.state_dict().values() if isinstance(tensor, Tensor))
     if numbers <= SMALL_NETWORK and all(tensor.dim() for tensor in example):
         try:
-            generic = at_generic_weights(network, [torch.cat([tensor] * MORE) for tensor in example], generator)
+            generic = at_generic_weights(network, [torch.cat([tensor] * MORE) for tensor in example], generator, spec)
             generic.subject.become(torch.float64, generic.base)
             return generic, _together(generic)
         except StarcliError:
             pass  # it takes no other number of examples
-    generic = at_generic_weights(network, example, generator)
+    generic = at_generic_weights(network, example, generator, spec)
     alone = _alone(generic)
     generic.subject.become(torch.float64, generic.base)
     return generic, alone.anew() if alone else _together(generic)

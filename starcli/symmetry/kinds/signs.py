@@ -106,7 +106,7 @@ def _everywhere(setting: GenericSetting, group: str) -> dict[GroupPlace, int]:
 
 def _written(ways: Sequence[Exponents]) -> list[frozenset[GroupPlace]]:
     """Places at which units are written, of exponents of one sign: there signs of even functions act."""
-    halves = [{p for p, e in way.items() if p.axis == 0 and e * sign > 0} for way in ways for sign in (1, -1)]
+    halves = [{p for p, e in way.items() if p.own_axis == 0 and e * sign > 0} for way in ways for sign in (1, -1)]
     return [frozenset(half) for half in halves if half]
 
 
@@ -123,7 +123,7 @@ def _beside_scales(
     for place in setting.active(kind.group):
         if is_scale(place.tensor, setting.base[place.tensor]):
             scales.append(place)
-        elif place.axis == 0 and place not in settled:
+        elif place.own_axis == 0 and place not in settled:
             layers.setdefault((place.tensor.rpartition(".")[0], place.start), set()).add(place)
     pairs = [frozenset({*layer, scale}) for layer in layers.values() for scale in scales]
     return pairs if len(pairs) <= MOST_PAIRS else []

@@ -98,7 +98,7 @@ def _sized_weights(factor: float, setting: GenericSetting, groups: Iterable[str]
     at = [place for name in groups for place in setting.places[name]]
     found = {name: setting.base[name].to(torch.float64, copy=True) for name in by_tensor(at)}
     for place in at:
-        times = (factor if place.axis == 0 else 1 / factor) ** (2 if place.tensor.endswith(VARIANCE) else 1)
+        times = (factor if place.own_axis == 0 else 1 / factor) ** (2 if place.tensor.endswith(VARIANCE) else 1)
         for view in unit_views(setting.spec, place, found[place.tensor]):
             view.mul_(times)
     return found

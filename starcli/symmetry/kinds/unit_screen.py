@@ -46,12 +46,13 @@ class UnitScreen:
         self.setting = setting
         self.inputs = tuple(each[:1] if each.dim() else each for each in setting.reference.inputs)
         self.seed = int(torch.randint(2**31, (), generator=setting.generator))
-        self.readers = {name: [place for place in setting.places[name] if place.axis] for name in groups}
-        self.writers = {name: setting.flippable([p for p in setting.places[name] if p.axis == 0]) for name in groups}
+        own = {name: setting.places[name] for name in groups}
+        self.readers = {name: [place for place in at if place.own_axis] for name, at in own.items()}
+        self.writers = {name: setting.flippable([p for p in at if p.own_axis == 0]) for name, at in own.items()}
         self.units = {name: torch.arange(_screened(setting.spec.groups[name].size)) for name in groups}
         at = [place for name in groups if self.readers[name] for place in (*self.writers[name], *self.readers[name])]
         self.value, self.before = self._derivatives(at, {})
-        leaking = {p.group for p, each in self.before.items() if p.axis == 0 and float(each.abs().max()) > NOTHING}
+        leaking = {p.group for p, each in self.before.items() if p.own_axis == 0 and float(each.abs().max()) > NOTHING}
         self.groups = [name for name in groups if self.before and self.readers[name] and name not in leaking]
 
     def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
@@ -83,7 +84,7 @@ class UnitScreen:
 
     def _uneven(self, elements: Mapping[Claim, Acts]) -> set[Claim]:
         """Claims about nothing that reads units whose elements change the outputs, to first order near zero."""
-        claims = [claim for claim, acts in elements.items() if not any(place.axis for place in acts)]
+        claims = [claim for claim, acts in elements.items() if not any(place.own_axis for place in acts)]
         if not claims:
             return set()
         units = dict(zip(claims, spread_units(self.setting, [claim[0] for claim in claims]), strict=True))
@@ -112,7 +113,7 @@ class UnitScreen:
         factors: dict[GroupPlace, Tensor] = {}
         for claim, some in units.items():
             for place, act in elements[claim].items():
-                if place.axis == 0:
+                if place.own_axis == 0:
                     ones = torch.ones(*act.shape[:-1], len(self.units[place.group]), dtype=act.dtype)
                     factors.setdefault(place, ones)[..., some] = act[..., :1]
         return factors

@@ -9,6 +9,7 @@ from torch import Tensor
 from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.stacked import is_stack
 
 
 class GroupPlace(NamedTuple):
@@ -18,6 +19,11 @@ class GroupPlace(NamedTuple):
     axis: int
     start: int
     group: str
+
+    @property
+    def own_axis(self) -> int:
+        """The axis in the network's own tensors: those of a stack have one less. Units are written at 0, else read."""
+        return max(0, self.axis - is_stack(self.tensor))
 
     def sub_axes(self, block: Block) -> tuple[int, ...]:
         """The sub-axes of `block` that belong to the place; none if the block lies elsewhere."""

@@ -16,7 +16,6 @@ from starcli.symmetry.proof.controls import Controls
 from starcli.symmetry.proof.draws import proof_permutations
 from starcli.symmetry.proof.evaluation import ROUNDED, Reference, last_example_alone, spreads
 from starcli.symmetry.proof.generic import at_generic_weights
-from starcli.symmetry.stacked_network import with_stacks
 
 TOLERANCE = 1e-9
 """Least change of an output, in units of its spread over inputs, that refutes a permutation."""
@@ -112,7 +111,6 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     """
     state = network.state_dict()
     spec.check({name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)})
-    network = with_stacks(network, spec)
     generator = torch.Generator().manual_seed(seed)
     run = _ProofRun(network, spec, example_inputs, generator)
     worst, failed = run.worst_and_failed()
@@ -141,7 +139,7 @@ class _ProofRun:
         generator: torch.Generator,
     ) -> None:
         self.spec = spec
-        generic = at_generic_weights(network, example, generator)
+        generic = at_generic_weights(network, example, generator, spec)
         self.subject, self.base = generic.subject, generic.base
         self.controls = Controls(spec, self.base, generator)
         self.permutations = proof_permutations(spec, generator)
