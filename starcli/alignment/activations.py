@@ -12,7 +12,6 @@ import copy
 import math
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.alignment import SETTINGS, Alignment
-from starcli.alignment.layer_inputs import LayerInput, channel_axis, layer_inputs
+from starcli.alignment.layer_inputs import LayerInput, all_inputs, channel_axis, layer_inputs, stacked_inputs
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import evened_batch_size, has_batch_statistics
@@ -97,26 +96,27 @@ class Activations:
 
     def _observed(self) -> dict[str, LayerInput]:
         """What the layers of the network, as it is, read at `POSITIONS` places, the same for every model."""
-        names = [name for name in self._own.learnable() if len(self._own.shapes[name]) > 1]
+        own = self._own
+        members = [each for name in own.learnable() for each in own.stacks.get(name, (name,))]
+        names = [name for name in members if len(own.member_shapes[name]) > 1]
         count = sum(map(len, self._batches))
         parts = [
             layer_inputs(self._network.network, inputs, names, positions=max(1, POSITIONS * len(inputs) // count))
             for inputs in self._batches
         ]
-        return {
-            name: replace(first, values=torch.cat([part[name].values for part in parts], 1).float().cpu())
-            for name, first in parts[0].items()
-        }
+        return stacked_inputs(all_inputs(parts), own.stacks)
 
     @cached_property
-    def _axes(self) -> dict[str, tuple[Node, Fixed]]:
+    def _axes(self) -> dict[str, tuple[Node, ...]]:
         """Axes of what the layers read, by its name, where the spec tells which units its channels are."""
-        found: dict[str, tuple[Node, Fixed]] = {}
+        found: dict[str, tuple[Node, ...]] = {}
         for name, each in self._observed().items():
-            channels, positions = each.values.shape
-            node = channel_axis(self._own.axes[each.weight], self._own.shapes[each.weight], each.axis, channels)
+            *_, channels, positions = each.values.shape
+            around = each.values.dim() - 2  # 1 for the members of a stack
+            axes, shape = self._own.axes[each.weight], self._own.shapes[each.weight]
+            node = channel_axis(axes[around:], shape[around:], each.axis - around, channels)
             if node is not None and symbols(node):
-                found[name] = node, Fixed(positions)
+                found[name] = *axes[:around], node, Fixed(positions)
         if not found and self._own.groups:
             raise StarcliError("no layer reads units that can be renamed: activations say nothing, weights may")
         return found
@@ -136,7 +136,7 @@ class Activations:
 
     def _known_by_activations(self) -> frozenset[str]:
         """Weights none of whose units is out of sight: no layer reads it, as the keys of attention."""
-        seen = {group for node, _ in self._axes.values() for group in symbols(node)}
+        seen = {group for nodes in self._axes.values() for node in nodes for group in symbols(node)}
         unseen = {name for group, names in self._own.bearing.items() if group not in seen for name in names}
         return frozenset(self._own.axes.keys() - unseen)
 
@@ -144,9 +144,17 @@ class Activations:
         """A state dict and what the layers read with these weights, each scaled by its share in the objective."""
         spec, share = self.spec, float(self.how.share or 0)
         read = self._read(tensors)
-        weights = {name: tensors[name].detach().float() for name in self._own.learnable() if name not in spec.buffers}
+        own = self._own.seen(tensors)
+        weights = {name: own[name].detach().float() for name in self._own.learnable() if name not in spec.buffers}
         scaled = {**_scaled(weights, 1 - share or 1.0), **_scaled(read, share)}
-        return {**tensors, **dict(spec.under_all_names(scaled))}
+        return {**tensors, **spec.named(scaled)}
+
+    def _compared(self, name: str, observed: LayerInput | None) -> Tensor:
+        """What a layer reads as it is compared; nothing where it does not read so many positions with every weights."""
+        shape = self.spec.shapes[name]
+        if observed is None or observed.values.shape != shape:
+            return torch.zeros(shape)
+        return _energy(observed.values, str(self.how.gains))
 
     def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the layers read with these weights; on a CPU, where that takes longer than to hash them, it is kept."""
@@ -156,7 +164,7 @@ class Activations:
             if found is None:
                 self._network.load(tensors)
                 observed = self._observed()
-                found = {INPUT + name: _energy(observed[name].values, str(self.how.gains)) for name in self._axes}
+                found = {INPUT + name: self._compared(INPUT + name, observed.get(name)) for name in self._axes}
             if key is not None:
                 self._kept[key] = found
                 while sum(_bytes(each) for each in self._kept.values()) > KEPT_ACTIVATION_BYTES:
@@ -174,16 +182,16 @@ def _batch_size(count: int, extent: Sequence[int]) -> int:
 
 
 def _energy(values: Tensor, gains: str) -> Tensor:
-    """What a layer reads (channels, positions), such that the squares of a channel sum to 1: in the mean, or in each.
+    """What a layer reads (..., channels, positions), squares of a channel summing to 1: in the mean, or of each one.
 
     "correlation" takes the deviations of each channel from its mean; channels that never change are 0.
     """
     if gains == "correlation":
-        values = values - values.mean(1, keepdim=True)
-        norms = values.norm(dim=1, keepdim=True)
+        values = values - values.mean(-1, keepdim=True)
+        norms = values.norm(dim=-1, keepdim=True)
         return torch.where(norms > 0, values / norms, 0.0)
     norm = values.norm()
-    return values * (len(values) ** 0.5 / norm) if norm > 0 else values
+    return values * (math.prod(values.shape[:-1]) ** 0.5 / norm) if norm > 0 else values
 
 
 def _scaled(tensors: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -84,7 +84,7 @@ class JointFrame:
         mean = {name: (total - before[name]).float() / others for name, total in self.sum.items()}
         # buffers, which nothing is matched on, are the model's own
         [match] = self._matches(
-            {**self.models[number], **dict(self.spec.under_all_names(mean))}, [number], [self.symmetries[number]], 1
+            {**self.models[number], **self.spec.named(mean)}, [number], [self.symmetries[number]], 1
         )
         if not (match.moved or self.kinds is not None):
             return 0
@@ -121,9 +121,12 @@ class JointFrame:
 
     def _placed(self, number: int) -> dict[str, Tensor]:
         """What is matched on of a model, in the common frame."""
-        names = self.spec.learnable() if self.kinds is None else self.models[number]
-        own = {name: computable(self.models[number][name].detach()).cpu() for name in names}
-        placed = self.symmetries[number].apply(own)
+        model = self.models[number]
+        if self.kinds is None:  # elements ask for all
+            seen = self.spec.seen(model)
+            model = {name: seen[name] for name in self.spec.learnable()}
+        own = {name: computable(tensor.detach()).cpu() for name, tensor in model.items()}
+        placed = self.spec.seen(self.symmetries[number].apply(own))
         return {name: placed[name] for name in self.spec.learnable()}
 
 

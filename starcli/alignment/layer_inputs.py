@@ -4,9 +4,10 @@ These tensors move with the units of the network as its weights do: what a layer
 groups that the layer's weight has on its axis of inputs.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,18 +24,22 @@ from starcli.symmetry.archspec.expression import Node, Product, Ref
 _aten = torch.ops.aten
 _COMPUTED = ("weight_v", "weight_orig", "parametrizations.weight.original1", "parametrizations.weight.original")
 """Names, within a layer, of what its weight is computed from under weight or spectral normalisation."""
+TRANSPOSED = " (transposed)"
+"""Behind the name of a weight: what it reads along the axis that is met second."""
 
 
 @dataclass(frozen=True)
 class LayerInput:
     """What `weight` reads: `values` (channels, positions), and the `axis` of it that runs over its inputs.
 
-    A grouped convolution reads the channels of all groups; its weight has those of one on that axis.
+    A grouped convolution reads the channels of all groups; its weight has those of one on that axis. read: number of
+    positions before some were drawn.
     """
 
     weight: str
     values: Tensor
     axis: int
+    read: int
 
 
 def layer_inputs(
@@ -43,7 +48,7 @@ def layer_inputs(
     """What every weight among `names` reads in a forward pass of a batch `inputs`, by its name.
 
     One that is multiplied from either side, as where a decoder is an encoder transposed, reads two things: what it does
-    along the axis that is met second stands under its name and "(transposed)".
+    along the axis that is met second stands under its name and `TRANSPOSED`.
     Positions are examples, times places of an image or of a text, without its padding; calls of one layer lie one
     behind the other. Weights that are read in another way than by a product of matrices or a convolution, as those of
     recurrent layers, are left out. BatchNorm takes the statistics of the batch and keeps its own; all else is in eval
@@ -70,8 +75,35 @@ def layer_inputs(
         network(inputs)
     found: dict[str, LayerInput] = {}
     for (name, axis), calls in reading.calls.items():
-        found[name if name not in found else f"{name} (transposed)"] = LayerInput(name, torch.cat(calls, 1), axis)
+        read = reading.read[name, axis]
+        found[name if name not in found else name + TRANSPOSED] = LayerInput(name, torch.cat(calls, 1), axis, read)
     return found
+
+
+def all_inputs(parts: Sequence[Mapping[str, LayerInput]]) -> dict[str, LayerInput]:
+    """What the layers read in several forward passes, one behind the other, of layers that read something in each."""
+    found: dict[str, LayerInput] = {}
+    for name in (name for name in parts[0] if all(name in part for part in parts)):
+        each = [part[name] for part in parts]
+        values = torch.cat([one.values for one in each], 1).float().cpu()
+        found[name] = replace(each[0], values=values, read=sum(one.read for one in each))
+    return found
+
+
+def stacked_inputs(found: Mapping[str, LayerInput], stacks: Mapping[str, Sequence[str]]) -> dict[str, LayerInput]:
+    """The same with what members of stacks read as one: `values` (members, channels, positions), `axis` of the stack.
+
+    Left out where they read in different ways, or different numbers of positions, as experts that tokens are sent to.
+    """
+    made = {name: each for name, each in found.items() if not any(each.weight in names for names in stacks.values())}
+    for stack, names in stacks.items():
+        for suffix in ("", TRANSPOSED):
+            each = [found[name + suffix] for name in names if name + suffix in found]
+            alike = {(one.axis, one.read, one.values.shape) for one in each}
+            if len(each) == len(names) and len(alike) == 1:
+                values = torch.stack([one.values for one in each])
+                made[stack + suffix] = LayerInput(stack, values, each[0].axis + 1, each[0].read)
+    return made
 
 
 class _Products:
@@ -81,6 +113,7 @@ class _Products:
         super().__init__()
         self.positions = positions
         self.calls: dict[tuple[str, int], list[Tensor]] = {}
+        self.read = Counter[tuple[str, int]]()  # positions
         self.weights = {
             name: tensor for name, tensor in network.named_parameters(remove_duplicate=False) if name in names
         }
@@ -111,6 +144,7 @@ class _Products:
             if self.texts is not None and places.shape[1] == len(self.texts):
                 places = places[:, self.texts]
             self.calls.setdefault((name, axis), []).append(_places(places, self.positions))
+            self.read[name, axis] += places.shape[1]
 
     def _name(self, weight: Tensor) -> str | None:
         """Name of a weight: by its place in memory or, where it is computed in a layer, of what it is computed from."""

@@ -54,7 +54,7 @@ def units_back(whole: Symmetry, group: str, alike: Tensor) -> Tensor:
 
 def relative_distance(spec: Resolved, first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
     """L2 distance of two state dicts over the learnable parameters, in units of the norm of the first."""
-    names = spec.learnable()
+    names, first, second = spec.learnable(), spec.seen(first), spec.seen(second)
     apart = sum(float((first[name].double() - second[name].double()).square().sum()) for name in names)
     size = sum(float(first[name].double().square().sum()) for name in names)
     return float((apart / size) ** 0.5) if size else 0.0

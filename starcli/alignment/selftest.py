@@ -188,6 +188,7 @@ def kinds_of_units(spec: Resolved, tensors: Mapping[str, Tensor]) -> dict[str, T
     Two such units within one parent may change places without a change of any tensor. Buffers do not count.
     """
     digests = {name: [hashlib.sha256() for _ in range(math.prod(spec.index_shape(name)))] for name in spec.groups}
+    tensors = spec.seen(tensors)
     for name in spec.learnable():
         for block in spec.blocks.get(name, ()):
             view = block.view(tensors[name].detach().cpu().float()) + 0.0  # -0.0 is 0.0
@@ -217,12 +218,12 @@ def _perturbed(
     spec: Resolved, model: Mapping[str, Tensor], noise: float, generator: torch.Generator
 ) -> dict[str, Tensor]:
     """A copy of `model` whose learnable parameters have normal noise of `noise` standard deviations of each tensor."""
-    noisy: dict[str, Tensor] = {}
+    noisy, seen = dict[str, Tensor](), spec.seen(model)
     for name in spec.learnable() if noise else ():
-        tensor = model[name].detach().cpu()
+        tensor = seen[name].detach().cpu()
         spread = float(tensor.double().std(correction=0))
         noisy[name] = tensor + noise * spread * torch.randn(tensor.shape, generator=generator).to(tensor.dtype)
-    return {**model, **dict(spec.under_all_names(noisy))}
+    return {**model, **spec.named(noisy)}
 
 
 class _Outputs:

@@ -20,7 +20,7 @@ from starcli.runtime import sharing
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import alike, repeated
 from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, are_small, fits
-from starcli.symmetry.element import Element, Symmetry
+from starcli.symmetry.element import Symmetry
 from starcli.symmetry.permutation import Permutation
 from starcli.training.seeds import substream
 
@@ -61,6 +61,11 @@ class _Found:
 
 def _realignment(found: Sequence[_Found]) -> Realignment:
     return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found))
+
+
+def _by_tensor(symmetry: Symmetry | None) -> Permutation | None:
+    """A permutation that makes each tensor of this one alone: no element, and nothing between the modules of a list."""
+    return symmetry if isinstance(symmetry, Permutation) and not symmetry.spec.stacks else None
 
 
 class _Opened(Sequence[Mapping[str, Tensor]]):
@@ -161,10 +166,11 @@ class SourceBank:
         if number in self._fixed:
             return self._fixed[number]
         symmetry, tensors = self.symmetries[number], self.sources[number].open()
-        tensors = symmetry.apply(tensors) if isinstance(symmetry, Element) else tensors
+        alone = _by_tensor(symmetry)
+        tensors = tensors if symmetry is None or alone is not None else symmetry.apply(tensors)
         found = {name: tensors[name] for name in names}
-        if isinstance(symmetry, Permutation):
-            found = {name: symmetry.apply_(name, t, torch.empty_like(t)) for name, t in found.items()}
+        if alone is not None:
+            found = {name: alone.apply_(name, t, torch.empty_like(t)) for name, t in found.items()}
         found = {name: tensor.to(self.flat.parameters.device) for name, tensor in found.items()}
         if self.keeps:
             self._fixed[number] = found
@@ -202,9 +208,9 @@ class SourceBank:
         symmetry = self.symmetries[number]
         if symmetry is None:
             return self.flat.flatten(tensors, out)
-        if isinstance(symmetry, Element):
-            return self.flat.flatten(symmetry.apply(self._open(number)), out)  # in float64, on the CPU
+        if (alone := _by_tensor(symmetry)) is None:
+            return self.flat.flatten(symmetry.apply(self._open(number)), out)  # on the CPU
         with torch.no_grad():
             for name, view in self.flat.views(out).items():
-                symmetry.apply_(name, tensors[name], view)
+                alone.apply_(name, tensors[name], view)
         return out

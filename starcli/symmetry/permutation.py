@@ -160,7 +160,10 @@ class Permutation:
         seen = self.spec.seen(tensors)
         self._check(seen)
         permuted = {name: self._permuted(name, tensor, None) for name, tensor in seen.items()}
-        return permuted if seen is tensors else unstacked(permuted, seen.keys() - tensors.keys())
+        if seen is tensors:
+            return permuted
+        named = unstacked(permuted, seen.keys() - tensors.keys())
+        return {name: named[name] for name in tensors}
 
     def apply_(self, name: str, tensor: Tensor, out: Tensor) -> Tensor:
         """Write the permuted tensor `name` into `out` and return it.

@@ -15,11 +15,12 @@ def check_tied(spec: Resolved, tensors: Mapping[str, Tensor], what: str) -> None
 
     A network that shares them would take the values of one of the two.
     """
+    seen = spec.seen(tensors)
     problems = [
-        f"{name} and {names[0]} are tied, but differ by up to {_largest(tensors[name], tensors[names[0]]):.3g}"
+        f"{name} and {names[0]} are tied, but differ by up to {_largest(seen[name], seen[names[0]]):.3g}"
         for names in spec.tied
         for name in names[1:]
-        if not torch.equal(computable(tensors[name]), computable(tensors[names[0]]))
+        if not torch.equal(computable(seen[name]), computable(seen[names[0]]))
     ]
     if problems:
         raise StarcliError(f"{what} has tied tensors that are unequal", problems)

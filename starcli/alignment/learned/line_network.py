@@ -40,12 +40,13 @@ class LineNetwork:
         torch.lerp(flat.flatten(reference), flat.flatten(model), 0.5, out=flat.parameters)
         flat.load_buffers([reference, model], [0.5, 0.5])
         found = dict(flat.network.named_parameters(remove_duplicate=False))
-        self._parameters: list[Tensor] = [found[name] for name in layout.names]
         self._reference = layout.vector(reference).to(workspace.device)
         self._between = torch.empty_like(self._reference)
-        self._values = list(layout.views(self._between).values())
+        values = layout.member_views(self._between)
+        self._values = list(values.values())
+        self._parameters: list[Tensor] = [found[name] for name in values]
         self._gradients = torch.zeros_like(self._reference)
-        moving = zip(self._parameters, layout.views(self._gradients).values(), strict=True)
+        moving = zip(self._parameters, layout.member_views(self._gradients).values(), strict=True)
         self._moving, self._slots = zip(*((each, slot) for each, slot in moving if each.requires_grad), strict=True)
         self._normalised_weights = flat.normalised_weights
         self._notices_mode = notices_mode(flat.network)

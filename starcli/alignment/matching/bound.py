@@ -44,6 +44,7 @@ def upper_bound(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], sp
     """
     rank = {name: number for number, name in enumerate(spec.groups)}
     total, gains = 0.0, dict[Chain, Matrix]()
+    reference, model = spec.seen(reference), spec.seen(model)
     for name in spec.learnable():
         a, b = (computable(tensors[name].detach()).cpu().double() for tensors in (reference, model))
         if name not in spec.blocks:

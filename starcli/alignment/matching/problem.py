@@ -39,7 +39,7 @@ class StackedModel:
 
     def __init__(self, spec: Resolved, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu") -> None:
         """Fill the stacks of `spec` from the learnable parameters among `tensors`, on a device of their own."""
-        self.layout = matching_layout(spec)
+        self.layout, tensors = matching_layout(spec), spec.seen(tensors)
         self.tensors = {name: tensors[name].detach().to(device) for name in spec.learnable()}
         self.stacks = tuple(stack.fill(self.tensors) for stack in self.layout.stacks)
 

@@ -111,6 +111,7 @@ def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec
     The cosine is 0 where one of the two is all zero.
     """
     squares, product, a_squares, b_squares = 0.0, 0.0, 0.0, 0.0
+    reference, model = spec.seen(reference), spec.seen(model)
     for name in spec.learnable():
         a, b = (each[name].detach().cpu().double().flatten() for each in (reference, model))
         squares += float((a - b).square().sum())
@@ -124,6 +125,7 @@ def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec
 def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
     """Raise StarcliError where `tensors` do not fit the spec, are not finite, or are tied and differ."""
     spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    tensors = spec.seen(tensors)
     # the sum is finite where all are, and 10 times as fast to look at
     doubtful = [name for name in spec.learnable() if not bool(computable(tensors[name].detach()).sum().isfinite())]
     bad = [name for name in doubtful if not bool(computable(tensors[name]).isfinite().all())]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
 from starcli.symmetry.archspec.expression import Node, text
-from starcli.symmetry.archspec.stacked import is_stack, members, stacked
+from starcli.symmetry.archspec.stacked import is_stack, members, stacked, unstacked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,6 +110,10 @@ class Resolved:
     def seen(self, tensors: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
         """The tensors of a state dict under the spec's names for them; as they are where it has no stacks."""
         return stacked(tensors, self.stacks)
+
+    def named(self, tensors: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+        """Tensors of the spec as a state dict has them: tied ones under every name, members of stacks as views."""
+        return unstacked(dict(self.under_all_names(tensors)), self.stacks)
 
     @cached_property
     def sizes(self) -> dict[str, int]:
