@@ -7,7 +7,7 @@ before and the one of the result after. The shifts of these norms go into the bi
 of them after, where they can. The function that a network computes is the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -26,8 +26,9 @@ from starcli.symmetry.kinds.elements import (
     random_rotation,
     random_signs,
 )
-from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.member_scales import member_scales, moved_scales
 from starcli.symmetry.kinds.pairs import random_pairs
 from starcli.symmetry.kinds.shifts import moved_shifts
 from starcli.symmetry.permutation import Permutation
@@ -199,14 +200,19 @@ class Element:
         permuted = self.permutation.apply(seen)
         turned = [kind for kind in self.kinds.groups.values() if self._turns(kind)]
         folds = [fold for kind in turned for fold in kind.folds if fold.biases]
+        listed = member_scales(spec, (fold for kind in turned for fold in kind.folds))
         kept = self._signed({name: self.frame.get(name, permuted[name]) for kind in turned for name in kind.kept})
         out = moved_shifts(spec, permuted, folds)
+        out |= moved_scales(spec, {**permuted, **out}, listed)
         folded = {**permuted, **out}
         acts: dict[GroupPlace, Tensor] = {}
         for kind in turned:
             acts |= self._rotation(kind, folded)
         acts |= {place: _times(act, acts.get(place)) for place, act in self._diagonals().items()}
         moved = acted(spec, folded, acts)
+        scaled = moved_scales(spec, {**folded, **moved}, listed, kept)
+        _check_passed(listed, ", ".join({fold.scale.group for fold in listed}), scaled.items())
+        moved |= scaled
         back = moved_shifts(spec, {**folded, **moved}, folds, kept)
         under = dict(spec.under_all_names({**out, **moved, **kept, **back}))
         made = {name: under[name].to(tensor.dtype) if name in under else tensor for name, tensor in permuted.items()}
@@ -234,10 +240,15 @@ class Element:
         before = conjugated(spec, tensors, at, kind.folds)
         after = conjugated(spec, {**tensors, **self.frame}, at, kind.folds)
         acts = {place: after[place] / before[place] for place in at} if g is None else matrix_acts(g, at, before, after)
-        if bad := sorted({place.tensor for place, act in acts.items() if not bool(act.isfinite().all())}):
-            scales = ", ".join(fold.scale.tensor for fold in kind.folds)
-            raise StarcliError(f"group {kind.group} cannot rotate: a scale of {scales} is 0", bad)
+        _check_passed(kind.folds, kind.group, ((place.tensor, act) for place, act in acts.items()))
         return acts
+
+
+def _check_passed(folds: Sequence[Fold], group: str, made: Iterable[tuple[str, Tensor]]) -> None:
+    """Raise StarcliError where a rotation had to pass a scale of 0, and left no numbers."""
+    if bad := sorted({name for name, tensor in made if not bool(tensor.isfinite().all())}):
+        scales = ", ".join(fold.scale.tensor for fold in folds)
+        raise StarcliError(f"group {group} cannot rotate: a scale of {scales} is 0", bad)
 
 
 def _moved(by: Permutation, group: str, factors: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 from support.networks.dense import Layered, Stepped
-from support.networks.lists import HEADS, MIXTURE, HeadList, Mixture
+from support.networks.lists import BRANCHES, HEADS, MIXTURE, Branches, HeadList, Mixture
 from support.rotary import Decoder, by_neighbours
 from support.small_transformers import BERTLike, GPTLike, LlamaLike
 from torch import Tensor, nn
@@ -48,8 +48,9 @@ NETWORKS = {
 LISTS = {
     "experts": lambda: (Mixture(), (torch.zeros(2, 8),)),
     "heads": lambda: (HeadList(), (torch.zeros(2, 5, 7),)),
+    "branches": lambda: (Branches(), (torch.zeros(2, 4),)),
 }
-SPECS = {"experts": MIXTURE, "heads": HEADS}
+SPECS = {"experts": MIXTURE, "heads": HEADS, "branches": BRANCHES}
 """Of networks whose specs are written by hand, with stacks."""
 CONTINUOUS = [name for name in NETWORKS if name not in ("tanh", "cells")]
 """Those that have more than signs."""

@@ -50,19 +50,19 @@ def kept_scales(kinds: Kinds) -> list[str]:
     return [fold.scale.tensor for kind in kinds.groups.values() for fold in kind.folds]
 
 
-@pytest.mark.parametrize("name", ["vit", "llama"])
+@pytest.mark.parametrize("name", ["vit", "llama", "branches"])
 def test_a_frame_is_what_the_kept_scales_become(name):
     network, kinds, tensors, inputs = case(name)
-    names = kept_scales(kinds)
+    names, seen = kept_scales(kinds), kinds.spec.seen
     assert names
-    frame = {each: torch.rand_like(tensors[each]) + 0.5 for each in names}
+    frame = {each: torch.rand_like(seen(tensors)[each]) + 0.5 for each in names}
     element = drawn(kinds, 1)
-    permuted = element.permutation.apply(tensors)
+    permuted = seen(element.permutation.apply(tensors))
     framed = Element(
-        kinds, element.permutation, element.matrices, frame=frame, before={each: tensors[each] for each in names}
+        kinds, element.permutation, element.matrices, frame=frame, before={each: seen(tensors)[each] for each in names}
     )
     moved = framed.apply(tensors)
-    assert all(torch.equal(moved[each], frame[each]) for each in names)
+    assert all(torch.equal(seen(moved)[each], frame[each]) for each in names)
     assert not any(torch.equal(permuted[each], frame[each]) for each in names)
     torch.testing.assert_close(outputs(network, moved, inputs), outputs(network, tensors, inputs), rtol=1e-8, atol=1e-8)
     assert close(framed.inverse().apply(moved), tensors)
@@ -70,7 +70,7 @@ def test_a_frame_is_what_the_kept_scales_become(name):
     assert close(framed.compose(then).apply(tensors), then.apply(moved))
     assert close(then.compose(framed).apply(tensors), framed.apply(then.apply(tensors)))
     first = then.apply(tensors)
-    second = replace(framed, before={each: first[each] for each in names})
+    second = replace(framed, before={each: seen(first)[each] for each in names})
     assert close(then.compose(second).inverse().apply(second.apply(first)), tensors)
 
 
@@ -92,9 +92,10 @@ def test_factors_may_be_learned():
     assert float(g.grad.abs().max()) > 0
 
 
-def test_a_scale_of_zero_is_no_way_through():
-    _, kinds, tensors, _ = case("vit")
-    name = kept_scales(kinds)[0]
+@pytest.mark.parametrize("network", ["vit", "branches"])
+def test_a_scale_of_zero_is_no_way_through(network):
+    _, kinds, tensors, _ = case(network)
+    name = kept_scales(kinds)[0].replace("[]", "1")
     blocked = tensors | {name: torch.cat([torch.zeros(1).double(), tensors[name][1:]])}
     with pytest.raises(StarcliError, match="cannot rotate"):
         drawn(kinds, 0).apply(blocked)

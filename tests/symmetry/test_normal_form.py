@@ -75,7 +75,7 @@ def test_without_a_compact_rest_it_is_the_same_but_for_permutations():
     assert close(normal(kinds, element.apply(tensors)), expected)
 
 
-@pytest.mark.parametrize("name", [name for name in [*CONTINUOUS, *LISTS] if name not in ("vit", "llama")])
+@pytest.mark.parametrize("name", [name for name in [*CONTINUOUS, *LISTS] if name not in ("vit", "llama", "branches")])
 def test_nothing_near_it_is_smaller(name):
     _, kinds, tensors, _ = case(name)
     made = normal(kinds, tensors)

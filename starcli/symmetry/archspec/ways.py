@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from starcli.symmetry.archspec.names import pattern_pieces
 from starcli.symmetry.archspec.parse_expression import MARK, NAME, GrammarError
+from starcli.symmetry.archspec.stacked import MEMBERS
 
 _PLACE = re.compile(r"/([0-9]{1,2})(?:/([0-9]{1,3}))?")
 
@@ -45,7 +46,7 @@ def parse_way_item(text: str) -> WayItem:
     if not name or any(each.isspace() for each in text):
         raise GrammarError("the name of a tensor or module stands here, such as bn1.weight or conv2'", text, 0)
     for piece in pattern_pieces(name):
-        if piece.literal and NAME.fullmatch(piece.text) is None:
+        if piece.literal and NAME.fullmatch(piece.text.replace(MEMBERS, "0")) is None:
             raise GrammarError(f"{piece.text!r} is in no name", text, piece.at)
     end = place.end() if place else end
     if end < len(text):

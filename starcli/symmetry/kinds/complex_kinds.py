@@ -12,6 +12,7 @@ from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Ref
 from starcli.symmetry.archspec.kind_names import PairLayout
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.stacked import MEMBERS, is_stack
 from starcli.symmetry.kinds.claims import in_order
 from starcli.symmetry.kinds.continuous import random_element
 from starcli.symmetry.kinds.copies import written_out
@@ -80,7 +81,7 @@ class _Part:
     step: int
     """How far apart its units stand."""
     around: frozenset[str]
-    """The groups around it, on the same axis."""
+    """The groups around it, on the same axis, and the modules of a list."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def _parts(spec: Resolved, names: Sequence[str]) -> list[_Part]:
     found: dict[tuple[str, int, int, int], list[GroupPlace]] = {}
     at = places(spec)
     for place in in_order([place for name in names for place in at[name]]):
-        weight = weights.get(place.tensor) if len(spec.axes[place.tensor]) == 1 else None
+        vector = len(spec.axes[place.tensor]) - is_stack(place.tensor) == 1
+        weight = weights.get(place.tensor) if vector else None
         module = place.tensor if weight is None else spec.names_of(weight)[0]
         found.setdefault((module, place.axis, place.start, spec.groups[place.group].size), []).append(place)
     return [_part(spec, own) for own in found.values()]
@@ -157,9 +159,12 @@ def _parts(spec: Resolved, names: Sequence[str]) -> list[_Part]:
 def _part(spec: Resolved, own: Sequence[GroupPlace]) -> _Part:
     around, steps = [], set[int]()
     for place in own:
+        lists = spec.terms[place.tensor][0] if is_stack(place.tensor) else ()
+        members = {factor.group for term in lists for factor in term.factors}
         for term in spec.terms[place.tensor][place.axis]:
             if any(factor.group == place.group for factor in term.factors) and term.start == place.start:
-                around.append(frozenset(f.group for f in term.factors if f.group not in (None, place.group)))
+                beside = members.union(factor.group for factor in term.factors) - {None, place.group}
+                around.append(frozenset(beside))
                 steps |= {factor.step for factor in term.factors if factor.group == place.group}
     return _Part(tuple(own), min(steps), frozenset(map(str, frozenset.intersection(*around))))
 
@@ -176,7 +181,7 @@ def _named(found: Sequence[_Pairs], spec: Resolved) -> list[_Pairs]:
     made: list[_Pairs] = []
     taken = set(spec.groups)
     for each in found:
-        tensor = each.starts[0][0].places[0].tensor
+        tensor = each.starts[0][0].places[0].tensor.replace(f"{MEMBERS}.", "")  # groups have plainer names than stacks
         base = name = f"{tensor.rpartition('.')[0] or tensor}.pairs"
         k = 2
         while name in taken:

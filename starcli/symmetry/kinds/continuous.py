@@ -18,6 +18,7 @@ from starcli.symmetry.kinds.elements import (
 )
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
+from starcli.symmetry.kinds.member_scales import at_unit_scales, goes_into
 from starcli.symmetry.kinds.pairs import random_pairs
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
@@ -65,18 +66,20 @@ def orthogonal_kinds(
 ) -> dict[str, GroupKind]:
     """Groups of `before` on which rotations act, but for scales that could be folded."""
     kinds = {}
-    for name, kind in before.items():
-        folds = tuple(possible_folds(setting, kind))
-        scalings = (*(fold.way for fold in folds), *_without_scale(setting, kind))
-        still = {fold.scale for fold in folds}
-        at = [place for place in setting.active(name, buffers=True) if place not in still]
-        scales = conjugated(setting.spec, setting.base, at, folds)
-        for fix_ones in (False, True):
-            if claims.rotates(setting.found[name], scales, fix_ones=fix_ones):
-                exponents = claims.with_inert(dict.fromkeys(at, 1), setting.inert[name])
-                kinds[name] = GroupKind(name, "orthogonal", exponents, fix_ones, folds, scalings)
-                break
-    return proved_shifts(proof, _proved(setting, proof, kinds))
+    folds = {name: tuple(possible_folds(setting, kind)) for name, kind in before.items()}
+    with at_unit_scales(setting, (fold for own in folds.values() for fold in own)) as at_one:
+        for name, kind in before.items():
+            scalings = (*(fold.way for fold in folds[name]), *_without_scale(setting, kind))
+            still = {fold.scale for fold in folds[name]}
+            at = [place for place in setting.active(name, buffers=True) if place not in still]
+            scales = conjugated(setting.spec, setting.base, at, folds[name])
+            for fix_ones in (False, True):
+                if claims.rotates(at_one.found[name], scales, fix_ones=fix_ones):
+                    exponents = claims.with_inert(dict.fromkeys(at, 1), setting.inert[name])
+                    kinds[name] = GroupKind(name, "orthogonal", exponents, fix_ones, folds[name], scalings)
+                    break
+        kinds = _proved(at_one, proof if at_one is setting else KindProof(at_one), kinds)
+    return proved_shifts(proof, kinds)
 
 
 def possible_folds(setting: GenericSetting, kind: GroupKind) -> list[Fold]:
@@ -86,6 +89,7 @@ def possible_folds(setting: GenericSetting, kind: GroupKind) -> list[Fold]:
         scale = _scale_in(setting, way)
         if scale is not None:
             folds.append(Fold(scale, {place: e * way[scale] for place, e in way.items() if place != scale}))
+    folds = [fold for fold in folds if not fold.scale.members(setting.spec) or goes_into(setting, fold)]
     return sorted(folds, key=lambda fold: natural_key(fold.scale.tensor))
 
 
@@ -95,7 +99,8 @@ def _without_scale(setting: GenericSetting, kind: GroupKind) -> list[Exponents]:
 
 
 def _scale_in(setting: GenericSetting, way: Exponents) -> GroupPlace | None:
-    return next((place for place in way if is_scale(place.tensor, setting.base[place.tensor])), None)
+    scales = (place for place in way if is_scale(place.tensor, setting.base[place.tensor]))
+    return next((place for place in scales if place.has_values(setting.spec)), None)
 
 
 def random_element(setting: GenericSetting, kind: GroupKind) -> Acts:

@@ -1,12 +1,12 @@
 """Finite elements of the kinds, drawn at random and well conditioned, and how they act on tensors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.kinds.derivatives import unit_views
+from starcli.symmetry.kinds.derivatives import place_blocks, unit_view, unit_views
 from starcli.symmetry.kinds.group_kind import Exponents, Fold
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -97,17 +97,39 @@ def matrix_acts(g: Tensor, exponents: Exponents, before: Acts, after: Acts) -> A
 
 
 def unit_values(spec: Resolved, place: GroupPlace, tensor: Tensor) -> Tensor:
-    """The values (parents..., n) of a tensor that has one for each unit: a scale, a shift."""
+    """The values (parents..., n) of a tensor that has one for each unit: a scale, a shift.
+
+    Of one that every module of a list has for itself (parents..., n, members).
+    """
     [view] = unit_views(spec, place, tensor.double())
-    return view.reshape(spec.index_shape(place.group))
+    return view.reshape(*spec.index_shape(place.group), *([-1] if place.members(spec) else []))
+
+
+def spread_values(
+    spec: Resolved, place: GroupPlace, tensor: Tensor, values: Tensor, members: str | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each view (parents..., n, rest...) of what a place bears, and the values of its units as they stand in that.
+
+    Values are (parents..., n) or, for each unit of the group `members` besides, (parents..., n, members).
+    """
+    for block, k in place_blocks(spec, place):
+        view, front = unit_view(block, k, tensor), (*block.parents[k], k)
+        shape = [*values.shape[: len(front)], *[1] * (view.dim() - len(front))]
+        if members:
+            rest = [group for axis, group in enumerate(block.groups) if axis not in front]
+            shape[len(front) + rest.index(members)] = values.shape[-1]
+        yield view, values.reshape(shape)
 
 
 def conjugated(
     spec: Resolved, tensors: Mapping[str, Tensor], at: Iterable[GroupPlace], folds: Iterable[Fold]
 ) -> dict[GroupPlace, Tensor]:
-    """For each place the diagonal (parents..., n) of D, where rotations g act as D g D^-1: of `Fold`s not folded."""
+    """For each place the diagonal (parents..., n) of D, where rotations g act as D g D^-1: of `Fold`s not folded.
+
+    Scales that every module of a list has for itself are 1 there (see `member_scales`).
+    """
     made = {place: torch.ones(spec.index_shape(place.group), dtype=torch.float64) for place in at}
-    for fold in folds:
+    for fold in (fold for fold in folds if not fold.scale.members(spec)):
         scale = unit_values(spec, fold.scale, tensors[fold.scale.tensor])
         for place, e in fold.exponents.items():
             if place in made:

@@ -6,6 +6,7 @@ from itertools import count
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, Product, Ref, children, concat, references
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.stacked import is_stack
 from starcli.symmetry.archspec.validate import make_resolved
 from starcli.symmetry.kinds.copies import spelled_out
 from starcli.symmetry.kinds.written import ends_of_references
@@ -32,7 +33,7 @@ def fixed_as_groups(spec: Resolved, most: int) -> tuple[Resolved, list[str]]:
     axes: dict[str, tuple[Node, ...]] = {}
     for tensor, nodes in spec.axes.items():
         first = spec.names_of(tensor)[0]
-        looked_at = first not in spec.buffers and len(nodes) <= 2
+        looked_at = first not in spec.buffers and len(nodes) - is_stack(first) <= 2
         axes[tensor] = axes.get(first) or (
             tuple(_labelled(node, names, made, most) for node in nodes) if looked_at else nodes
         )

@@ -130,8 +130,9 @@ class GroupKind:
 
         For each combination of units around the group: n for each way to scale, n (n - 1) / 2 for rotations of n units,
         (n - 1) (n - 2) / 2 for those that fix ones, n for n / 2 complex numbers, and n^2 for invertible matrices, which
-        have one way to scale.
+        have one way to scale. Scales that every module of a list has for itself count for each.
         """
         *around, n = spec.index_shape(self.group)
         off = {"orthogonal": math.comb(n - self.fixes_ones, 2), "complex": n, "invertible": n * (n - 1)}
-        return math.prod(around) * (n * len(self.scalings) + off.get(self.kind, 0))
+        own = [spec.groups[members].size - 1 for fold in self.folds if (members := fold.scale.members(spec))]
+        return math.prod(around) * (n * (len(self.scalings) + sum(own)) + off.get(self.kind, 0))

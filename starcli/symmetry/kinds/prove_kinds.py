@@ -1,6 +1,6 @@
 """Proof of the kinds that a spec writes: a finite random element of each way, with negative controls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.derive.branches import traced_network
-from starcli.symmetry.kinds.breaks import Passes
 from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
+from starcli.symmetry.kinds.member_scales import at_unit_scales, goes_into, member_scales
+from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT, passes_at
 from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.signs import even_places
@@ -47,11 +47,34 @@ def prove_kinds(
     claimed = {name: kinds.groups[name] for name in (*groups, *pairs) if kinds.groups[name].kind != "permutation"}
     generator = torch.Generator().manual_seed(seed)
     setting = GenericSetting(traced_network(network, example), kinds.spec, tuple(example), list(claimed), generator)
-    proof, refused = KindProof(setting), dict[str, str]()
+    refused = dict[str, str]()
     around = {group.within for group in kinds.spec.groups.values()}
     for name in claimed.keys() - setting.places.keys():
         refused[name] = GROUPS_OF_GROUPS if name in around else NOT_LOOKED_AT
+    for name, kind in claimed.items():
+        if bad := [fold for fold in member_scales(setting.spec, kind.folds) if not goes_into(setting, fold)]:
+            refused[name] = f"{bad[0].scale.tensor} does not fold into what is written behind it"
     tried = {name: kind for name, kind in claimed.items() if name not in refused}
+    with at_unit_scales(setting, (fold for kind in tried.values() for fold in kind.folds)) as at_one:
+        proof = KindProof(at_one)
+        refused |= _refused(at_one, proof, tried)
+    groups_now = {
+        name: kind if name in claimed and name not in refused else GroupKind(name)
+        for name, kind in kinds.groups.items()
+        if name not in refused or not kind.pairs
+    }
+    worst, proof = proof.worst, KindProof(setting)
+    groups_now |= proved_shifts(proof, {name: kind for name, kind in groups_now.items() if kind.folds})
+    whole = held(kinds.whole, kinds.groups.keys() - groups_now.keys())
+    proved = replace(kinds, whole=whole, groups=groups_now, worst_difference=worst)
+    broken = broken_at_other_sizes(setting, proved)
+    refused |= {name: f"{proved.groups[name].kind} {why}" for name, why in broken.items()}
+    return without_broken(proved, broken) if broken else proved, dict(sorted(refused.items()))
+
+
+def _refused(setting: GenericSetting, proof: KindProof, tried: Mapping[str, GroupKind]) -> dict[str, str]:
+    """Why the kinds of some groups do not hold, by group; nothing of those that do."""
+    refused = dict[str, str]()
     for elements, doubtful in (
         (
             {(name, 0): random_element(setting, k) for name, k in tried.items() if k.by_matrix},
@@ -62,17 +85,7 @@ def prove_kinds(
     ):
         for name, number in elements.keys() - set(proof.holding(elements, doubtful)):
             refused.setdefault(name, _reason(setting, proof, tried[name], elements[name, number]))
-    groups_now = {
-        name: kind if name in claimed and name not in refused else GroupKind(name)
-        for name, kind in kinds.groups.items()
-        if name not in refused or not kind.pairs
-    }
-    groups_now |= proved_shifts(proof, {name: kind for name, kind in groups_now.items() if kind.folds})
-    whole = held(kinds.whole, kinds.groups.keys() - groups_now.keys())
-    proved = replace(kinds, whole=whole, groups=groups_now, worst_difference=proof.worst)
-    broken = broken_at_other_sizes(setting, proved)
-    refused |= {name: f"{proved.groups[name].kind} {why}" for name, why in broken.items()}
-    return without_broken(proved, broken) if broken else proved, dict(sorted(refused.items()))
+    return refused
 
 
 def _reason(setting: GenericSetting, proof: KindProof, kind: GroupKind, acts: Acts) -> str:
@@ -81,7 +94,7 @@ def _reason(setting: GenericSetting, proof: KindProof, kind: GroupKind, acts: Ac
     if not proof.refuted({(kind.group, 0): acts}):
         without = proof.unneeded(acts, acts)
         return f"{words}: nothing depends on what acts at {_name(without[0])}" if without else words
-    passes = Passes(setting.spec, setting.reference.subject, setting.base, setting.reference.inputs)
+    passes = passes_at(setting)
     trailing = 2 if acts and next(iter(acts.values())).dim() > len(setting.shape(kind.group)) else 1
     alike: dict[GroupPlace, Tensor] = {}
     for place, act in acts.items():  # the same in all units around the group, as `Passes` compares

@@ -17,6 +17,7 @@ from starcli.symmetry.kinds.elements import (
     random_signs,
 )
 from starcli.symmetry.kinds.group_kind import GroupKind
+from starcli.symmetry.kinds.member_scales import at_unit_scales
 from starcli.symmetry.kinds.setting import GenericSetting
 
 LARGER: Mapping[KindName, tuple[KindName, ...]] = {
@@ -36,7 +37,7 @@ NOT_LOOKED_AT = "no derivatives at its tensors"
 
 def with_reasons(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """The kinds with the operators that break the next larger ones, or why none were looked for."""
-    passes = Passes(setting.spec, setting.reference.subject, setting.base, setting.reference.inputs)
+    passes = passes_at(setting)
     around = {group.within for group in setting.spec.groups.values()}
     found = {}
     for name, kind in kinds.items():
@@ -47,6 +48,11 @@ def with_reasons(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dic
             larger = dict.fromkeys(LARGER[kind.kind], why)
         found[name] = replace(kind, larger=larger)
     return found
+
+
+def passes_at(setting: GenericSetting) -> Passes:
+    """A forward pass at the weights of a setting, to compare others with."""
+    return Passes(setting.spec, setting.reference.subject, setting.base, setting.reference.inputs)
 
 
 def _reason(setting: GenericSetting, passes: Passes, kind: GroupKind, larger: KindName) -> str:
@@ -61,7 +67,9 @@ def _reason(setting: GenericSetting, passes: Passes, kind: GroupKind, larger: Ki
             setting.spec, setting.base, [p for p in at if p not in {fold.scale for fold in folds}], folds
         )
         own = {place: d.reshape(-1, n)[0] for place, d in scales.items()}
-        return passes.broken_at({place: d.unsqueeze(-1) * g / d for place, d in own.items()})
+        with at_unit_scales(setting, folds) as at_one:
+            there = passes if at_one is setting else passes_at(at_one)
+            return there.broken_at({place: d.unsqueeze(-1) * g / d for place, d in own.items()})
     if larger == "scaled":
         g = random_scales((n,), setting.generator) ** (1 / 8)  # so mild that an epsilon breaks it a little
         near_zero = setting.near_zero_scalings.get(kind.group, [])

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.kinds.derivatives import unit_views
-from starcli.symmetry.kinds.elements import unit_values
+from starcli.symmetry.archspec.stacked import is_stack
+from starcli.symmetry.kinds.elements import spread_values, unit_values
 from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -36,7 +36,8 @@ def moved_shifts(
             bias = fold.biases[reader.tensor]
             own = changed.get(bias, tensors[bias].double())
             part = unit_values(spec, shift, before - after)
-            changed[bias] = own + _read(spec, reader, tensors[reader.tensor].double(), part)
+            weight, members = tensors[reader.tensor].double(), shift.members(spec)
+            changed[bias] = own + _read(spec, reader, weight, part, members)
         changed[shift.tensor] = after
     return changed
 
@@ -45,9 +46,9 @@ def _named_biases(spec: Resolved, fold: Fold) -> dict[str, str]:
     """For each weight that reads the norm of a fold the bias that has its name, of one number an output."""
     found = {}
     for reader in fold.readers if fold.shift else ():
-        outputs = spec.shapes[reader.tensor][_output_axis(reader)]
+        outputs = tuple(spec.shapes[reader.tensor][axis] for axis in _output_axes(reader))
         names = (bias_name(name) for name in spec.names_of(reader.tensor))
-        bias = next((name for name in names if spec.shapes.get(name) == (outputs,)), None)
+        bias = next((name for name in names if spec.shapes.get(name) == outputs), None)
         if bias is None:
             return {}
         found[reader.tensor] = spec.names_of(bias)[0]
@@ -64,14 +65,15 @@ def bias_name(weight: str) -> str:
     return f"{module}{dot}{last.replace('weight', 'bias')}"
 
 
-def _output_axis(reader: GroupPlace) -> int:
-    """The axis of a weight that is not read: its first one, or the second where the first is."""
-    return 0 if reader.axis else 1
+def _output_axes(reader: GroupPlace) -> list[int]:
+    """The axes of a weight that are not read: its first one, or the second where the first is; that of modules."""
+    first = int(is_stack(reader.tensor))
+    return [*range(first), first if reader.own_axis else first + 1]
 
 
-def _read(spec: Resolved, reader: GroupPlace, weight: Tensor, units: Tensor) -> Tensor:
-    """What a weight makes of values (parents..., n) of the units that it reads: one number an output."""
-    spread = torch.zeros_like(weight)
-    for view in unit_views(spec, reader, spread):
-        view.copy_(units.reshape(*units.shape, *[1] * (view.dim() - units.dim())))
-    return (weight * spread).movedim(_output_axis(reader), 0).flatten(1).sum(1)
+def _read(spec: Resolved, reader: GroupPlace, weight: Tensor, units: Tensor, members: str | None) -> Tensor:
+    """What a weight makes of values of the units that it reads (see `spread_values`): one number an output."""
+    spread, axes = torch.zeros_like(weight), _output_axes(reader)
+    for view, values in spread_values(spec, reader, spread, units, members):
+        view.copy_(values)
+    return (weight * spread).movedim(axes, [*range(len(axes))]).flatten(len(axes)).sum(len(axes))

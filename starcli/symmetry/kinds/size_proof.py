@@ -21,6 +21,7 @@ from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof, acted_together
 from starcli.symmetry.kinds.kinds import Kinds
+from starcli.symmetry.kinds.member_scales import member_scales, moved_scales
 from starcli.symmetry.kinds.reasons import LARGER
 from starcli.symmetry.kinds.setting import VARIANCE, GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim
@@ -53,6 +54,8 @@ def _broken_at(factor: float, setting: GenericSetting, kinds: Kinds) -> list[str
     acting = {name: kind for name, kind in kinds.groups.items() if name in setting.places and _acts(kind)}
     sized = copy(setting)
     weights = _sized_weights(factor, setting, acting)
+    listed = member_scales(setting.spec, (fold for kind in acting.values() for fold in kind.folds))
+    weights |= moved_scales(setting.spec, {**setting.base, **weights}, listed)
     sized.base = {**setting.base, **weights}
     with setting.moved_to(weights):
         try:

@@ -127,7 +127,7 @@ class _Reading:
         for line in self.spec.folds:
             for name, bindings in self.matches(line, every, {}):
                 tensor = name if name in self.resolved.axes else f"{name}.weight"
-                at = [place for place in every if place.tensor == tensor]
+                at = [place for place in every if place.tensor == tensor and place.has_values(self.out)]
                 if len(at) != 1:
                     self.say(line.line, f"fold: {tensor} is no scale of the units of one group")
                     continue

@@ -1,5 +1,6 @@
 """Places where the groups of a spec stand, and involutions of units at some of them."""
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,6 +25,27 @@ class GroupPlace(NamedTuple):
     def own_axis(self) -> int:
         """The axis in the network's own tensors: those of a stack have one less. Units are written at 0, else read."""
         return max(0, self.axis - is_stack(self.tensor))
+
+    def members(self, spec: Resolved) -> str | None:
+        """The group whose units are the modules of a list, if each has values for the units at this place; else None.
+
+        Not where it is around the units, so that they have one value each.
+        """
+        if not self.axis or not is_stack(self.tensor):
+            return None
+        block, k = spec.blocks_at[self.tensor, self.axis, self.start, self.group][0]
+        first = block.axes.index(0)
+        return None if first in block.parents[k] else block.groups[first]
+
+    def has_values(self, spec: Resolved) -> bool:
+        """Whether a vector may have one value for each unit at this place, or that each module of a list has."""
+        if not is_stack(self.tensor):
+            return True
+        count = sum(
+            math.prod(block.shape) for block, _ in spec.blocks_at[self.tensor, self.axis, self.start, self.group]
+        )
+        members = self.members(spec)
+        return count == math.prod(spec.index_shape(self.group)) * (spec.sizes[members] if members else 1)
 
     def sub_axes(self, block: Block) -> tuple[int, ...]:
         """The sub-axes of `block` that belong to the place; none if the block lies elsewhere."""

@@ -14,6 +14,8 @@ from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from starcli.symmetry.archspec.stacked import is_stack
+
 GAIN = math.sqrt(2.0)
 """Factor that makes up for a ReLU, which halves the variance: with it a plain deep network keeps its scale."""
 
@@ -59,13 +61,15 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def is_scale(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor is a vector that multiplies, as its name has it, and is not added.
+    """Whether a tensor is a vector that multiplies, as its name has it, and is not added; in each module of a list.
 
     >>> is_scale("norm1.weight", torch.ones(3)), is_scale("norm1.bias", torch.zeros(3))
     (True, False)
     """
     last = name.rsplit(".", 1)[-1]
-    return _is_vector(tensor) and not any(word in last for word in ("bias", "mean", "beta"))
+    return _is_vector(tensor[0] if is_stack(name) else tensor) and not any(
+        word in last for word in ("bias", "mean", "beta")
+    )
 
 
 def _is_vector(tensor: Tensor) -> bool:

@@ -30,6 +30,19 @@ tensors:
   out.weight: [_, stream]
   out.bias: []
 """
+BRANCHES = """format: 1
+groups: {unit: {within: branch}}
+tensors:
+  read.*: [stream]
+  branches.[].0.*: [branch, stream]
+  branches.[].1.weight: [branch, unit, stream]
+  branches.[].1.bias: [branch, unit]
+  branches.[].3.weight: [branch, stream, unit]
+  branches.[].3.bias: [branch, stream]
+  norm.*: [stream]
+  out.weight: [_, stream]
+  out.bias: []
+"""
 
 
 class Mixture(nn.Module):
@@ -78,3 +91,21 @@ class HeadList(nn.Module):
         x = self.read(x)
         x = x + self.proj(torch.cat([head(x) for head in self.heads], -1))
         return self.out(x).mean(1)
+
+
+class Branches(nn.Module):
+    """Branches beside each other, each behind a norm of its own."""
+
+    def __init__(self, width: int = 7, hidden: int = 5, branches: int = 3) -> None:
+        super().__init__()
+        self.read, self.norm, self.out = nn.Linear(4, width), nn.LayerNorm(width), nn.Linear(width, 3)
+        self.branches = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+            for _ in range(branches)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of three classes."""
+        x = self.read(x)
+        added: Any = sum(branch(x) for branch in self.branches)
+        return self.out(self.norm(x + added))
