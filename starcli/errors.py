@@ -64,6 +64,15 @@ def few(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def number_of(count: int, noun: str, plural: str | None = None) -> str:
+    """A number of things in words; `plural` where that is not the noun with an s.
+
+    >>> number_of(1, "pair"), number_of(12000, "pair"), number_of(10, "class", "classes")
+    ('1 pair', '12,000 pairs', '10 classes')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def short(value: object) -> str:
     """Abbreviate a value for one line of an error: a hash to 12 characters, other text to 80, None to `nothing`."""
     text = "nothing" if value is None else str(value)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from starcli.averaging.posterior_row import Posterior, PosteriorRow, ResampledDifferences, compared, row_of
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.paired_bootstrap import less
 from starcli.evaluation.scoring import Resampled, Scored, Scoring
@@ -122,7 +122,8 @@ def average_models(
     single = [Scored.from_dict(values) for values in share_out(range(len(sources)), alone)]
     found: dict[tuple[Posterior, int], list[Scored]] = {}
     drawn: dict[int, list[ResampledDifferences]] = {}
-    for one in alike(f"repeats of up to {samples} models", range(repeats), lambda own: share_out(own, repeat)):
+    what = f"repeats of up to {number_of(samples, 'model')}"
+    for one in alike(what, range(repeats), lambda own: share_out(own, repeat)):
         for posterior, count, values in one["scored"]:
             found.setdefault((posterior, count), []).append(Scored.from_dict(values))
         for count, differences in one["star_less_ensemble"]:

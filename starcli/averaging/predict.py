@@ -15,7 +15,7 @@ from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.names import data_in_words, needs_path
 from starcli.data.splits import Split
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.evaluation.column_predictions import AnyPredictions
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.predictions import need_room
@@ -102,7 +102,8 @@ class Predictor:
     def star(self, domain: StarDomain) -> AnyPredictions:
         """The mean over points of a star domain."""
         if domain.samples < 1 or not domain.sources:
-            raise StarcliError(f"{domain.samples} samples of {len(domain.sources)} sources: nothing to average")
+            sizes = number_of(domain.samples, "sample"), number_of(len(domain.sources), "source")
+            raise StarcliError(f"{sizes[0]} of {sizes[1]}: nothing to average")
         self._need_room(COPIES_AVERAGED)
         if domain.renormalise.active:
             self._need_training_data("the activations of points are measured on")

@@ -24,7 +24,7 @@ from starcli.data.unlabelled import (
     open_unlabelled_tokens,
     unlabelled_split,
 )
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.huggingface.directory import directory_of
 from starcli.models.build import check_forward, runnable
 from starcli.models.inputs import InputNeeded, extreme_tokens
@@ -129,7 +129,7 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     name = dataset.test_name if split is None else dataset.name
     if name == "text" and not dataset.per_token:
         others += ", and of a test.csv alone in a folder"
-    note = f"{name}: only the {len(chosen)} examples held out for testing; {others}"
+    note = f"{name}: only the {number_of(len(chosen), 'example')} held out for testing; {others}"
     notes = (*([note] if part else []), *_held_back(dataset, split), *repeats_notes(dataset, split or "test"))
     following = dataset.task == NEXT_TOKEN
     return Inputs(chosen, chosen.targets.cpu(), chosen.names, dataset.class_names, notes, following)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from starcli.errors import StarcliError, need_several
+from starcli.errors import StarcliError, need_several, number_of
 from starcli.evaluation.batchnorm_statistics import has_batch_statistics
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.mixed_buffers import recomputed_buffers
@@ -84,7 +84,8 @@ def interpolate_models(
     `renormalise` does is folded into the weights. Raises StarcliError for weights that do not sum to 1 within 1e-6.
     """
     if len(models) != len(weights) or not models:
-        raise StarcliError(f"{len(models)} models and {len(weights)} weights: there must be one weight a model")
+        sizes = number_of(len(models), "model"), number_of(len(weights), "weight")
+        raise StarcliError(f"{sizes[0]} and {sizes[1]}: there must be one weight a model")
     if not abs(math.fsum(weights) - 1) <= 1e-6:
         raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
     return _state_at(
@@ -210,8 +211,10 @@ def points_asked(
     need_several(range(count), "interpolate")
     if ts is not None:
         if count != 2:
-            raise StarcliError(f"--t goes from one model to another, found {count} models; --weights combines several")
+            raise StarcliError(
+                f"--t goes from one model to another, found {number_of(count, 'model')}; --weights combines several"
+            )
         return [(f"{t:g}", Point([1 - t, t])) for t in ts]
     if weights is not None and len(weights) != count:
-        raise StarcliError(f"--weights: {len(weights)} weights for {count} models")
+        raise StarcliError(f"--weights: {number_of(len(weights), 'weight')} for {number_of(count, 'model')}")
     return [("", Point([1 / count] * count if weights is None else weights))]

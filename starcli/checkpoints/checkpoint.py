@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.hashes import WeightsDigest, weights_sha256
 from starcli.checkpoints.metadata import KEY, MODELS, Ancestor, Architecture, Kind, Metadata, Sha256, parse_metadata
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.lazy_tensors import LazyTensors, write_lazily
@@ -54,7 +54,7 @@ class Checkpoint:
     def __repr__(self) -> str:
         """Class, name, kind and sizes, in one line: the weights would fill the screen."""
         count = sum(tensor.numel() for tensor in self.tensors.values())
-        what = f"{self.metadata.kind}, {len(self.tensors)} tensors of {count:,} numbers"
+        what = f"{self.metadata.kind}, {number_of(len(self.tensors), 'tensor')} of {number_of(count, 'number')}"
         return f"{type(self).__name__}({self.name!r}: {what})"
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict, bare_name, convert_line, without_ignored
-from starcli.errors import StarcliError, few, first_of
+from starcli.errors import StarcliError, few, first_of, number_of
 from starcli.files.pickled_values import Global, Skipped, skipped_in
 from starcli.files.tensor_layout import DTYPES
 from starcli.files.torch_tensors import StrangeTensor
@@ -133,7 +133,7 @@ def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> t
     if not meant:
         raise _nothing(content, source)
     if len(meant) > 1:
-        lines = [f"{each.key}: {len(each.tensors)} tensors" for each in meant]
+        lines = [f"{each.key}: {number_of(len(each.tensors), 'tensor')}" for each in meant]
         line = convert_line(source, Pick(meant[0].key))
         raise StarcliError(
             f"{source}: several state dicts lie there; --key of starcli convert says which one is meant",

@@ -10,7 +10,7 @@ from starcli.cli.framework.command import Checked, bundle
 from starcli.cli.options import checks
 from starcli.cli.options.shared import IN, CurveOpt, HeldOutOpt
 from starcli.cli.read_models import read_groups
-from starcli.errors import StarcliError, few, need_several
+from starcli.errors import StarcliError, few, need_several, number_of
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
@@ -75,7 +75,9 @@ class BarrierModels:
         groups = read_groups([self.star], self.sources or (), self.held_out or ())
         kept = sorted(self.aligned_sources.glob("*.safetensors")) if self.aligned_sources else []
         if self.aligned_sources and len(kept) != len(groups[1]):
-            raise StarcliError(f"{self.aligned_sources}: has {len(kept)} models for {len(groups[1])} --sources")
+            raise StarcliError(
+                f"{self.aligned_sources}: has {number_of(len(kept), 'model')} for {len(groups[1])} --sources"
+            )
         [aligned] = read_groups(kept) if kept else [[]]
         made_from = {parent for model in aligned for parent in model.metadata.parents}
         if others := [source.name for source in groups[1] if aligned and source.sha256 not in made_from]:

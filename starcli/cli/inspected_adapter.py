@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from starcli.errors import few
+from starcli.errors import few, number_of
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -28,9 +28,9 @@ def adapter_lines(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         "rank": None if rank is None else f"{rank}{others}",
         "alpha": None if row["alpha"] is None else f"{row['alpha']}, scaled by {row['scaled_by']}",
         "target modules": ", ".join(map(str, targets)) if isinstance(targets, list) else targets,
-        "changes": f"{count} weight{'s' * (count != 1)}: {few(row['modules'], _SHOWN)}" if count else None,
+        "changes": f"{number_of(count, 'weight')}: {few(row['modules'], _SHOWN)}" if count else None,
         "holds whole": few(row["whole"], _SHOWN) if row["whole"] else None,
-        "parameters": f"{row['parameters']:,} in {row['tensors']} tensors",
+        "parameters": f"{row['parameters']:,} in {number_of(row['tensors'], 'tensor')}",
         "with its base": row["problem"] or "starcli convert ADAPTER --base BASE -o OUT makes a model of it",
     }
     yield from ((what, said) for what, said in lines.items() if said not in (None, ""))

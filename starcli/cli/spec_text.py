@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from starcli.errors import number_of
+
 if TYPE_CHECKING:
     from starcli.workspace.spec_report import Explanation
 
@@ -43,7 +45,7 @@ def explanation_text(found: "Explanation", width: int) -> str:
 def _all_symmetries(row: Mapping[str, Any]) -> str:
     return (
         f"10^{row['log10_symmetries']:.1f} permutations; what acts besides has "
-        f"{row['continuous_dimension']:,} continuous dimensions"
+        f"{number_of(row['continuous_dimension'], 'continuous dimension')}"
     )
 
 
@@ -108,7 +110,7 @@ def _with_variable(found: "Explanation", row: dict[str, Any], number: str | None
 
     within = f" within each of {generic(row['within'])}" if row["within"] else ""
     places = tuple((generic(tensor), _axes(found.axes[row["group"], tensor])) for tensor in row["tensors"])
-    heading = f"{generic(row['group'])}: {row['size']} units{within}, {row['verdict']}"
+    heading = f"{generic(row['group'])}: {number_of(row['size'], 'unit')}{within}, {row['verdict']}"
     return heading, generic(kind_words(row)), places
 
 

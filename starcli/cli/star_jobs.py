@@ -15,6 +15,7 @@ from starcli.cli.outputs import log_targets
 from starcli.cli.read_models import grouped_like, note_files, read_groups
 from starcli.cli.star_results import FoundStar
 from starcli.cli.star_sources import Keeper
+from starcli.errors import number_of
 from starcli.files.names import model_place
 from starcli.runtime import distributed
 
@@ -176,7 +177,7 @@ class StarRuns:
         note_doubtful_solutions([*self.sources, *self.models["held_out"]], self.watch)
         plans = [self.plan(kind, number) for number in self.search.numbers]
         if self.growth is not None:
-            length = f"{self.recipe.epochs} epoch{'s' if self.recipe.epochs != 1 else ''}"
+            length = number_of(self.recipe.epochs, "epoch")
             self.watch.note(f"{self.growth.title}; trained for {length}, anew {self.growth.anew.epochs}")
         note_files(self.workspace, self.watch)
         if kind == "star":  # the rows of what is fused say so themselves

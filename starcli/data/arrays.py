@@ -30,7 +30,7 @@ from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_u
 from starcli.data.partition import held_out_fifth
 from starcli.data.targets import read_targets, task_of_targets
 from starcli.data.tokens import strata
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, number_of
 from starcli.files.safetensors import read_tensors
 
 KEYS = (
@@ -207,7 +207,8 @@ def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], li
         return [parts["train"], parts["val"], parts["val"]], [f"{path}: {note}"]
     whole = parts["train"]
     if len(whole.labels) != len(whole.inputs):
-        raise StarcliError(f"{whole.where}: {len(whole.inputs)} examples and {len(whole.labels)} labels")
+        sizes = number_of(len(whole.inputs), "example"), number_of(len(whole.labels), "label")
+        raise StarcliError(f"{whole.where}: {sizes[0]} and {sizes[1]}")
     if len(whole.labels) < 2:
         raise StarcliError(
             f"{whole.where}: a single example, and no test part; expected at least 2, to hold a fifth out"

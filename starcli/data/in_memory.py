@@ -22,7 +22,7 @@ from starcli.data.random_transforms import notes_of_draws
 from starcli.data.splits import MemorySplit
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens, token_rows
-from starcli.errors import StarcliError, first_line
+from starcli.errors import StarcliError, first_line, number_of
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
 ArrayLike = Tensor | NDArray[Any]
@@ -238,7 +238,7 @@ def _checked(inputs: Tensor, labels: Tensor | None, role: str, task: str) -> tup
             problems.append(f"a label for each token: say the task, {NEXT_TOKEN} or {MASKED_TOKEN}")
     else:
         if len(numbers) != len(inputs):
-            problems.append(f"{len(numbers)} labels for {len(inputs)} inputs")
+            problems.append(f"{number_of(len(numbers), 'label')} for {number_of(len(inputs), 'input')}")
         elif task == CLASSES and len(numbers) and int(numbers.min()) < 0:
             problems.append(f"label {int(numbers.min())}, expected 0 or more")
     if problems:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 
 Positions = NDArray[np.int64]
 """Positions of images in file order."""
@@ -82,7 +82,7 @@ def check_labels(named: Sequence[tuple[str, ClassLabels, int]], num_classes: int
         if count == 0:
             problems.append(f"{where}: no images")
         if len(labels) != count:
-            problems.append(f"{where}: {len(labels)} labels for {count} images")
+            problems.append(f"{where}: {number_of(len(labels), 'label')} for {number_of(count, 'image')}")
         elif count and labels.min() < 0:
             least = f"label {labels.min()} at position {labels.argmin()}"
             problems.append(f"{where}: {least}, expected 0 or more: the number of each example's class, from 0")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from starcli.data.layout import class_numbers
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 
 Targets = NDArray[Any]
@@ -62,7 +62,7 @@ def check_targets(named: Sequence[tuple[str, Targets, int]]) -> int:
         if count == 0:
             problems.append(f"{where}: no examples")
         if len(targets) != count:
-            problems.append(f"{where}: {len(targets)} targets for {count} examples")
+            problems.append(f"{where}: {number_of(len(targets), 'target')} for {number_of(count, 'example')}")
         if targets.shape[1] != columns:
             problems.append(f"{where}: {targets.shape[1]} columns to predict, {columns} in training")
     if problems:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from starcli.errors import number_of
 from starcli.evaluation.predictions import Predicted, Predictions, Values
 
 
@@ -76,8 +77,8 @@ class ColumnPredictions(Predicted):
 
     def __repr__(self) -> str:
         """Sizes, in one line."""
-        columns = self.prediction.shape[-1]
-        return f"ColumnPredictions({len(self)} examples, {columns} columns, by {', '.join(self.model)})"
+        sizes = f"{number_of(len(self), 'example')}, {number_of(self.prediction.shape[-1], 'column')}"
+        return f"ColumnPredictions({sizes}, by {', '.join(self.model)})"
 
     def arrays(self) -> dict[str, Values]:
         """See `Predicted.arrays`."""

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from starcli.errors import number_of
 from starcli.evaluation.confidence import entropy
 from starcli.evaluation.result_table import pandas_frame
 from starcli.runtime.memory import need_bytes
@@ -127,8 +128,8 @@ class Predictions(Predicted):
 
     def __repr__(self) -> str:
         """Sizes, in one line."""
-        classes = self.probabilities.shape[-1]
-        return f"Predictions({len(self)} examples, {classes} classes, by {', '.join(self.model)})"
+        sizes = f"{number_of(len(self), 'example')}, {number_of(self.probabilities.shape[-1], 'class', 'classes')}"
+        return f"Predictions({sizes}, by {', '.join(self.model)})"
 
     def arrays(self) -> dict[str, Values]:
         """Everything that is known, by name: what an .npz file holds."""

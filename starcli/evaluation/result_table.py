@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 
 
 def flat_row(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -58,7 +58,7 @@ class ResultTable(Sequence[Mapping[str, Any]]):
         return ResultTable(self._rows[position]) if isinstance(position, slice) else self._rows[position]
 
     def __repr__(self) -> str:
-        return f"ResultTable({len(self)} rows: {', '.join(self._rows[0]) if self._rows else ''})"
+        return f"ResultTable({number_of(len(self), 'row')}: {', '.join(self._rows[0]) if self._rows else ''})"
 
     def column(self, name: str) -> list[Any]:
         """The values of one key, None where a row has none."""

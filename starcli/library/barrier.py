@@ -17,7 +17,7 @@ from starcli.barriers.interpolation import points_asked
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
-from starcli.errors import StarcliError, need_several, unknown
+from starcli.errors import StarcliError, need_several, number_of, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import Renormalise
 from starcli.evaluation.result_table import frame_of
@@ -85,7 +85,7 @@ class PairsReport:
         """The mean barriers in one line."""
         values = {split: [each.curves[split].loss_barrier for each in self.barriers] for split in self.splits}
         found = ", ".join(f"{split} {fmean(each):.4g}" for split, each in values.items())
-        return f"PairsReport({len(self.pairs)} pairs of {len(self.names)} models, mean barrier {found})"
+        return f"PairsReport({number_of(len(self.pairs), 'pair')} of {len(self.names)} models, mean barrier {found})"
 
     @property
     def splits(self) -> tuple[str, ...]:

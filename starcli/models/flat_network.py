@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, number_of
 from starcli.models.dtypes import AS_TWO_REAL_NUMBERS, cast_floats_, refuse_unwritable
 from starcli.models.shared_memory import sharing
 from starcli.models.spectral_norm import NormalisedWeight, normalised_weights
@@ -75,7 +75,7 @@ class FlatNetwork:
 
     def __repr__(self) -> str:
         """Class of the network and number of its parameters."""
-        return f"FlatNetwork({type(self.network).__name__}, {self.parameters.numel():,} parameters)"
+        return f"FlatNetwork({type(self.network).__name__}, {number_of(self.parameters.numel(), 'parameter')})"
 
     @cached_property
     def normalised_weights(self) -> tuple[NormalisedWeight, ...]:

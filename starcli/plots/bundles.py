@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from starcli.barriers.groups import TRAINED, UNALIGNED
-from starcli.errors import few
+from starcli.errors import few, number_of
 from starcli.plots.parts import form_words, model_name, treatment_words, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.style import GROUP_STYLES, LINE_STYLES, Style
@@ -74,7 +74,7 @@ def bundles_of(results: Mapping[str, Sequence[DrawnLine]]) -> list[Bundle]:
     found: list[Bundle] = []
     for (label, _), members in bundled.items():
         own = None if several else GROUP_STYLES.get(members[0][1].group or "")
-        count = "" if alone else f" ({len(members)} {'pair' if len(members) == 1 else 'pairs'})"
+        count = "" if alone else f" ({number_of(len(members), 'pair')})"
         style = own or LINE_STYLES[len(found) % len(LINE_STYLES)]
         found.append(Bundle(label + count, style, [line for _, line in members]))
     return found

@@ -152,7 +152,7 @@ def _pairs(run: SavedRun, row: PairsRow) -> Markup:
     for tolerance, share in row.star_share.items():
         said.append(f"{share:.0%} of the models are stars at a tolerance of {tolerance} {unit}")
     each = table(run.of_type("barrier"), _line_columns(), f"barriers of all pairs ({unit})")
-    every = folded_part(f"All {len(run.of_type('barrier'))} pairs", each)
+    every = folded_part(f"All pairs: {len(run.of_type('barrier'))}", each)
     return run_block(run, gallery(figures), every, words="; ".join(said))
 
 

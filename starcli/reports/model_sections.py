@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from starcli.checkpoints.lineage import Description
+from starcli.errors import number_of
 from starcli.plots.parts import average_words, model_name
 from starcli.plots.rows import DrawnCalibration, DrawnModel, DrawnPosterior, parse_rows
 from starcli.registry.tasks import METRICS
@@ -98,7 +99,7 @@ def _averages(run: SavedRun) -> Markup:
     largest = {row.posterior: max(each.samples for each in parsed if each.posterior == row.posterior) for row in parsed}
     figures = []
     for row in sorted(parsed, key=lambda row: row.samples != largest[row.posterior]):
-        title = f"{row.posterior}, {row.samples} model{'s' if row.samples != 1 else ''}"
+        title = f"{row.posterior}, {number_of(row.samples, 'model')}"
         if row.reliability is None:
             continue
         drawing = reliability_chart(row.reliability, title, row.measures["ece"])

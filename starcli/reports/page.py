@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from starcli.errors import number_of
 from starcli.reports.barrier_sections import barrier_section, pairs_section
 from starcli.reports.findings import Findings
 from starcli.reports.html import Markup, element, together
@@ -81,6 +82,7 @@ def _contents(sections: Sequence[Section]) -> Markup:
 def _main(found: Findings, sections: Sequence[Section]) -> Markup:
     parts = [element("section", element("h2", each.heading), each.content, id=each.anchor) for each in sections]
     lines = [element("li", line) for line in found.left_out]
-    left_out = folded_part(f"{len(lines)} files could not be read", element("ul", *lines)) if lines else None
+    count = number_of(len(lines), "file")
+    left_out = folded_part(f"{count} could not be read", element("ul", *lines)) if lines else None
     made = element("footer", left_out, element("p", f"starcli {__version__}"))
     return element("main", together(*parts), made)

@@ -1,5 +1,6 @@
 """Reliability diagram: is a prediction of confidence 0.8 right in 80 of 100 cases?"""
 
+from starcli.errors import number_of
 from starcli.plots.rows import DrawnBins
 from starcli.reports.drawing import Scale, axes, svg, text_at
 from starcli.reports.html import Markup, element
@@ -28,7 +29,7 @@ def reliability_chart(bins: DrawnBins, title: str, ece: float) -> Markup:
         zip(bins.confidence, bins.accuracy, bins.count, strict=True)
     ):
         x, wide = across(number / count) + 1, SIDE / count - 2
-        said = f"{examples:,d} examples, confidence {words(confidence)}, accuracy {words(accuracy)}"
+        said = f"{number_of(examples, 'example')}, confidence {words(confidence)}, accuracy {words(accuracy)}"
         if examples:
             tip, share = element("title", said), SHARES * examples / total
             parts.append(

@@ -5,7 +5,7 @@ from pathlib import PurePath
 
 from starcli.barriers.groups import UNALIGNED
 from starcli.checkpoints.lineage import Description
-from starcli.errors import few
+from starcli.errors import few, number_of
 from starcli.plots.bundles import path_words
 from starcli.plots.loss_words import loss_in, loss_unit, metric_in
 from starcli.plots.parts import form_words, model_name
@@ -39,12 +39,12 @@ def sentences_on_files(found: Findings) -> Iterator[str]:
     for _, each in found.checkpoints:
         kind = file_kind(each.metadata)
         kinds[kind] = kinds.get(kind, 0) + 1
-    counted = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items())
+    counted = ", ".join(number_of(count, kind) for kind, count in kinds.items())
     records = [each.metadata for _, each in found.checkpoints]
     networks = sorted({each.architecture.name for each in records if each.architecture})
     data = sorted({each.data.name for each in records if each.data})
     of = (f" of {', '.join(networks)}" if networks else "") + (f" on {', '.join(data)}" if data else "")
-    yield f"{len(records)} file{'s' if len(records) > 1 else ''}{of}: {counted}."
+    yield f"{number_of(len(records), 'file')}{of}: {counted}."
     for name, file in found.checkpoints:
         yield from _growth(name, file)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
@@ -93,7 +93,7 @@ def train_companions(
         made.append(trained.tensors)
         losses.append(trained.metrics["train"]["loss"])
     if losses:
-        long = f"{epochs} epoch{'s' if epochs != 1 else ''}"
+        long = number_of(epochs, "epoch")
         progress.note(f"companions trained for {long}: training loss up to {max(losses):.2f}; {left} left for the star")
     sources = [Source(f"companion {number + 1}", each.copy) for number, each in enumerate(map(dict, made))]
     return sources, None if state is None else StageState(state, made)

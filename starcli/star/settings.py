@@ -7,7 +7,7 @@ from typing import Any
 
 from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import Sampling, sampling_name, sampling_of
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
@@ -194,7 +194,7 @@ class StarSettings:
             return how.title
         count = how.later_steps
         restarts = how.restarts if self.realign_noise else self.realign_restarts
-        again = f"{count} step{'s' if count != 1 else ''}" if how.learns else str(restarts)
+        again = number_of(count, "step") if how.learns else str(restarts)
         return f"{how.title}, then {again} {each}"
 
     @property

@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
 from starcli.symmetry.archspec.resolved import Resolved
@@ -43,7 +43,8 @@ class Permutation:
     def __repr__(self) -> str:
         """How many units move, in one line."""
         units = sum(each.numel() for each in self.index.values())
-        return f"Permutation({self.moved()} of {units} units move, in {len(self.moving)} of {len(self.index)} groups)"
+        groups = number_of(len(self.index), "group")
+        return f"Permutation({self.moved()} of {number_of(units, 'unit')} move, in {len(self.moving)} of {groups})"
 
     @classmethod
     def identity(cls, spec: Resolved) -> "Permutation":

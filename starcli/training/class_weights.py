@@ -13,7 +13,7 @@ from torch import Tensor
 
 from starcli.data.dataset import Dataset
 from starcli.data.splits import Split
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.recipes.recipe import BALANCED_CLASSES, Recipe
 from starcli.registry.tasks import CLASSES
 from starcli.runtime.progress import Progress
@@ -45,7 +45,8 @@ def class_weights_of(recipe: Recipe, dataset: Dataset) -> Tensor | None:
         raise StarcliError(f"--class-weights is for classes of examples, and the task is {dataset.task}")
     weights = _said_weights(recipe.class_weights, dataset.train.labels, dataset.num_classes)
     if len(weights) != dataset.num_classes:
-        problem = f"--class-weights: {len(weights)} weights, and {dataset.name} has {dataset.num_classes} classes"
+        found = number_of(len(weights), "weight")
+        problem = f"--class-weights: {found}, and {dataset.name} has {dataset.num_classes} classes"
         raise StarcliError(problem, ["one weight for each class, in the order of the labels; or balanced"])
     return weights
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from starcli.data.splits import Split
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.evaluation.batches import outputs_per_example, scoring_batch_size
 from starcli.evaluation.batchnorm_statistics import statistics_batch_size
 from starcli.evaluation.evaluator import recalibrate_
@@ -259,7 +259,7 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
         return score_network(flat.network, part, task=task, batch_size=batch_size, **how)
 
     if distributed.size() == 1 or not task.counts:
-        what = f"evaluation on {len(split):,} examples"
+        what = f"evaluation on {number_of(len(split), 'example')}"
         return repeated(what, lambda: distributed.by_writer(lambda: score(split))).to_dict()
     pieces = cut_batch(len(split), distributed.size())
     found = sharing.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))

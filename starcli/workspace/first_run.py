@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.models.build import check_forward
 from starcli.models.external import SYNONYMS
 from starcli.models.inputs import extreme_tokens
@@ -43,10 +43,10 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     _refuse_outside_state(network, workspace, workspace.example() if data.vocab_size is None else inputs)
     if data.task_name in (REGRESSION, MULTI_LABEL):
         if outputs.shape[-1] != data.num_classes:
-            columns = f"{data.num_classes} column{'s' * (data.num_classes > 1)} of the data"
+            columns = f"{number_of(data.num_classes, 'column')} of the data"
             hint = f"an argument num_classes is set by the data; of another name by --arch-arg NAME={data.num_classes}"
             raise StarcliError(
-                f"the network has {outputs.shape[-1]} outputs to predict {columns}",
+                f"the network has {number_of(outputs.shape[-1], 'output')} to predict {columns}",
                 [hint] if workspace.builder is None else [],
             )
         return doubts

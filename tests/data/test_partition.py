@@ -67,7 +67,7 @@ def test_balanced_prefix_of_sorted_classes_has_them_all() -> None:
     ("train", "test", "counts", "classes", "words"),
     [
         ([], [0], (0, 1), None, "no images"),
-        ([0, 1], [0], (2, 3), None, "1 labels for 3 images"),
+        ([0, 1], [0], (2, 3), None, "1 label for 3 images"),
         ([0, -1], [0], (2, 1), None, "label -1 at position 1"),
         ([0, 0], [0], (2, 1), None, "only one class"),
         ([0, 900], [0], (2, 1), None, "too large for 2 images"),

@@ -234,14 +234,14 @@ def test_a_model_is_one_line_and_compared_as_an_object(pair: list[nn.Module], da
 def test_reports_and_symmetries_are_one_line(pair: list[nn.Module], data: Data) -> None:
     pairs = sc.all_pairs(pair, data=data, alignment=None, points=3)
     [barrier] = [curve.loss_barrier for curve in pairs.barriers[0].curves.values()][:1]
-    assert repr(pairs).startswith(f"PairsReport(1 pairs of 2 models, mean barrier train {barrier:.4g}, test ")
+    assert repr(pairs).startswith(f"PairsReport(1 pair of 2 models, mean barrier train {barrier:.4g}, test ")
     star = sc.find_star(pair, data=data, epochs=1)
     held_out = sc.train(network, data, epochs=1, seed=2)
     report = sc.star_report(star, pair, [held_out], data=data, points=3, alignment=None)
     source = report.groups["star-source"].summaries["train"].mean
     assert f"; star-source: train {source:.4g}, test " in repr(report)
     moved = sc.permute(pair[0], seed=1, data=data, kinds="all").symmetry
-    assert repr(moved.permutation) == f"Permutation({moved.permutation.moved()} of 8 units move, in 1 of 1 groups)"
+    assert repr(moved.permutation) == f"Permutation({moved.permutation.moved()} of 8 units move, in 1 of 1 group)"
     assert repr(moved) == f"Element({moved.permutation!r}, scales of units.0, signs of units.0)"
     assert repr(moved.kinds) == "Kinds(units.0: scaled; continuous dimension 8)"
     assert repr(moved.kinds.spec) == "Resolved(1 groups, 9 tensors)"

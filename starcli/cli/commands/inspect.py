@@ -13,7 +13,7 @@ from starcli.cli.inspected_adapter import adapter_lines, adapter_tree, tree_text
 from starcli.cli.options.common import Common
 from starcli.cli.options.shared import IN
 from starcli.data.normalise_option import normalise_words
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.files.names import on_disk, shortest_names
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         "kind": row["kind"],
         "architecture": _words({"": architecture.get("name"), **architecture.get("arguments", {})}),
         "input": " x ".join(map(str, architecture.get("input_shape", []))),
-        "parameters": f"{row['parameters']:,} in {row['tensors']} tensors",
+        "parameters": f"{row['parameters']:,} in {number_of(row['tensors'], 'tensor')}",
         "data": _words({"": data.get("name"), **{key: data.get(key) for key in ("limit", "val_fraction")}}),
         "normalised": data and normalise_words(data["mean"], data["std"]),
         "classes": data.get("num_classes"),

@@ -13,7 +13,7 @@ from starcli.cli.options import checks
 from starcli.cli.options.common import Common
 from starcli.cli.options.setup import SpecSetup
 from starcli.cli.options.shared import OUT, ForceOpt
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.runtime import stdout
 
 
@@ -218,7 +218,7 @@ def spec_diff_command(
         for row in rows:
             results.add("difference", {"first": first, "second": second, "difference": row}, DIFFERENCES)
     if rows:
-        raise StarcliError(f"{first} and {second} differ in {len(rows)} places")
+        raise StarcliError(f"{first} and {second} differ in {number_of(len(rows), 'place')}")
 
 
 def _refuse_unproved(row: dict[str, Any], reasons: Mapping[str, str]) -> None:
