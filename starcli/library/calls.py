@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ import torch
 from starcli.alignment.alignment import SETTINGS, Alignment
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.renormalise import RENORMALISATIONS
+from starcli.library.python_words import in_python
 from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
 from starcli.registry.entry import resolve
 from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
@@ -212,47 +212,6 @@ class _DefaultDtype:
 
 _DTYPE = _DefaultDtype()
 """One for all calls."""
-
-
-# -- words -------------------------------------------------------------------------------------------------------------
-
-_KEYWORDS: Mapping[str, str] = {
-    "--align none": "alignment=None",
-    "--align weight": 'alignment="weight"',
-    "--align": "alignment",
-    "--arch-arg": "arch_args",
-    "--average-buffers": "average_buffers=True",
-    "--input": "input_shape",
-    "--fast": "fast=True",
-    "--force": "force=True",
-    "--download": "download=True",
-    "--unproved": "unproved=True",
-}
-"""What Python calls options that have another name there; all others change their dashes alone."""
-
-_OF_CONVERT = " of starcli convert "
-
-_OPTION = re.compile(r"--align (?:none|weight)\b|(?<![\w-])--[a-z](?:[a-z-]*[a-z])?(?![\w-])")
-
-
-def in_python(text: str) -> str:
-    """A message of the command line, with keywords in the place of options.
-
-    >>> in_python("a.safetensors: exists; --force overwrites it")
-    'a.safetensors: exists; force=True overwrites it'
-    >>> in_python("give --arch and --data-dir")
-    'give arch and data_dir'
-    >>> in_python("--key ema of starcli convert chooses them")
-    "key='ema' chooses them"
-    """
-    if _OF_CONVERT in text:  # `sc.load` has what other commands do not
-        text = re.sub(r"--key (?!of )([\w.]+)", r"key='\1'", text).replace(_OF_CONVERT, " ")
-    if "starcli convert " in text:  # a line for the shell
-        return text
-    text = text.replace("(starcli align)", "(sc.align)")
-    text = text.replace("starcli spec explain says why", "sc.derive_and_prove(module, inputs).frozen says why")
-    text = text.replace("the flags: not settings", "the keywords: not settings")
-    return _OPTION.sub(lambda found: _KEYWORDS.get(found[0], found[0][2:].replace("-", "_")), text)
 
 
 def _speak_python(error: StarcliError) -> None:

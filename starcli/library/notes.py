@@ -3,7 +3,7 @@
 import sys
 import warnings
 
-from starcli.library.calls import in_python
+from starcli.library.python_words import in_python
 from starcli.runtime.progress import Progress
 
 

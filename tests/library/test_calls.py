@@ -14,7 +14,8 @@ from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
-from starcli.library.calls import in_python, library_call
+from starcli.library.calls import library_call
+from starcli.library.python_words import in_python
 
 Data = dict[str, tuple[Tensor, Tensor]]
 
@@ -222,6 +223,27 @@ def test_messages_speak_of_keywords() -> None:
     )
     assert in_python("and --align none, do without") == "and alignment=None, do without"
     assert in_python("a file named x--y, and a - b") == "a file named x--y, and a - b"
+    assert in_python("--normalise none leaves them in [0, 1]") == 'normalise="none" leaves them in [0, 1]'
+    line = "starcli convert 'my runs/x.pt' --ignore 'loss.*' proto --plain -o x.safetensors"
+    assert in_python(f"what follows: {line}") == 'what follows: sc.load("my runs/x.pt", ignore=["loss.*", "proto"])'
+    assert (
+        in_python("a; starcli convert a/b --base BASE -o OUT applies it") == 'a; sc.load("a/b", base=BASE) applies it'
+    )
+
+
+def test_errors_say_what_to_do_in_python(pair: list[nn.Module], tmp_path: Path) -> None:
+    """They named command lines."""
+    torch.save({"a": {"w": torch.ones(3)}, "b": {"w": torch.ones(3)}}, tmp_path / "two.pt")
+    with pytest.raises(sc.StarcliError, match=r"data is needed.*\n.*data=\(inputs, labels\) names them") as missing:
+        sc.evaluate(pair[0])
+    with pytest.raises(sc.StarcliError, match=r"two\.pt: several state dicts lie there") as several:
+        sc.load(tmp_path / "two.pt")
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(sc.StarcliError, match="holds an adapter") as adapter:
+        sc.load(tmp_path)
+    (call,) = [line.partition("the first one: ")[2] for line in several.value.problems if "first one" in line]
+    assert list(eval(call).tensors) == ["w"]
+    assert "starcli" not in f"{missing.value}{several.value}{adapter.value}"
 
 
 def test_a_model_is_one_line_and_compared_as_an_object(pair: list[nn.Module], data: Data) -> None:
