@@ -29,7 +29,9 @@ def in_one_order(workspace: "Workspace", models: Sequence[Checkpoint]) -> bool:
     """Whether all other models have the order of units that the first has, as far as their weights show it."""
     first, *others = models
     names = [name for name, each in workspace.outline().named_parameters() if each.requires_grad]
-    tensors = first.fresh_tensors()  # what is read once does not stay in memory
+    # Mapped anew, in a millisecond, not read: the system still holds the pages that were hashed. Through `tensors` they
+    # would stay in this process to its end.
+    tensors = first.fresh_tensors()
     return bool(others) and all(order_cosine(tensors, each.fresh_tensors(), names) >= SAME_ORDER for each in others)
 
 
