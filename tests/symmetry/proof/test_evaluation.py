@@ -1,5 +1,6 @@
 """Evaluation of the network under proof: in what precision, and when one example stands for a batch."""
 
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from support.proof import proof_of
 from torch import Tensor, nn
 
-from starcli.symmetry.proof.evaluation import ProofNetwork, last_example_alone
+from starcli.symmetry.proof.evaluation import ProofNetwork, last_example_alone, precision
 
 
 class Norms(nn.Module):
@@ -189,3 +190,22 @@ def test_copies_keep_what_no_state_dict_names() -> None:
 def test_networks_that_take_no_batch_of_one_are_proved() -> None:
     proof = proof_of(Company(3, 2), "format: 1\ntensors: {weight: [], bias: []}", (torch.zeros(3, 3),))
     assert proof.proved
+
+
+def test_proofs_of_several_threads_keep_their_precisions() -> None:
+    """torch has one default dtype for all threads: the second waits for the first, and finds what was there before."""
+    inside, seen = Event(), []
+
+    def second() -> None:
+        inside.wait(10)
+        with precision(torch.float32):
+            seen.append(torch.empty(0).dtype)
+
+    thread = Thread(target=second)
+    thread.start()
+    with precision(torch.float64):
+        inside.set()
+        thread.join(0.2)
+        seen.append(torch.empty(0).dtype)
+    thread.join()
+    assert (seen, torch.get_default_dtype()) == ([torch.float64, torch.float32], torch.float32)
