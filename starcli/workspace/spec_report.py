@@ -52,7 +52,7 @@ class SpecReport:
         return {
             "arch": self.network.name,
             "groups": len(self.resolved.groups),
-            "tensors": len(self.resolved.shapes),
+            "tensors": len(self.resolved.member_shapes),
             "parameters": parameters,
             "log10_symmetries": self.resolved.log10_symmetries(),
             "movable": self.resolved.movable(),

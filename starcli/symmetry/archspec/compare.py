@@ -1,6 +1,7 @@
 """Comparison of two resolved specs by the symmetries that they describe, whatever their groups are called."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 from starcli.errors import few
@@ -16,9 +17,10 @@ def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
     """List in what the symmetries that two specs describe differ; nothing where they are the same.
 
     An *atom* is one unit of one group (in one combination of units around it); its *slots* are all positions (tensor,
-    axis, position) that it moves, together with the parent's position where that lies on another axis. Two specs are
-    the same if they have the same atoms, by slots, each with the same others beside it and the same one around it.
-    Groups of one unit move nothing and do not count.
+    axis, position) that it moves, together with the parent's position where that lies on another axis. Those in a stack
+    are of its members, so that specs with and without stacks can be compared. Two specs are the same if they have the
+    same atoms, by slots, each with the same others beside it and the same one around it. Groups of one unit move
+    nothing and do not count.
 
     >>> from starcli.symmetry.archspec.resolve import resolve_spec
     >>> from starcli.symmetry.archspec.spec import parse
@@ -28,12 +30,13 @@ def same_symmetries(first: Resolved, second: Resolved) -> list[str]:
     >>> same_symmetries(whole, other)
     []
     """
-    problems = [f"{name}: only in the first" for name in first.shapes if name not in second.shapes]
-    problems += [f"{name}: only in the second" for name in second.shapes if name not in first.shapes]
+    known, other = first.member_shapes, second.member_shapes
+    problems = [f"{name}: only in the first" for name in known if name not in other]
+    problems += [f"{name}: only in the second" for name in other if name not in known]
     problems += [
-        f"{name}: shape {shape} in the first, {second.shapes[name]} in the second"
-        for name, shape in first.shapes.items()
-        if second.shapes.get(name, shape) != shape
+        f"{name}: shape {shape} in the first, {other[name]} in the second"
+        for name, shape in known.items()
+        if other.get(name, shape) != shape
     ]
     if problems:
         return problems
@@ -49,11 +52,11 @@ class _Orbits:
     def __init__(self, spec: Resolved) -> None:
         self.spec = spec
         slots: dict[Atom, set[AxisSlot]] = defaultdict(set)
-        for blocks in spec.blocks.values():
+        for tensor, blocks in spec.blocks.items():
             for block in blocks:
                 for k, group in enumerate(block.groups):
                     if group is not None and spec.groups[group].size > 1:
-                        _collect(block, k, group, slots)
+                        _collect(block, k, group, slots, spec.stacks.get(tensor, ()))
         self.key = {atom: frozenset(found) for atom, found in slots.items()}
         self.atom = {key: atom for atom, key in self.key.items()}
 
@@ -116,21 +119,30 @@ def _where(slots: frozenset[AxisSlot]) -> str:
     return few(sorted({f"{slot[0]} axis {slot[1]}" for slot in slots}), 4)
 
 
-def _collect(block: Block, k: int, group: str, slots: dict[Atom, set[AxisSlot]]) -> None:
-    """Add the slots of all atoms of `group` on sub-axis k."""
-    parents = block.parents[k]
-    elsewhere = [i for i in parents if block.axes[i] != block.axes[k]]
-    beside = [i for i in range(len(block.shape)) if block.axes[i] == block.axes[k] and i != k and i not in parents]
+def _collect(block: Block, k: int, group: str, slots: dict[Atom, set[AxisSlot]], members: Sequence[str]) -> None:
+    """Add the slots of all atoms of `group` on sub-axis k; `members`: of the tensor, where it is a stack."""
+    parents, members = block.parents[k], members if block.axes[k] else ()
+    elsewhere = [i for i in parents if block.axes[i] != block.axes[k] and not (members and block.axes[i] == 0)]
     bearing = (*parents, k)
+    beside = [i for i in range(len(block.shape)) if block.axes[i] == block.axes[k] and i not in bearing]
+    around = [i for i in range(len(block.shape)) if members and block.axes[i] == 0 and i not in bearing]
     for index in product(*(range(block.shape[i]) for i in bearing)):
         at = dict(zip(bearing, index, strict=True))
         condition = tuple(
-            (block.axes[i], block.starts[block.axes[i]] + block.steps[i] * at[i])
+            (block.axes[i] - bool(members), block.starts[block.axes[i]] + block.steps[i] * at[i])
             for i in elsewhere
             if block.shape[i] > 1
         )
-        start = block.starts[block.axes[k]]
-        start += sum(block.steps[i] * at[i] for i in bearing if block.axes[i] == block.axes[k])
-        for rest in product(*(range(block.shape[i]) for i in beside)):
-            position = start + sum(block.steps[i] * j for i, j in zip(beside, rest, strict=True))
-            slots[group, index].add((block.tensor, block.axes[k], position, *condition))
+        positions = _positions(block, block.axes[k], at, beside)
+        tensors = [members[number] for number in _positions(block, 0, at, around)] if members else [block.tensor]
+        axis = block.axes[k] - bool(members)
+        slots[group, index].update((tensor, axis, place, *condition) for tensor in tensors for place in positions)
+
+
+def _positions(block: Block, axis: int, at: Mapping[int, int], free: Sequence[int]) -> list[int]:
+    """Positions on an axis at which the sub-axes there have the coordinates `at`, those of `free` any."""
+    start = block.starts[axis] + sum(block.steps[i] * each for i, each in at.items() if block.axes[i] == axis)
+    return [
+        start + sum(block.steps[i] * j for i, j in zip(free, rest, strict=True))
+        for rest in product(*(range(block.shape[i]) for i in free))
+    ]

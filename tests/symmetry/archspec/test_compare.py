@@ -97,3 +97,34 @@ def test_nesting_is_compared() -> None:
 def test_other_tensors_are_told_first() -> None:
     one, two = resolve("tensors: {a: [h], b: []}", {"a": (3,), "b": (2,)}), resolve("tensors: {a: [h]}", {"a": (4,)})
     assert same_symmetries(one, two) == ["b: only in the first", "a: shape (3,) in the first, (4,) in the second"]
+
+
+LIST = {"e.0.w": (3, 2), "e.1.w": (3, 2), "gate": (2, 2), "out": (4, 3)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "differences"),
+    [
+        ("{'e.[].w': [_, h], gate: [], out: [_, h]}", "{'e.{l}.w': [h], gate: [], out: [_, h]}", ()),
+        ("{'e.[].w': [e, h], gate: [e], out: [_, h]}", "{'e.[].w': [_, h], gate: [], out: [_, h]}", ("group e (2)",)),
+        ("{'e.[].w': [e, h], gate: [e], out: [_, h]}", "{'e.{l}.w': [h], gate: [], out: [_, h]}", ("group e (2)",)),
+        (
+            "{'e.[].w': [e, h], gate: [e], out: []}",
+            "{'e.{l}.w': ['h.{l}'], gate: [], out: []}",
+            ("group e (2)", "h.0 does not move e.1.w axis 0", "group h.0 (3)", "group h.1 (3)"),
+        ),
+    ],
+)
+def test_stacks_beside_the_tensors_of_their_members(first: str, second: str, differences: tuple[str, ...]) -> None:
+    one, two = (resolve(f"tensors: {each}", LIST) for each in (first, second))
+    found = same_symmetries(one, two)
+    assert len(found) == len(differences)
+    assert all(words in "; ".join(found) for words in differences)
+
+
+def test_units_of_experts_that_change_places_lie_within_them() -> None:
+    body = "groups: {h: {within: e}}\ntensors: {'e.[].w': [e, h], gate: [e], out: []}"
+    found = same_symmetries(resolve(body, LIST), resolve("tensors: {'e.{l}.w': ['h.{l}'], gate: [], out: []}", LIST))
+    assert len(found) == 4
+    assert "nothing moves e.[].w axis 0, gate axis 0" in found[0]
+    assert all("lies within another group" in each for each in found[1:])
