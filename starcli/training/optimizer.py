@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,4 +33,18 @@ def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> Optimizer:
     methods = {name: inspect.unwrap(getattr(torchs, name)) for name in MARKED}
     unmarked = type(torchs.__name__, (torchs,), methods | {"step": torch.no_grad()(methods["step"])})
     built: Optimizer = unmarked(list(parts), **options)
+    if options.get("momentum") and "fused" in options:
+        built.register_step_pre_hook(_begin_momenta)
     return built
+
+
+def _begin_momenta(optimizer: Optimizer, *_: Any) -> None:
+    """Give parts that have their first gradient after others did a momentum: torch's kernel wants it of all or none.
+
+    So has an expert to which no example of the first batches was sent.
+    """
+    for group in optimizer.param_groups:
+        moving = [part for part in group["params"] if part.grad is not None]
+        late = [part for part in moving if "momentum_buffer" not in optimizer.state[part]]
+        for part in late if len(late) < len(moving) else ():
+            optimizer.state[part]["momentum_buffer"] = torch.zeros_like(part)

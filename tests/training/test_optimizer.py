@@ -32,6 +32,23 @@ def test_steps_are_those_of_torch(recipe, optimizer, options):
     ours.load_state_dict(torchs.state_dict())
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_a_part_without_a_gradient_at_first_steps_as_in_torch_without_its_kernel(name):
+    """As an expert to which no example of the first batches is sent: torch's own kernel of SGD fails of it."""
+    recipe = Recipe(optimizer=name, lr=0.1, weight_decay=1e-3)
+    options = {"momentum": recipe.momentum} if name == "sgd" else {}
+    torchs_own = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    ours, theirs = ([torch.linspace(1, 2, 5).requires_grad_() for _ in range(3)] for _ in range(2))
+    both = build_optimizer(recipe, ours), torchs_own(theirs, lr=0.1, weight_decay=1e-3, foreach=False, **options)
+    for used in ([0], [0, 1], [1, 2], [0, 1, 2], [2]):
+        for parts, optimizer in zip((ours, theirs), both, strict=True):
+            for number, part in enumerate(parts):
+                part.grad = part.detach() ** 2 if number in used else None
+            optimizer.step()
+    for part, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(part, other)
+
+
 def test_neither_training_nor_learned_alignment_nor_a_gpu_s_arithmetic_loads_the_compiler(tmp_path):
     """Which takes about a second."""
     model = str(tmp_path / "{seed}.safetensors")
