@@ -44,8 +44,6 @@ NETWORKS = {
     "rotary": lambda: (Decoder(by_neighbours), TOKENS),
     "lstm": lambda: (Layered("LSTM", bidirectional=True), (torch.zeros(2, 4, 3),)),
     "cells": lambda: (Stepped(), (torch.zeros(2, 4, 3),)),
-}
-LISTS = {
     "experts": lambda: (Mixture(), (torch.zeros(2, 8),)),
     "heads": lambda: (HeadList(), (torch.zeros(2, 5, 7),)),
     "branches": lambda: (Branches(), (torch.zeros(2, 4),)),
@@ -60,7 +58,7 @@ CONTINUOUS = [name for name in NETWORKS if name not in ("tanh", "cells")]
 def case(name: str) -> tuple[nn.Module, Kinds, dict[str, Tensor], Tensor]:
     """A network in float64, its kinds, weights of which none is special, and inputs."""
     torch.manual_seed(0)
-    network, example = (NETWORKS | LISTS)[name]()
+    network, example = NETWORKS[name]()
     spec = resolve_for(network, parse(SPECS[name])) if name in SPECS else None
     kinds = derive_kinds(network, example, spec=spec)
     network = network.eval().double()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.network_kinds import LISTS, NETWORKS, case, close, drawn, outputs
+from support.network_kinds import NETWORKS, case, close, drawn, outputs
 from support.tensors import same
 
 from starcli.errors import StarcliError
@@ -13,7 +13,7 @@ from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 
 
-@pytest.mark.parametrize("name", NETWORKS | LISTS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_function_is_the_same(name):
     network, kinds, tensors, inputs = case(name)
     before = outputs(network, tensors, inputs)
@@ -23,7 +23,7 @@ def test_the_function_is_the_same(name):
         torch.testing.assert_close(outputs(network, moved, inputs), before, rtol=1e-8, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", NETWORKS | LISTS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_elements_are_a_group(name):
     _, kinds, tensors, _ = case(name)
     a, b, c = (drawn(kinds, seed) for seed in range(3))
@@ -37,7 +37,7 @@ def test_elements_are_a_group(name):
     assert Element.identity(kinds).is_identity()
 
 
-@pytest.mark.parametrize("name", NETWORKS | LISTS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_files_hold_all_of_an_element(name):
     _, kinds, tensors, _ = case(name)
     element = drawn(kinds, 0)

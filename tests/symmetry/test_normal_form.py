@@ -3,7 +3,7 @@
 import pytest
 import torch
 from scipy.optimize import minimize
-from support.network_kinds import CONTINUOUS, LISTS, NETWORKS, case, close, dense, drawn, outputs
+from support.network_kinds import CONTINUOUS, NETWORKS, case, close, dense, drawn, outputs
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError
@@ -26,7 +26,7 @@ def normal(kinds: Kinds, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return normal_element(kinds, tensors).apply(tensors)
 
 
-@pytest.mark.parametrize("name", NETWORKS | LISTS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_function_is_the_same_and_the_way_back_is_known(name):
     network, kinds, tensors, inputs = case(name)
     before = outputs(network, tensors, inputs)
@@ -42,7 +42,7 @@ def test_the_function_is_the_same_and_the_way_back_is_known(name):
     assert float((outputs(network, single, inputs) - expected).abs().max()) < 1e-6 * spread
 
 
-@pytest.mark.parametrize("name", NETWORKS | LISTS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_normal_form_is_its_own(name):
     _, kinds, tensors, _ = case(name)
     assert normal_element(kinds, normal(kinds, tensors)).is_identity(tolerance=1e-8)
@@ -54,7 +54,7 @@ def test_permutations_alone_leave_everything():
     assert not normal_element(kinds, tensors).to_tensors().keys() - kinds.spec.groups.keys()
 
 
-@pytest.mark.parametrize("name", [name for name in [*CONTINUOUS, *LISTS] if name != "linear"])
+@pytest.mark.parametrize("name", [name for name in CONTINUOUS if name != "linear"])
 def test_all_models_of_an_orbit_have_one(name):
     """But for the compact rest, which keeps norms and singular values."""
     _, kinds, tensors, _ = case(name)
@@ -75,7 +75,7 @@ def test_without_a_compact_rest_it_is_the_same_but_for_permutations():
     assert close(normal(kinds, element.apply(tensors)), expected)
 
 
-@pytest.mark.parametrize("name", [name for name in [*CONTINUOUS, *LISTS] if name not in ("vit", "llama", "branches")])
+@pytest.mark.parametrize("name", [name for name in CONTINUOUS if name not in ("vit", "llama", "branches")])
 def test_nothing_near_it_is_smaller(name):
     _, kinds, tensors, _ = case(name)
     made = normal(kinds, tensors)

@@ -38,7 +38,6 @@ tensors:
   branches.[].1.weight: [branch, unit, stream]
   branches.[].1.bias: [branch, unit]
   branches.[].3.weight: [branch, stream, unit]
-  branches.[].3.bias: [branch, stream]
   norm.*: [stream]
   out.weight: [_, stream]
   out.bias: []
@@ -100,7 +99,9 @@ class Branches(nn.Module):
         super().__init__()
         self.read, self.norm, self.out = nn.Linear(4, width), nn.LayerNorm(width), nn.Linear(width, 3)
         self.branches = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width, bias=False)
+            )
             for _ in range(branches)
         )
 

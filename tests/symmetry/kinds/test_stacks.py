@@ -254,7 +254,7 @@ class NormedBranches(Branches):
         super().__init__()
         self.norm = nn.Identity()
         self.branches = nn.ModuleList(
-            nn.Sequential(nn.RMSNorm(7), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 7)) for _ in range(3)
+            nn.Sequential(nn.RMSNorm(7), nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 7, bias=False)) for _ in range(3)
         )
 
 
