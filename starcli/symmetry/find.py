@@ -48,6 +48,8 @@ class Proved:
         )
 
 
+DERIVATION = "13"
+"""Raised when symmetries are derived in another way, so that what was kept is derived anew."""
 CacheKey = list[Any] | None
 """What a cache key is made of besides what is cached; None for a network that no hash tells from others."""
 
@@ -168,4 +170,4 @@ def _derived(network: "nn.Module", example: tuple["Tensor", ...], key: CacheKey)
 
         return derive_and_prove(network, example).resolved.to_json()
 
-    return resolved_from_json(kept("specs", key, compute))
+    return resolved_from_json(kept("specs", key, compute, DERIVATION))

@@ -13,16 +13,13 @@ from starcli.files.cache import hash_json
 from starcli.symmetry.archspec.library import load_spec
 from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.find import Proved, cache_key, kept
+from starcli.symmetry.find import DERIVATION, Proved, cache_key, kept
 from starcli.symmetry.kinds.kinds import Kinds, kinds_from_json
 from starcli.symmetry.kinds.written import written_kinds
 from starcli.symmetry.shipped import shipped_spec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-DERIVATION = "12"
-"""Version of the derivation of kinds, part of their key in the cache."""
 
 
 def find_kinds(

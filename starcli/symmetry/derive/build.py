@@ -10,6 +10,7 @@ from torch import nn
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.stacked import MEMBERS, members, stacked_shapes
 from starcli.symmetry.archspec.validate import make_resolved
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms, distinct_rows, unique
 from starcli.symmetry.derive.call import Parameter
@@ -83,7 +84,7 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     known: dict[bytes, Node] = {}
     axes = {name: _axes(trace, found, writer, parameter, known) for name, parameter in trace.parameters.items()}
     tensors = network.state_dict(keep_vars=True)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = stacked_shapes({name: tuple(tensor.shape) for name, tensor in tensors.items()}, trace.stacks)
     nodes: dict[str, tuple[Node, ...]] = {
         name: axes[trace.same[name]] if name in trace.same else tuple(Fixed(n) for n in shape)
         for name, shape in shapes.items()
@@ -101,12 +102,13 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     for name in shapes:
         if name in trace.same:
             ties.setdefault(trace.same[name], []).append(name)
-    buffers = frozenset(name for name, _ in network.named_buffers(remove_duplicate=False) if name in shapes)
+    held = {name for name, _ in network.named_buffers(remove_duplicate=False)}
+    buffers = frozenset(name for name in shapes if name in held or members(name, 1)[0] in held)
     resolved = make_resolved(
         groups, nodes, shapes, buffers, tuple(tuple(each) for each in ties.values() if len(each) > 1)
     )
-    members = {names[group]: found.colours.nodes[found.members[group]] for group in found.size}
-    return Built(resolved, _frozen(trace, nodes), members)
+    labels = {names[group]: found.colours.nodes[found.members[group]] for group in found.size}
+    return Built(resolved, _frozen(trace, nodes), labels)
 
 
 def _axes(
@@ -198,7 +200,10 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
 
 
 def _names(trace: Trace, found: Units) -> dict[int, str]:
-    """A name for each group, after the module whose tensor bears it first; sets get `.expert`, `.group` or `.head`."""
+    """A name for each group, after the module whose tensor bears it first, or after the list whose members it moves.
+
+    Sets get `.expert`, `.member`, `.group` or `.head`.
+    """
     edges: list[tuple[int, str, int]] = []
     place = 0
     for name, axis in axes_in_order(trace.parameters):
@@ -207,16 +212,19 @@ def _names(trace: Trace, found: Units) -> dict[int, str]:
         place += 0 if labels is None else labels.size
     starts = np.array([start for start, _, _ in edges])
     experts = {root for labels in trace.atoms.experts for root in trace.atoms.find(labels).tolist()}
+    lists = {root: name for name, labels in trace.lists.items() for root in trace.atoms.find(labels).tolist()}
     around = {parent for parent in found.within.values() if parent is not None}
     names: dict[int, str] = {}
     taken: set[str] = set()
     for group in sorted(found.size, key=lambda g: (found.rank[g], g not in around, found.size[g])):
         _, tensor, rank = edges[int(np.searchsorted(starts, found.rank[group], side="right")) - 1]
-        base = _FORBIDDEN.sub("-", _MODULE.sub("", tensor) or tensor)
+        base = _FORBIDDEN.sub("-", (_MODULE.sub("", tensor) or tensor).replace(MEMBERS, "each"))
         base = f"units.{base}" if base.isdecimal() else base  # an expression would read a number as a size
         if group in around:
-            labels = found.colours.nodes[found.members[group]]
-            base += ".expert" if labels[0] in experts else ".group" if rank > 2 else ".head"
+            first = int(found.colours.nodes[found.members[group]][0])
+            base = lists.get(first, base)
+            chosen = ".member" if first in lists else ".expert" if first in experts else ""
+            base += chosen or (".group" if rank > 2 else ".head")
         elif found.within[group] is not None:
             base += ".unit"
         name, k = base, 2

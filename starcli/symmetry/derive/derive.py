@@ -1,9 +1,10 @@
 """Derivation of a network's permutation spec by tracing it, with or without a proof."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from starcli.models.modes import modes_restored
@@ -15,6 +16,7 @@ from starcli.symmetry.derive.build import Built, Frozen, build_spec
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.follow import follow
 from starcli.symmetry.derive.joint import joint_axes
+from starcli.symmetry.derive.lists import MemberList, member_lists
 from starcli.symmetry.derive.trace import Trace, start
 from starcli.symmetry.proof.prove import Proof, prove
 
@@ -50,8 +52,8 @@ def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[st
     {'0.bias': ('units.0',), '0.weight': ('units.0', '9'), '2.bias': ('3',), '2.weight': ('3', 'units.0')}
     """
     with garbage_collection_paused():
-        trace, target = _traced(network, example_inputs, kwargs)
-        return _derived(trace, build_spec(trace, target))
+        traced = _traced(network, example_inputs, kwargs)
+        return _derived(traced.trace, traced.built())
 
 
 def derive_and_prove(
@@ -77,34 +79,72 @@ def derive_and_prove(
     progress.start("derive and prove", 0)
     rejected: dict[str, str] = {}
     with garbage_collection_paused():
-        trace, target = _traced(network, example_inputs, kwargs)
-        built = build_spec(trace, target)
+        traced = _traced(network, example_inputs, kwargs)
+        built = traced.built()
     while True:
-        proof = prove(target, built.resolved, tuple(example_inputs), seed=seed)
+        proof = prove(traced.target, built.resolved, tuple(example_inputs), seed=seed)
         progress.step()
-        if not proof.failed:
+        if any(_bears(built, each.of, [*proof.failed, *proof.undecided]) for each in traced.members):
+            traced.follow([kept for each in traced.members for kept in _left(built, each.of, proof)])
+        elif proof.failed:
+            for group in proof.failed:
+                rejected[group] = proof.reasons.get(group, "permuting it changes the output")
+                traced.trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
+        else:
             progress.finish()
-            return _derived(trace, built, proof, rejected)
-        for group in proof.failed:
-            rejected[group] = proof.reasons.get(group, "permuting it changes the output")
-            trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
-        built = build_spec(trace, target)
+            return _derived(traced.trace, built, proof, rejected)
+        built = traced.built()
 
 
-def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] | None) -> tuple[Trace, nn.Module]:
-    """The finished trace, and the module that was traced."""
+def _bears(built: Built, members: MemberList, groups: Sequence[str]) -> bool:
+    """Whether one of `groups` stands on a tensor with a position for each member of a list."""
+    tensors = {*members.stacks, *members.rows} - members.still
+    return any(not tensors.isdisjoint(built.resolved.bearing[group]) for group in groups)
+
+
+def _left(built: Built, members: MemberList, proof: Proof) -> Iterator[MemberList]:
+    """The list as far as a proof leaves it: without tensors whose order is of no matter, or none at all."""
+    tensors = {*members.stacks, *members.rows} - members.still
+    spared = {name for names in proof.spared.values() for name in names} & tensors
+    fails = _bears(built, members, proof.failed) or (not spared and _bears(built, members, proof.undecided))
+    if not fails and spared != tensors:
+        yield replace(members, still=members.still | spared)
+
+
+class _Traced:
+    """An exported network, followed with the lists whose members may change places."""
+
+    def __init__(self, program: Any, target: nn.Module) -> None:
+        self.program, self.target, self.joint = program, target, joint_axes(program)
+        self.follow(member_lists(program, start(target, self.joint).same))
+
+    def follow(self, lists: Sequence[MemberList]) -> None:
+        """Follow the network anew, with these lists."""
+        self.trace = start(self.target, self.joint)
+        self.members = follow(self.trace, self.program, lists)
+
+    def built(self) -> Built:
+        """The spec of what was found; lists whose members are told apart after all are none."""
+        while True:
+            built = build_spec(self.trace, self.target)
+            moving = np.concatenate([np.empty(0, dtype=np.int64), *built.atoms.values()])
+            still = [each for each in self.members if not np.isin(self.trace.atoms.find(each.labels), moving).all()]
+            if not still:
+                return built
+            self.follow([each.of for each in self.members if each not in still])
+
+
+def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any] | None) -> _Traced:
+    """The network, followed."""
     check_traceable(network, inputs)
     with modes_restored(network):
         try:
             target = (
                 traced_network(network, inputs, kwargs).train().eval()
             )  # forgets what it computed from weights before
-            program = export(target, tuple(inputs))
-            trace = start(target, joint_axes(program))
-            follow(trace, program)
+            return _Traced(export(target, tuple(inputs)), target)
         finally:
             network.train()  # and what it computed from weights while it was traced
-    return trace, target
 
 
 def _derived(

@@ -9,20 +9,47 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from starcli.errors import StarcliError
 from starcli.models.huggingface import experts_without_loops
 from starcli.runtime.blame import raised_at
+from starcli.symmetry.derive.every_row import EveryRow
 
 
 def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Any:
-    """The exported program of `network`. StarcliError where torch.export cannot follow it."""
+    """The exported program of `network`, with fixed sizes. StarcliError where torch.export cannot follow it.
+
+    Where sizes depend on the values of the inputs, every choice of rows is of all (see `every_row.py`).
+    """
     with _quiet(), torch.no_grad(), experts_without_loops(network):
         try:
-            return torch.export.export(network, args, dict(kwargs or {}), strict=False)
+            program = torch.export.export(network, args, dict(kwargs or {}), strict=False)
         except Exception as error:
-            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise cannot_be_traced(f"{type(error).__name__}: {reason.strip()}", *raised_at(error)) from error
+            program = _of_every_row(network, args, kwargs)
+            if program is None:
+                reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+                raise cannot_be_traced(f"{type(error).__name__}: {reason.strip()}", *raised_at(error)) from error
+            return program
+        return program if has_fixed_sizes(program) else _of_every_row(network, args, kwargs) or program
+
+
+def _of_every_row(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
+    """The exported program that gives every module all rows, if there is one."""
+    try:
+        with EveryRow():
+            program = torch.export.export(network, args, dict(kwargs or {}), strict=False)
+    except Exception:  # what is wrong with the network itself was said before
+        return None
+    return program if has_fixed_sizes(program) else None
+
+
+def has_fixed_sizes(program: Any) -> bool:
+    """Whether no size of an exported program depends on the values of its inputs."""
+    values = [leaf for node in program.graph.nodes for leaf in tree_leaves(node.meta.get("val"))]
+    return not any(
+        isinstance(n, torch.SymInt) for value in values if isinstance(value, torch.Tensor) for n in value.shape
+    )
 
 
 def cannot_be_traced(*problems: str) -> StarcliError:

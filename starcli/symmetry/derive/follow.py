@@ -17,6 +17,8 @@ from torch.utils._pytree import tree_leaves
 from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.call import Call, Parameter, Unknown, fixed
 from starcli.symmetry.derive.chosen import settle
+from starcli.symmetry.derive.lists import MemberList
+from starcli.symmetry.derive.members import ListMembers, laid_in_stacks, members_of
 from starcli.symmetry.derive.rules.all_rules import RULES
 from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
 from starcli.symmetry.derive.rules.names import with_names
@@ -39,13 +41,17 @@ _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "
 """Operators that draw: their results are no constants, whatever they depend on."""
 
 
-def follow(trace: Trace, program: Any) -> None:
-    """Carry labels through the whole exported program; what reaches an output is fixed."""
+def follow(trace: Trace, program: Any, lists: Sequence[MemberList] = ()) -> list[ListMembers]:
+    """Carry labels through the whole exported program; what reaches an output is fixed.
+
+    Members of `lists` may change places: their atoms.
+    """
+    members = [members_of(trace, each) for each in lists]
     environment: dict[fx.Node, Any] = {}
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
         environment[node] = _input(trace, program, node, spec)
-    graph = _Graph(trace, program.graph_module, environment)
+    graph = _Graph(trace, program.graph_module, environment, members)
     for leaf in tree_leaves(graph.run()):
         value = leaf.value if isinstance(leaf, Parameter) else leaf
         if isinstance(value, Value):
@@ -53,7 +59,11 @@ def follow(trace: Trace, program: Any) -> None:
                 trace.atoms.pin(factor, "an output of the network")
             if value.names is not None and value.names.meaning != "counts":
                 trace.atoms.pin(value.names.units, "an output of the network")
+    for each in members:
+        if not laid_in_stacks(trace, each):
+            trace.atoms.pin(each.labels, "members with tensors that are used in different ways")
     settle(trace.atoms, [parameter.value for parameter in trace.parameters.values()])
+    return members
 
 
 def _input(trace: Trace, program: Any, node: fx.Node, spec: Any) -> Any:
@@ -76,8 +86,14 @@ def _input(trace: Trace, program: Any, node: fx.Node, spec: Any) -> Any:
 class _Graph:
     """One graph, or a graph nested in it, that is being followed."""
 
-    def __init__(self, trace: Trace, module: fx.GraphModule, environment: dict[fx.Node, Any]) -> None:
-        self.trace, self.module, self.environment = trace, module, environment
+    def __init__(
+        self,
+        trace: Trace,
+        module: fx.GraphModule,
+        environment: dict[fx.Node, Any],
+        members: Sequence[ListMembers] = (),
+    ) -> None:
+        self.trace, self.module, self.environment, self.members = trace, module, environment, members
 
     def run(self) -> Any:
         """The results, as nested as the graph gives them."""
@@ -101,6 +117,9 @@ class _Graph:
 
     def function(self, node: fx.Node) -> Any:
         """The value of one call."""
+        row = next((found for each in self.members if (found := each.row_of(node)) is not None), None)
+        if row is not None:
+            return row
         args, kwargs = self.resolve(node.args), self.resolve(node.kwargs)
         if node.target is operator.getitem:
             return args[0][args[1]]
@@ -149,6 +168,7 @@ class _Graph:
         function = RULES.get(name) if isinstance(node.target, torch._ops.OpOverload) else None
         if function is None and is_pointwise(node.target):
             function = elementwise
+        function = next((own for each in self.members if (own := each.rule_of(node)) is not None), function)
         self.trace.step += 1
         if function is not None:
             try:

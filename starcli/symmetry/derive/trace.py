@@ -34,6 +34,10 @@ class Trace:
     """For parameters of which only pieces are read (rows of position embeddings), the atoms that are."""
     whole: set[str] = field(default_factory=set)
     """Parameters that some operator takes as a whole."""
+    stacks: dict[str, int] = field(default_factory=dict)
+    """The names of stacks of tensors of a list of modules, and how many each has (see `members.py`)."""
+    lists: dict[str, AtomLabels] = field(default_factory=dict)
+    """The atoms of the members of each list of modules, by its name."""
     alike: set[tuple[str, int]] = field(default_factory=set)
     """Axes, told by another one too, whose units were made to move alike whatever that one says."""
 

@@ -33,6 +33,8 @@ class Proof:
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, str] = field(default_factory=dict)
     """For each group that is not proved the reason, with names of tensors."""
+    spared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """For each undecided group the tensors that it could leave out; in no record."""
 
     @property
     def proved(self) -> bool:
@@ -121,7 +123,8 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     verdicts: dict[str, Verdict] = {
         group: "failed" if group in failed else "undecided" if group in undecided else "proved" for group in spec.groups
     }
-    return Proof(worst, verdicts, {group: reasons[group] for group in spec.groups if group in reasons})
+    in_order = {group: reasons[group] for group in spec.groups if group in reasons}
+    return Proof(worst, verdicts, in_order, {group: tuple(tensors) for group, tensors in undecided.items()})
 
 
 def _some(names: Sequence[str]) -> str:

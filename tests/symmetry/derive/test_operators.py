@@ -207,9 +207,19 @@ def test_a_view_from_before_a_write_that_is_read_after_it_freezes_both():
     assert set(derived.resolved.groups) == {"second"}
 
 
-def test_a_size_that_only_the_input_tells_is_an_error():
+def test_what_a_mask_chooses_among_is_fixed():
+    """No graph has a size that only the input tells: it is traced as if all were chosen, and proved as it is."""
+
     def chosen(x: Tensor) -> Tensor:
         return x + x[x > 0.3].sum()
+
+    assert set(derive_and_prove(Tokens(chosen), EXAMPLE, seed=0).resolved.groups) == {"second"}
+
+
+def test_a_size_that_only_the_input_tells_is_an_error():
+    def chosen(x: Tensor) -> Tensor:
+        flat = x.flatten()
+        return x + flat.repeat_interleave((flat > 0.3).long()).sum()
 
     with pytest.raises(StarcliError, match=r"a size depends on the values of the input.*test_operators\.py"):
         derive_and_prove(Tokens(chosen), EXAMPLE, seed=0)

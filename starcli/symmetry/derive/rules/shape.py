@@ -189,8 +189,8 @@ def as_real(call: Call) -> RuleResult:
     return joined(call, [part, part], len(call.shape) - 1)
 
 
-def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
-    """The concatenation of `parts` along `axis`.
+def joined(call: Call, parts: Sequence[Value], axis: int, told_by: AtomLabels | None = None) -> Value:
+    """The concatenation of `parts` along `axis`; `told_by` are atoms (parts,) that tell them apart, if they may move.
 
     Factors along the axis are laid end to end; the others meet as in an elementwise operator.
     """
@@ -198,10 +198,12 @@ def joined(call: Call, parts: Sequence[Value], axis: int) -> Value:
     # a factor that another one determines would be laid beside one that tells more
     parts = [call.merge([part], part.shape) if len(part.along(axis)) > 1 else part for part in parts]
     along = [part.along(axis) for part in parts]
-    depth = max(1, max(len(factors) for factors in along))
+    depth = max(told_by is None, max(len(factors) for factors in along))
     factors = [_laid(call, parts, [each[k] if k < len(each) else None for each in along], axis) for k in range(depth)]
-    if _repeats(call, factors, parts, axis):
-        numbers = call.atoms.new(len(parts), fixed=f"parts told apart, {call.where}")
+    if told_by is not None or _repeats(call, factors, parts, axis):
+        numbers = told_by
+        if numbers is None:
+            numbers = call.atoms.new(len(parts), fixed=f"parts told apart, {call.where}")
         labels = np.repeat(numbers, [part.shape[axis] for part in parts])
         factors.append(along_axis(labels, axis, len(shape)))
     rest = [
