@@ -95,7 +95,8 @@ def stacked_inputs(found: Mapping[str, LayerInput], stacks: Mapping[str, Sequenc
 
     Left out where they read in different ways, or different numbers of positions, as experts that tokens are sent to.
     """
-    made = {name: each for name, each in found.items() if not any(each.weight in names for names in stacks.values())}
+    members = {name for names in stacks.values() for name in names}
+    made = {name: each for name, each in found.items() if each.weight not in members}
     for stack, names in stacks.items():
         for suffix in ("", TRANSPOSED):
             each = [found[name + suffix] for name in names if name + suffix in found]

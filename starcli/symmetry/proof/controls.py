@@ -44,11 +44,17 @@ class Controls:
     """The controls of one proof; in the end `open` holds the places that could not be shown to matter."""
 
     def __init__(self, spec: Resolved, base: Mapping[str, Tensor], generator: torch.Generator) -> None:
-        """All places of all groups of `spec` are open; `base` are the generic tensors."""
+        """All places of all groups of `spec` are open; `base` are the generic tensors.
+
+        Those of integers are none: what a list of BatchNorms has counted is of no matter, and has no derivatives.
+        """
         self.spec, self.base, self.generator = spec, base, generator
         self.places = places(spec)
         self.open: dict[GroupPlace, None] = {
-            place: None for found in self.places.values() for place in found if spec.groups[place.group].size > 1
+            place: None
+            for found in self.places.values()
+            for place in found
+            if spec.groups[place.group].size > 1 and base[place.tensor].is_floating_point()
         }
         # Tensors that no gradient reaches: eval mode leaves out their branch, or they decide.
         self.unused: set[str] = set()

@@ -256,3 +256,11 @@ def test_records_survive_json_and_lies_do_not(convnet: ConvNet) -> None:
             Proof.from_json({**proof.to_json(), **lie})
     with pytest.raises(StarcliError, match="no record of a proof"):
         Proof.from_json(None)
+
+
+@pytest.mark.parametrize("counts", [torch.arange(6), torch.zeros(6, dtype=torch.int64)])
+def test_integers_that_change_nothing_are_no_place_that_could_refute(counts: Tensor) -> None:
+    network = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+    network.register_buffer("counts", counts)
+    spec = "format: 1\ntensors: {0.*: [h], 2.weight: [_, h], 2.bias: [], counts: [h]}"
+    assert proof_of(network, spec, (torch.zeros(3, 4),)).verdicts == {"h": "proved"}
