@@ -86,7 +86,11 @@ def permutation_paths(
         return []
     if is_standard_stream(template) and any(map(is_standard_stream, outputs)):
         raise StarcliError("-o - --permutation -: stdout takes one file")
-    return output_paths(template, values, [*inputs, *outputs], option="--permutation")
+    paths = output_paths(template, values, inputs, option="--permutation")
+    written = {behind_links(path.absolute()) for path in outputs}
+    if both := [path for path in paths if behind_links(path.absolute()) in written and not is_standard_stream(path)]:
+        raise StarcliError(f"{both[0]}: is named by -o and by --permutation, which are two files")
+    return paths
 
 
 def filled(template: Path, values: Mapping[str, object], option: str) -> Path:

@@ -172,10 +172,10 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
     try:
         first = handle.read(8)
         refuse_other_kind(first, source)
-        if size < 8:
-            raise ValueError("it is shorter than a header")
         if first.isascii() and all(byte in b"\t\n\r" or byte >= 32 for byte in first):  # no header is so long
             raise ValueError("it is text")
+        if size < 8:
+            raise ValueError("it is shorter than a header")
         length = int.from_bytes(first, "little")
         if length > min(size - 8, MAXIMUM_HEADER):
             raise ValueError("its header is longer than the file or than 8 MiB")

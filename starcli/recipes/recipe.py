@@ -208,7 +208,7 @@ def _mapping(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise StarcliError(f"{path}: cannot read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise StarcliError(f"{path}: is not text in UTF-8") from error
+        raise StarcliError(f"{path}: is not text in UTF-8, and a recipe is YAML") from error
     if len(text) > LARGEST_FILE:
         raise StarcliError(f"{path}: larger than {LARGEST_FILE // 1024} KiB, which no recipe is")
     value = read_yaml(text, str(path))

@@ -74,6 +74,12 @@ def test_two_outputs_that_link_to_one_file_are_refused(place, solutions):
     assert read_metadata(place / "one.safetensors")[1].kind == "model"
 
 
+def test_a_model_and_its_permutation_are_two_files(place, solutions):
+    """The output was called an input."""
+    ran = run_here("align", *solutions.some(0, 1), "-o", "x.safetensors", "--permutation", "x.safetensors")
+    refused(ran, "x.safetensors: is named by -o and by --permutation")
+
+
 def test_figures_of_unknown_type(place, solutions):
     refused(run_here("barrier", *solutions.some(0, 1), "--plot", "x.jpg"), "png")
 

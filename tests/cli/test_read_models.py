@@ -151,3 +151,14 @@ def test_a_file_that_is_no_model_is_named_as_what_it_is(place):
     (place / "table.csv").write_text("a,b,label\n1,2,x\n")
     refused(run_here("eval", "data.npz", "--arch", "mlp"), "data.npz: is not read: it holds NumPy arrays")
     refused(run_here("eval", "table.csv", "--arch", "mlp"), "table.csv: not a whole safetensors file: it is text")
+
+
+@pytest.mark.parametrize("text", ["a,b", "hello, this is text"])
+def test_text_is_called_text_however_short(text, place):
+    (place / "t.csv").write_text(text)
+    refused(run_here("eval", "t.csv"), "t.csv: not a whole safetensors file: it is text")
+
+
+def test_words_that_have_no_place_are_named(place):
+    ran = run_here("train", "digits", "mlp", "--arch", "mlp", "-o", "x.safetensors")
+    assert (ran.status, "no place for these words: (digits mlp)" in ran.err) == (2, True), ran.err

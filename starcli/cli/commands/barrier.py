@@ -92,5 +92,7 @@ def barrier_command(
 
 
 def _check_tolerances(given: Sequence[float], precision: str) -> None:
+    if wrong := [each for each in given if not 0 <= each < float("inf")]:
+        raise StarcliError(f"--epsilon {wrong[0]:g}: a tolerance is a number from 0 up")
     if precision != "fp32" and given and min(given) < COARSEST:
         raise StarcliError(f"--epsilon {min(given):g}: {precision} tells losses apart to {COARSEST:g}; fp32 is finer")

@@ -117,6 +117,7 @@ def _wrong_words(error: typer.TyperException) -> int:
         nearest = suggestion(typed, longer or words, 0 if longer else 0.65)
         nearest = nearest.replace("mean ", "mean --").replace(" or ", " or --")
         message = f"no such option {name}" + (nearest if "mean" in nearest else "")
+    message = message.replace("Got unexpected extra argument(s)", "No place for these words:")
     hints = () if context is None else (f"{context.command_path} --help shows what there is",)
     say(message[:1].lower() + message[1:].rstrip("."), *hints)
     return error.exit_code

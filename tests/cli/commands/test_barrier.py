@@ -158,6 +158,12 @@ def test_one_to_each(solutions):
     assert {"mean", "std", "min", "max", "interval"} <= set(summary["train"])
 
 
+def test_tolerances_that_are_none_are_refused(solutions):
+    for wrong in ("-1", "nan", "inf"):
+        ran = run_here("barrier", *solutions.some(0, 1), f"--epsilon={wrong}")
+        assert (ran.status, f"--epsilon {wrong}: a tolerance is a number from 0 up" in ran.err) == (1, True), ran.err
+
+
 def test_all_pairs_with_a_quoted_pattern(solutions):
     pattern = solutions.directory / "[0-3].safetensors"
     *rows, summary = run_here("barrier", pattern, "--all-pairs", "--align", "weight", "--epsilon", 0.001, 100).rows
