@@ -295,3 +295,13 @@ def test_predictions_that_do_not_fit_are_refused_before_any_work(solutions, star
     ):
         refused(run_here(*words), "predictions of 10 classes, held", "--limit")
     assert not list(place.glob("f.safetensors*"))
+
+
+@pytest.mark.parametrize("prefix", ["", "arrays:"])
+def test_data_are_never_written_over(prefix, solutions, place):
+    """With --force they were."""
+    np.savez("new.npz", images=np.zeros((3, 1, 8, 8), "f4"))
+    before = (place / "new.npz").read_bytes()
+    ran = run_here("predict", solutions[0], "--data", f"{prefix}new.npz", "-o", "./new.npz", "--force")
+    assert (ran.status, "new.npz: is an input; a file is never written over one" in ran.err) == (1, True), ran.err
+    assert (place / "new.npz").read_bytes() == before
