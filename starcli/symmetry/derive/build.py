@@ -94,6 +94,7 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
         if names[group] not in used:
             # above units that are told by other means, but itself on no axis: nothing could be permuted by it
             raise Refused(found.colours.nodes[found.members[group]], "it stands on no axis of its own")
+    _refuse_two_above(found, names, nodes)
     groups = {
         names[group]: UnitGroup(names[group], size, None if (parent := found.within[group]) is None else names[parent])
         for group, size in found.size.items()
@@ -109,6 +110,21 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     )
     labels = {names[group]: found.colours.nodes[found.members[group]] for group in found.size}
     return Built(resolved, _frozen(trace, nodes), labels)
+
+
+def _refuse_two_above(found: Units, names: Mapping[int, str], nodes: Mapping[str, tuple[Node, ...]]) -> None:
+    """Raise Refused for a group around another that stands on two more axes of a tensor of that one.
+
+    A layer between experts' units and a stream whose units go with the experts is such: [expert, unit, expert].
+    """
+    nested = [(names[group], parent) for group, parent in found.within.items() if parent is not None]
+    for name, axes in nodes.items():
+        on = [symbols(node) for node in axes]
+        for unit, parent in nested:
+            beside = any(unit in here and names[parent] not in here for here in on)
+            if beside and sum(names[parent] in here for here in on) > 1:
+                labels = found.colours.nodes[found.members[parent]]
+                raise Refused(labels, f"it stands on two axes of {name}, beside units within it")
 
 
 def _axes(

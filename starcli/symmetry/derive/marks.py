@@ -13,7 +13,7 @@ from torch import fx
 
 from starcli.symmetry.derive import nodes
 
-_ANY_ORDER = {"add", "maximum", "minimum", "logical_or", "bitwise_or"}
+_ANY_ORDER = {"add", "maximum", "minimum", "max", "min", "logical_or", "bitwise_or"}
 """Operators that join members in any order. Not products: the scale and sign of one factor may go to another, which no
 kind of symmetry of a stack says."""
 _INTO_ROWS = {"index_add", "index_put", "scatter_add"}
@@ -130,13 +130,13 @@ class MemberWalk:
         return nodes.name(node.target) in _INTO_ROWS and len(numbers) == 1 and free
 
     def _in_order(self, node: fx.Node) -> bool:
-        """Whether a list of tensors has one of each member, in order, and none of a member elsewhere."""
+        """Whether a list of tensors has one of each member, in order, and nothing else."""
         listed = node.args[0] if isinstance(node.args[0], list | tuple) else []
         found = [self.marks.get(each) if isinstance(each, fx.Node) else None for each in listed]
-        places = [i for i, mark in enumerate(found) if mark is not None]
-        numbers = [mark.members for mark in found if mark is not None and not mark.joined_by]
-        count = next(iter(next(mark for mark in found if mark is not None).sources)).count if places else 0
-        return numbers == [frozenset([i]) for i in range(count)] and places == list(range(places[0], places[0] + count))
+        if any(mark is None or mark.joined_by for mark in found):
+            return False
+        marks = [mark for mark in found if mark is not None]
+        return [mark.members for mark in marks] == [frozenset([i]) for i in range(next(iter(marks[0].sources)).count)]
 
     def refuse(self, given: Iterable[fx.Node]) -> None:
         """Note that these meet as no list does: what may not be one at all is to blame first."""

@@ -62,7 +62,7 @@ def _broken_at(factor: float, setting: GenericSetting, kinds: Kinds) -> list[str
             outputs = sized.subject.run(sized.reference.inputs)
         except StarcliError:
             return []
-        scale = spreads(outputs, [each.roll(1, 0) for each in outputs])
+        scale = spreads(outputs, [each.roll(1, 0) if each.dim() else each for each in outputs])
         sized.reference = Reference(sized.subject, sized.reference.inputs, outputs, scale)
         matrices = {(name, 0): random_element(sized, kind) for name, kind in acting.items() if kind.by_matrix}
         diagonal = [*scale_elements(sized, acting).items(), *sign_elements(sized, acting).items()]

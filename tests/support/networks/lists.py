@@ -295,6 +295,44 @@ class ClassByClass(OneUnitEach):
         return torch.cat([member(x) for member in self.members], -1)
 
 
+class GateOnStream(Mixture):
+    """As many experts as units of the stream, each added to one: they could only move together, twice on a tensor."""
+
+    def __init__(self) -> None:
+        super().__init__(experts=6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.read(x).relu()
+        gates = self.router(x).softmax(-1)
+        return self.out(x + gates + sum(gates[:, i, None] * expert(x) for i, expert in enumerate(self.experts)))
+
+
+class Prompts(nn.Module):
+    """Rows of a parameter that are laid before the positions of a text."""
+
+    def __init__(self, rows: int = 3) -> None:
+        super().__init__()
+        self.rows, self.read = nn.Parameter(torch.randn(rows, 6)), nn.Linear(8, 6)
+        self.mix, self.out = nn.Sequential(nn.Linear(6, 5), nn.ReLU()), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of three classes, the mean over positions."""
+        rows = [row.expand(len(x), 1, 6) for row in self.rows]
+        return self.out(self.mix(torch.cat([*rows, self.read(x)], 1).relu()).mean(1))
+
+
+class Twins(nn.Module):
+    """Two critics, of which the smaller score counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critics = nn.ModuleList(nn.Sequential(nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 1)) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One score for each example."""
+        return torch.min(*(critic(x) for critic in self.critics))
+
+
 class Unlike(Mixture):
     """Experts that are told apart by what is done with them."""
 

@@ -53,6 +53,7 @@ CASES = {
     "pieces": (lists.Pieces(), VECTORS, orders(3, *[4] * 6, *[5] * 3)),
     "one unit each": (lists.OneUnitEach(), VECTORS, orders(6, 4, *[5] * 4)),
     "recurrent": (lists.Recurrent(), torch.zeros(2, 6, 5), orders(3, *[4] * 3)),
+    "the smaller of two": (lists.Twins(), VECTORS, orders(2, 5, 5)),
     "list of lists": (lists.ListOfLists(), VECTORS, 2 * MIXTURE),
 }
 TOLD_APART = {
@@ -60,6 +61,8 @@ TOLD_APART = {
     "classes": (lists.ClassByClass(), VECTORS, orders(6, *[5] * 4)),
     "weights": (lists.Unlike(), VECTORS, orders(6, *[5] * 4)),
     "constants within": (lists.UnlikeInside(), VECTORS, orders(6, *[5] * 4)),
+    "gates on the stream": (lists.GateOnStream(), VECTORS, orders(*[5] * 6)),
+    "beside others": (lists.Prompts(), torch.zeros(2, 4, 8), orders(6, 5)),
     "chain": (lists.Chain(), torch.zeros(3, 6), 0.0),
 }
 

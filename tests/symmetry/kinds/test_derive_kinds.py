@@ -461,3 +461,15 @@ def test_units_that_are_all_off_have_no_signs():
 
 def test_units_that_are_all_on_do_not_rotate():
     assert narrow(2, seed=2) <= {("permutation", 0), ("scaled", 0)}
+
+
+def test_a_network_may_give_a_single_number() -> None:
+    """A loss over the batch has no axis of examples."""
+
+    class WithLoss(nn.Sequential):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            scores: Tensor = super().forward(x)
+            return scores, scores.square().mean()
+
+    network = WithLoss(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
+    assert derive_kinds(network, (torch.zeros(2, 9),)).continuous_dimension == 6
