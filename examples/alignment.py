@@ -7,7 +7,8 @@ Prints for each split the mean barrier in nats over the pairs, its standard devi
 pair, and how far each method lies from weight matching with 10 restarts on the same pairs. What was trained and
 measured is kept in OUT and not done again; of all of it that is two to three hours on one core, of 1 pair of `mlp`
 a few seconds. `--fashion DIR`: where the four idx files of Fashion-MNIST are, for the network `fashion`.
-`--texts FILE`: descriptions of packages, for `gpt`, `bert`, `lstm-texts` and `experts-texts`, which this makes:
+`--texts FILE`: descriptions of packages, for `gpt`, `bert`, `lstm-texts`, `experts-texts` and `heads-list`, which this
+makes:
 python examples/package_descriptions.py --sections 12 --count 4000 -o packages.csv
 """
 
@@ -77,6 +78,8 @@ NETWORKS = {
     "lstm-texts": Network("recurrent:texts", {"kind": "lstm"}, OF_TEXTS, data="texts"),
     "experts": Network("experts:images", {}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
     "experts-texts": Network("experts:texts", {}, OF_TEXTS, data="texts"),
+    "experts-list": Network("lists:images", {}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
+    "heads-list": Network("lists:texts", {}, OF_TEXTS, data="texts"),
     "gpt": Network("gpt", {}, OF_TEXTS, data="texts"),
     "bert": Network(
         "bert",
