@@ -161,7 +161,7 @@ class MemberWalk:
         found: dict[int, Counter[str]] = defaultdict(Counter)
         for node, mark in self.marks.items():
             name = nodes.name(node.target)
-            counts = name not in _ANY_ORDER and node.op != "placeholder" and node not in self.written
+            counts = name not in _ANY_ORDER | _INTO_ROWS and node.op != "placeholder" and node not in self.written
             if mark.sources & together and len(mark.members) == 1 and counts:
                 found[next(iter(mark.members))][name] += 1
         return all(each == found[0] for each in found.values())

@@ -100,7 +100,8 @@ def test_the_derived_spec_is_that_by_hand(network: type[nn.Module], written: str
 
 
 SPARSE = (
-    sparse.ByWhere, sparse.ByMask, sparse.ByNonzero, sparse.ByCount, sparse.Switched, sparse.Repeated, sparse.Batched,
+    sparse.ByWhere, sparse.ByMask, sparse.ByNonzero, sparse.ByCount, sparse.ByNewTensors,
+    sparse.Switched, sparse.Repeated, sparse.Batched,
 )  # fmt: skip
 
 
