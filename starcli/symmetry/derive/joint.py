@@ -40,16 +40,10 @@ def joint_axes(program: Any) -> dict[str, JointAxes]:
 def _as_bias(node: fx.Node) -> JointAxes:
     """Both axes of a tensor (E, n) that is only read as (E, 1, n), as biases of a batched product are."""
     users = [user for user in node.users if nodes.name(user.target) != "_assert_tensor_metadata"]
-    if users and all(nodes.name(user.target) == "slice" and _is_whole(user) for user in users):
+    if users and all(nodes.is_whole(user) for user in users):
         return frozenset({(0, 1)}) if all(_as_bias(user) for user in users) else frozenset()
     spread = [nodes.name(user.target) == "unsqueeze" and user.args[1] in (1, -2) for user in users]
     return frozenset({(0, 1)}) if spread and all(spread) else frozenset()
-
-
-def _is_whole(node: fx.Node) -> bool:
-    """Whether a slice leaves nothing out."""
-    args: Any = node.args
-    return bool(node.meta["val"].shape == args[0].meta["val"].shape)
 
 
 def _readings(node: fx.Node, axes: tuple[int, ...]) -> Iterator[JointAxes]:

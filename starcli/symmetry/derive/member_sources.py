@@ -41,7 +41,7 @@ def rows_of_parameters(tensors: Mapping[str, fx.Node]) -> Iterator[MemberSource]
         if len(shape) < 2 or shape[0] < 2:
             continue
         rows: dict[fx.Node, int] = {}
-        for user in node.users:
+        for user in nodes.readers(node):
             rows |= dict(_positions(user, 0, shape[0], 1))
             if nodes.name(user.target) == "unbind":
                 continue
@@ -94,13 +94,13 @@ def other_readings(graph: fx.Graph, count: int, strong: Sequence[MemberSource]) 
         for axis, n in enumerate(value.shape):
             if isinstance(n, int) and n % count == 0 and n:
                 found: dict[fx.Node, int] = {}
-                for user in node.users:
+                for user in nodes.readers(node):
                     found |= dict(_positions(user, axis, count, n // count))
                 if set(found.values()) == set(range(count)) and taken.isdisjoint(found):
                     yield MemberSource(f"{node.name} {axis}", count, found, weak=True)
         compared = {
             user: user.args[1]
-            for user in node.users
+            for user in nodes.readers(node)
             if nodes.name(user.target) == "eq" and len(user.args) > 1 and type(user.args[1]) is int
         }
         if not value.is_floating_point() and set(compared.values()) == set(range(count)):

@@ -2,7 +2,7 @@
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -54,6 +54,21 @@ def is_shown_later(written: fx.Node, by: fx.Node, but: Sequence[fx.Node]) -> boo
 
     views = [user for user in written.users if shows(user) is written and user not in later and user not in but]
     return any(map(is_read, views))
+
+
+def is_whole(node: fx.Node) -> bool:
+    """Whether it is a slice that leaves nothing out, as torch 2.6 writes one for every `:`."""
+    args: Any = node.args
+    return name(node.target) == "slice" and bool(node.meta["val"].shape == args[0].meta["val"].shape)
+
+
+def readers(node: fx.Node) -> Iterator[fx.Node]:
+    """The nodes that read a node, those that read all of it through a slice too."""
+    for user in node.users:
+        if is_whole(user):
+            yield from readers(user)
+        else:
+            yield user
 
 
 def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:

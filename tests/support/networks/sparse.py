@@ -128,5 +128,5 @@ class Batched(ByMask):
         for e, expert in enumerate(self.experts):
             own = (chosen == e).any(-1)
             if own.any():
-                result[own] += expert(x[own]) * ((chosen == e) * weights).sum(-1)[own, None]
+                result[own] += expert(x[own]) * ((chosen == e) * weights).sum(-1)[own].unsqueeze(-1)
         return result
