@@ -78,8 +78,8 @@ NETWORKS = {
     "lstm-texts": Network("recurrent:texts", {"kind": "lstm"}, OF_TEXTS, data="texts"),
     "experts": Network("experts:images", {}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
     "experts-texts": Network("experts:texts", {}, OF_TEXTS, data="texts"),
-    "experts-list": Network("lists:images", {}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
-    "heads-list": Network("lists:texts", {}, OF_TEXTS, data="texts"),
+    "experts-list": Network("module_lists:images", {}, {"optimizer": "adam", "lr": 0.003, "epochs": 50}),
+    "heads-list": Network("module_lists:texts", {}, OF_TEXTS, data="texts"),
     "gpt": Network("gpt", {}, OF_TEXTS, data="texts"),
     "bert": Network(
         "bert",

@@ -47,11 +47,23 @@ def member_lists(program: Any, same: Mapping[str, str]) -> list[MemberList]:
     possible.sort(key=lambda source: source.name)
     found: list[MemberList] = []
     for count in sorted({source.count for source in possible}):
-        sources = _walked(graph, [source for source in possible if source.count == count]).sources
-        if sources:
-            walk = _walked(graph, [*sources, *other_readings(graph, count, sources)])
-            found += [_list_of(walk, each) for each in walk.together() if _is_list(walk, each)]
+        for alone in _none_within_another([source for source in possible if source.count == count]):
+            sources = _walked(graph, alone).sources
+            if sources:
+                walk = _walked(graph, [*sources, *other_readings(graph, count, sources)])
+                made = [_list_of(walk, each) for each in walk.together() if _is_list(walk, each)]
+                found += [each for each in made if each.name not in {other.name for other in found}]
     return [each for each in found if _outweighs(each, found)]
+
+
+def _none_within_another(sources: Sequence[MemberSource]) -> list[list[MemberSource]]:
+    """The sources without those around others, and without those within others: no tensor is a member of two.
+
+    A network may have as many layers as each has experts.
+    """
+    inner = [one for one in sources if not any(_lies_within(other, one) for other in sources)]
+    outer = [one for one in sources if not any(_lies_within(one, other) for other in sources)]
+    return [inner] if len(inner) == len(sources) else [inner, outer]
 
 
 def _walked(graph: fx.Graph, sources: Sequence[MemberSource]) -> MemberWalk:
@@ -96,7 +108,7 @@ def _outweighs(one: MemberList, lists: Sequence[MemberList]) -> bool:
     return not any(_outweighs(each, lists) for each in outer)
 
 
-def _lies_within(one: MemberList, other: MemberList) -> bool:
+def _lies_within(one: MemberList | MemberSource, other: MemberList | MemberSource) -> bool:
     """Whether a list of modules is part of the members of another."""
     around = f"{other.name}." if other.name else ""
     return one is not other and bool(one.stacks) and bool(other.stacks) and one.name.startswith(around)

@@ -1,7 +1,7 @@
 """Networks of lists of modules: experts of which each sees just what chose it, and attention head by head.
 
-    starcli train --arch examples/lists.py:images --data digits --seeds 0,1 -o '{seed}.safetensors'
-    starcli barrier 0.safetensors 1.safetensors --align weight --arch examples/lists.py:images
+    starcli train --arch examples/module_lists.py:images --data digits --seeds 0,1 -o '{seed}.safetensors'
+    starcli barrier 0.safetensors 1.safetensors --align weight --arch examples/module_lists.py:images
 
 Such code is in many tutorials and papers. Members of a list that do the same may change places, which moves values from
 one tensor to another; starcli finds that out. `alignment.py`, beside this file, measures what is left of the barrier
