@@ -8,8 +8,7 @@ pair, and how far each method lies from weight matching with 10 restarts on the 
 measured is kept in OUT and not done again; of all of it that is two to three hours on one core, of 1 pair of `mlp`
 a few seconds. `--fashion DIR`: where the four idx files of Fashion-MNIST are, for the network `fashion`.
 `--texts FILE`: descriptions of packages, for `gpt`, `bert`, `lstm-texts`, `experts-texts` and `heads-list`, which this
-makes:
-python examples/package_descriptions.py --sections 12 --count 4000 -o packages.csv
+makes: python examples/package_descriptions.py --sections 12 --count 4000 -o packages.csv
 """
 
 import argparse

@@ -388,3 +388,20 @@ class Chain(nn.Module):
         for layer in self.layers:
             x = x + layer(x).relu()
         return x
+
+
+class Layered(nn.Module):
+    """As many layers as each has experts: a list of lists of as many members, of which only the inner ones move."""
+
+    def __init__(self, layers: int = 3) -> None:
+        super().__init__()
+        self.read, self.out = nn.Linear(8, 6), nn.Linear(6, 3)
+        self.layers = nn.ModuleList(Mixture(experts=layers, inputs=6) for _ in range(layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of three classes."""
+        x = self.read(x)
+        for layer in self.layers:
+            gates = layer.router(x).softmax(-1)
+            x = x + sum(gates[:, i, None] * expert(x) for i, expert in enumerate(layer.experts))
+        return self.out(x)

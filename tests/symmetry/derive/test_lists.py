@@ -54,6 +54,7 @@ CASES = {
     "one unit each": (lists.OneUnitEach(), VECTORS, orders(6, 4, *[5] * 4)),
     "recurrent": (lists.Recurrent(), torch.zeros(2, 6, 5), orders(3, *[4] * 3)),
     "the smaller of two": (lists.Twins(), VECTORS, orders(2, 5, 5)),
+    "layers of lists": (lists.Layered(), VECTORS, orders(6, *[3] * 3, *[5] * 9)),
     "list of lists": (lists.ListOfLists(), VECTORS, 2 * MIXTURE),
 }
 TOLD_APART = {
