@@ -4,7 +4,7 @@ from math import factorial, log10, prod
 
 import pytest
 import torch
-from support.networks import lists, sparse
+from support.networks import expert_lists, lists, member_lists, sparse
 from torch import Tensor, nn
 
 from starcli.models.copies import copy_network
@@ -35,36 +35,36 @@ def derived(network: nn.Module, example: Tensor) -> Derived:
 MIXTURE = orders(4, 6, *[5] * 4)
 CASES = {
     "sum": (lists.Mixture(), VECTORS, MIXTURE),
-    "unbind": (lists.GatedByPieces(), VECTORS, MIXTURE),
-    "stack and einsum": (lists.StackedOutputs(), VECTORS, MIXTURE),
-    "by number": (lists.ByNumber(), VECTORS, MIXTURE),
-    "scattered gates": (lists.Scattered(), VECTORS, MIXTURE),
-    "rows of parameters": (lists.RowByRow(), VECTORS, MIXTURE),
+    "unbind": (expert_lists.GatedByPieces(), VECTORS, MIXTURE),
+    "stack and einsum": (expert_lists.StackedOutputs(), VECTORS, MIXTURE),
+    "by number": (expert_lists.ByNumber(), VECTORS, MIXTURE),
+    "scattered gates": (expert_lists.Scattered(), VECTORS, MIXTURE),
+    "rows of parameters": (expert_lists.RowByRow(), VECTORS, MIXTURE),
     "heads": (lists.HeadList(), torch.zeros(2, 5, 7), orders(12, 3, *[4] * 6)),
     "language model": (
-        lists.TutorialGPT(),
+        member_lists.TutorialGPT(),
         torch.randint(0, 11, (2, 8)),
         orders(12, *[3, 48] * 2, *[4] * 12),
     ),
-    "branches, sum": (lists.ConvBranches("sum"), IMAGES, orders(6, 4, *[5] * 8)),
-    "branches, mean": (lists.ConvBranches("mean"), IMAGES, orders(6, 6, 4, *[5] * 8)),
-    "branches, max": (lists.ConvBranches("max"), IMAGES, orders(6, 6, 4, *[5] * 8)),
-    "branches, side by side": (lists.ConvBranches("cat"), IMAGES, orders(6, 4, *[5] * 8, *[6] * 4)),
-    "pieces": (lists.Pieces(), VECTORS, orders(3, *[4] * 6, *[5] * 3)),
-    "one unit each": (lists.OneUnitEach(), VECTORS, orders(6, 4, *[5] * 4)),
-    "recurrent": (lists.Recurrent(), torch.zeros(2, 6, 5), orders(3, *[4] * 3)),
-    "the smaller of two": (lists.Twins(), VECTORS, orders(2, 5, 5)),
-    "layers of lists": (lists.Layered(), VECTORS, orders(6, *[3] * 3, *[5] * 9)),
-    "list of lists": (lists.ListOfLists(), VECTORS, 2 * MIXTURE),
+    "branches, sum": (member_lists.ConvBranches("sum"), IMAGES, orders(6, 4, *[5] * 8)),
+    "branches, mean": (member_lists.ConvBranches("mean"), IMAGES, orders(6, 6, 4, *[5] * 8)),
+    "branches, max": (member_lists.ConvBranches("max"), IMAGES, orders(6, 6, 4, *[5] * 8)),
+    "branches, side by side": (member_lists.ConvBranches("cat"), IMAGES, orders(6, 4, *[5] * 8, *[6] * 4)),
+    "pieces": (member_lists.Pieces(), VECTORS, orders(3, *[4] * 6, *[5] * 3)),
+    "one unit each": (member_lists.OneUnitEach(), VECTORS, orders(6, 4, *[5] * 4)),
+    "recurrent": (member_lists.Recurrent(), torch.zeros(2, 6, 5), orders(3, *[4] * 3)),
+    "the smaller of two": (member_lists.Twins(), VECTORS, orders(2, 5, 5)),
+    "layers of lists": (expert_lists.Layered(), VECTORS, orders(6, *[3] * 3, *[5] * 9)),
+    "list of lists": (expert_lists.ListOfLists(), VECTORS, 2 * MIXTURE),
 }
 TOLD_APART = {
-    "factors": (lists.ConvBranches("product"), IMAGES, orders(6, 6, *[5] * 8)),
-    "classes": (lists.ClassByClass(), VECTORS, orders(6, *[5] * 4)),
-    "weights": (lists.Unlike(), VECTORS, orders(6, *[5] * 4)),
-    "constants within": (lists.UnlikeInside(), VECTORS, orders(6, *[5] * 4)),
-    "gates on the stream": (lists.GateOnStream(), VECTORS, orders(*[5] * 6)),
-    "beside others": (lists.Prompts(), torch.zeros(2, 4, 8), orders(6, 5)),
-    "chain": (lists.Chain(), torch.zeros(3, 6), 0.0),
+    "factors": (member_lists.ConvBranches("product"), IMAGES, orders(6, 6, *[5] * 8)),
+    "classes": (member_lists.ClassByClass(), VECTORS, orders(6, *[5] * 4)),
+    "weights": (expert_lists.Unlike(), VECTORS, orders(6, *[5] * 4)),
+    "constants within": (expert_lists.UnlikeInside(), VECTORS, orders(6, *[5] * 4)),
+    "gates on the stream": (expert_lists.GateOnStream(), VECTORS, orders(*[5] * 6)),
+    "beside others": (member_lists.Prompts(), torch.zeros(2, 4, 8), orders(6, 5)),
+    "chain": (member_lists.Chain(), torch.zeros(3, 6), 0.0),
 }
 
 
@@ -121,7 +121,7 @@ def test_experts_that_see_the_examples_that_chose_them(kind: type[sparse.Chosen]
 
 def test_summands_without_an_order_stay() -> None:
     """The biases of a plain sum may be exchanged alone: they belong to no member."""
-    resolved = derived(lists.ConvBranches("sum"), IMAGES).resolved
+    resolved = derived(member_lists.ConvBranches("sum"), IMAGES).resolved
     assert resolved.expressions["branches.0.6.bias"] == ("stem",)
     assert "branches.[].6.weight" in resolved.stacks
 
