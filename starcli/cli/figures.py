@@ -39,7 +39,7 @@ def _check_file(path: Path) -> None:
     check_format(path)
 
 
-DRAWN = Checked(_check_file)
+DRAWN = Checked(_check_file, writes=True)
 """Mark of options that are files of figures to write."""
 
 FIGURE = "Figure"

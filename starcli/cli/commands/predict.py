@@ -16,7 +16,6 @@ from starcli.cli.options.values import temperature_of
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
 from starcli.cli.shared_columns import PRECISION, RENORMALISED
-from starcli.data.names import parse_name
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -79,8 +78,7 @@ def predict_command(
     from starcli.workspace.stamp import short_hashes
 
     asked.check()
-    data = Path(parse_name(setup.data)[1]) if setup.data else Path()
-    file = ContentFile(output, "predictions.csv", [*asked.paths, *[data] * data.is_file()], force=force)
+    file = ContentFile(output, "predictions.csv", asked.paths, force=force)
     heat, pieces = temperature_of(temperature), prediction_format(output)
     workspace, models, inputs = open_inputs(asked.read(), setup, split)
     with common.session(output) as (watch, results):

@@ -60,6 +60,8 @@ class Checked:
     """Mark in an option's annotation: `check` raises StarcliError for a wrong value, before the command begins."""
 
     check: Callable[[Any], None]
+    writes: bool = False
+    """Whether the value is a file to write, which may be none that another option names."""
 
 
 class Command(TyperCommand):
@@ -233,6 +235,19 @@ def _check_values(options: Sequence[inspect.Parameter], values: Mapping[str, Any
     if errors:
         lines = [line for error in errors for line in (error.summary, *error.problems)]
         raise StarcliError("the command cannot be done", lines)
+    marks = [(option.name, mark) for option in options for mark in getattr(option.annotation, "__metadata__", ())]
+    written = [values[name] for name, mark in marks if isinstance(mark, Checked) and mark.writes]
+    for path in (Path(each) for each in written if each is not None):
+        if path.is_file() and any(map(path.samefile, _files_named(values.values()))):
+            raise StarcliError(f"{path}: is an input; a file is never written over one")
+
+
+def _files_named(values: Iterable[Any]) -> Iterator[Path]:
+    """The files that words of options name: `x.npz`, `table:x.csv`, `net.py:build`."""
+    for word in (each for each in values if isinstance(each, str)):
+        for name in {word, word.partition(":")[2], word.rpartition(":")[0]}:
+            if Path(name).is_file():
+                yield Path(name)
 
 
 def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> None:

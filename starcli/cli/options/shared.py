@@ -85,7 +85,7 @@ SPLIT_WORDS = ("train", "validation", "test")
 
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
-IN, OUT = Checked(checks.input_files), Checked(checks.output_place)
+IN, OUT = Checked(checks.input_files), Checked(checks.output_place, writes=True)
 """Marks of options that are files to read, and of those that are files to write."""
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint; - reads it from stdin."), IN]

@@ -4,7 +4,8 @@ import contextlib
 import json
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 from support.program import TRAIN, run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
@@ -260,3 +261,24 @@ def test_what_is_not_kept(place, words, said):
     assert said in ran.err
     assert ran.status == 1
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--arch", "mlp", "--data", "x.safetensors", "-o", "x.safetensors"),
+        ("--arch", "mlp", "--data", "arrays:x.safetensors", "-o", "./x.safetensors"),
+        ("--arch", "net.py:build", "--data", "digits", "-o", "net.py"),
+    ],
+    ids=["data", "data by kind", "code"],
+)
+def test_what_a_run_is_made_from_is_never_written_over(place, words):
+    """With --force it was."""
+    images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    save_file({"images": images, "labels": torch.arange(40) % 3}, place / "x.safetensors")
+    (place / "net.py").write_text("def build(**arguments): ...\n")
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    ran = run_here("train", *words, "--epochs", "1", "--force")
+    said = f"{words[-1].removeprefix('./')}: is an input; a file is never written over one"
+    assert (ran.status, said in ran.err) == (1, True), ran.err
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
