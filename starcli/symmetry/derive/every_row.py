@@ -23,7 +23,7 @@ class EveryRow(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._nothing: dict[int, Tensor] = {}
+        self._answers: dict[int, tuple[Tensor, bool]] = {}
         self._read: dict[int, tuple[Tensor, Tensor, tuple[Any, ...]]] = {}
         self._added: dict[int, tuple[Tensor, Tensor, tuple[Any, ...], Any]] = {}
 
@@ -47,8 +47,9 @@ class EveryRow(TorchFunctionMode):
         if name == "__setitem__":
             return self._written(*args)
         result = func(*args, **kwargs)
-        if name in _NONE and isinstance(result, Tensor) and result.dim() == 0:
-            self._nothing[id(result)] = result
+        of_rows = args and isinstance(args[0], Tensor) and not args[0].is_floating_point()
+        if of_rows and isinstance(result, Tensor) and result.dim() == 0:
+            self._answers[id(result)] = result, name not in _NONE
         return result
 
     def _written(self, base: Tensor, index: Any, values: Any) -> Any:
@@ -59,9 +60,13 @@ class EveryRow(TorchFunctionMode):
         return Tensor.__setitem__(base, _by_positions(index), values)
 
     def _is_true(self, tensor: Tensor) -> bool:
-        """Whether a tensor is true: as it is where that is known, else what leads to some rows rather than none."""
+        """Whether a tensor is true: as it is where that is known, else what leads to some rows rather than none.
+
+        What is asked of numbers that are no counts stays an error.
+        """
         known = tensor.constant if isinstance(tensor, FakeTensor) else tensor
-        return id(tensor) not in self._nothing if known is None else bool(known)
+        answer = self._answers.get(id(tensor))
+        return bool(tensor) if answer is None or known is not None else answer[1]
 
 
 def _is_mask(value: Any) -> bool:

@@ -58,7 +58,7 @@ def test_the_environment_says_where_data_lie_unless_the_line_does(place, monkeyp
         (["barrier", "m0", "m1", "--sources", "m2"], "--star"),
         (["interpolate", "m0", "m1", "--t", "0.5", "--weights", "1", "0", "-o", "x"], "--perturb, found 2"),
         (["interpolate", "m0", "m1", "m2", "--t", "0.5", "-o", "x"], "--weights"),
-        (["interpolate", "m0", "m1", "--weights", "1", "-o", "x"], "1 weights for 2 models"),
+        (["interpolate", "m0", "m1", "--weights", "1", "-o", "x"], "1 weight for 2 models"),
         (["interpolate", "m0", "m1", "--weights", "1", "1", "-o", "x"], "sum"),
         (["interpolate", "m0", "--t", "0.5", "-o", "x"], "two models"),
         (["interpolate", "m0", "m1", "--perturb", "1", "-o", "x"], "one model"),
