@@ -1,10 +1,12 @@
 """Writing: whole files or nothing."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from starcli.errors import StarcliError
 from starcli.files.write import check_output, holds, tensor_pieces, write_atomically, write_tensors
@@ -88,7 +90,10 @@ def test_tied_and_sliced_tensors_are_written_under_every_name(tmp_path: Path) ->
 def test_the_pieces_of_a_file_of_tensors_are_the_file(metadata: dict[str, str], tmp_path: Path) -> None:
     base = torch.arange(12.0)
     tensors = {"b": base, "a": base.view(3, 4).t(), "flag": torch.tensor(True), "none": torch.empty(0, 3)}
-    tensors |= {"half": base[2:5].bfloat16(), "count": torch.tensor(3), "wave": torch.tensor([1 + 2j])}
+    tensors |= {"half": base[2:5].bfloat16(), "count": torch.tensor(3)}
+    wave = {"wave": torch.tensor([1 + 2j])}
+    with contextlib.suppress(KeyError):  # older versions of safetensors have no complex numbers
+        tensors |= wave if save(wave) else {}
     write_tensors(tmp_path / "x.safetensors", tensors, metadata)
     assert holds(tmp_path / "x.safetensors", tensor_pieces(tensors, metadata))
     assert not holds(tmp_path / "x.safetensors", tensor_pieces({**tensors, "count": torch.tensor(4)}, metadata))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.networks.lists import HEADS, MIXTURE, HeadList, Mixture
 from torch import nn
 
 from starcli.errors import StarcliError
@@ -13,7 +14,6 @@ from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.prove import prove
-from tests.support.networks.lists import HEADS, MIXTURE, HeadList, Mixture
 
 SHAPES = {"e.0.w": (3, 2), "e.1.w": (3, 2), "out": (4, 3)}
 LINES = "{format: 1, tensors: {'e.[].w': [e, h], out: [_, h]}}"
