@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from starcli.models.copies import copy_network
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.archspec.stacked import members
 
 
 def with_stacks(network: nn.Module, spec: Resolved) -> nn.Module:
@@ -25,15 +24,10 @@ def with_stacks(network: nn.Module, spec: Resolved) -> nn.Module:
     >>> {name: tuple(tensor.shape) for name, tensor in with_stacks(network, spec).state_dict().items()}
     {'[].bias': (2, 3), '[].weight': (2, 3, 2)}
     """
-    return stacked_network(network, {name: shape[0] for name, shape in spec.shapes.items() if name in spec.stacks})
-
-
-def stacked_network(network: nn.Module, stacks: Mapping[str, int]) -> nn.Module:
-    """The network, or a copy of it with stacks (name -> number of members) in its state dict."""
-    if not stacks:
+    if not spec.stacks:
         return network
     copy = copy_network(network)
-    lent = _Lent(copy, stacks)
+    lent = _Lent(copy, spec.stacks)
     copy.register_forward_pre_hook(lent.lend)
     copy.register_forward_hook(lent.take_back, always_call=True)
     return copy
@@ -42,9 +36,9 @@ def stacked_network(network: nn.Module, stacks: Mapping[str, int]) -> nn.Module:
 class _Lent:
     """Hooks of a network that put the parts of its stacks where its modules look for them, while it runs."""
 
-    def __init__(self, network: nn.Module, stacks: Mapping[str, int]) -> None:
-        self.members = {stack: members(stack, count) for stack, count in stacks.items()}
-        for stack, names in self.members.items():
+    def __init__(self, network: nn.Module, stacks: Mapping[str, tuple[str, ...]]) -> None:
+        self.members = stacks
+        for stack, names in stacks.items():
             _stack(network, stack, names)
 
     def lend(self, network: nn.Module, args: Any) -> None:

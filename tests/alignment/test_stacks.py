@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 from support.networks.lists import HEADS, MIXTURE, HeadList, Mixture
+from support.networks.sparse import ByNewTensors
 from support.tensors import same
 from torch import Tensor, nn
 
@@ -25,20 +26,6 @@ from starcli.symmetry.permutation import Permutation
 from starcli.workspace.workspace import Workspace
 
 EXPERTS = 4
-
-
-class Sparse(Mixture):
-    """Each example is sent to one expert, which reads those that were sent to it, if there are any."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.read(x).relu()
-        weight, chosen = self.router(x).softmax(-1).max(-1)
-        mixed = torch.zeros_like(x)
-        for number, expert in enumerate(self.experts):
-            [rows] = torch.where(chosen == number)
-            if len(rows):
-                mixed = mixed.index_add(0, rows, weight[rows, None] * expert(x[rows]))
-        return self.out(x + mixed)
 
 
 class Branches(nn.Module):
@@ -98,7 +85,7 @@ def sequences(count: int) -> tuple[Tensor, Tensor]:
 
 CASES: dict[str, tuple[type[nn.Module], str, Any]] = {
     "experts": (Mixture, MIXTURE, vectors),
-    "sparse": (Sparse, MIXTURE, vectors),
+    "sparse": (ByNewTensors, MIXTURE, vectors),
     "heads": (HeadList, HEADS, sequences),
     "branches": (Branches, BRANCHES, images),
 }

@@ -116,12 +116,13 @@ class _Traced:
 
     def __init__(self, program: Any, target: nn.Module) -> None:
         self.program, self.target, self.joint = program, target, joint_axes(program)
-        self.follow(member_lists(program, start(target, self.joint).same))
+        self.follow()
 
-    def follow(self, lists: Sequence[MemberList]) -> None:
-        """Follow the network anew, with these lists."""
+    def follow(self, lists: Sequence[MemberList] | None = None) -> None:
+        """Follow the network anew, with these lists, at first with all that there are."""
         self.trace = start(self.target, self.joint)
-        self.members = follow(self.trace, self.program, lists)
+        found = member_lists(self.program, self.trace.same) if lists is None else lists
+        self.members = follow(self.trace, self.program, found)
 
     def built(self) -> Built:
         """The spec of what was found; lists whose members are told apart after all are none."""

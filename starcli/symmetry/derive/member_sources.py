@@ -3,6 +3,7 @@
 import operator
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import fx
@@ -69,7 +70,8 @@ def _positions(node: fx.Node, axis: int, count: int, width: int) -> Iterator[tup
     if name == "select" and width == 1 and along(1):
         yield node, int(args[2]) % count  # type: ignore[arg-type]
     elif name == "slice" and along(1):
-        start, end, step = (*args[2:], *(None, None, 1)[len(args) - 2 :])[:3] if len(args) < 5 else args[2:5]
+        given: list[Any] = [*args[2:5], *(None, None, 1)[max(0, len(args) - 2) :]]
+        start, end, step = given
         first = start or 0
         if step in (1, None) and isinstance(first, int) and first >= 0 and first % width == 0:
             stop = min(end, count * width) if isinstance(end, int) and end >= 0 else count * width

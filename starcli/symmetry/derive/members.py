@@ -12,6 +12,7 @@ from torch import fx
 
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Call, OperatorRule, Parameter, RuleResult, Unknown
+from starcli.symmetry.derive.joint import jointly_told
 from starcli.symmetry.derive.lists import MemberList
 from starcli.symmetry.derive.rules.shape import joined, reshaped, run
 from starcli.symmetry.derive.trace import Trace
@@ -36,9 +37,8 @@ class ListMembers:
             return self._side_by_side
         if node in self.of.picks:
             return self._picked(self.of.picks[node])
-        if any(user in self.of.picks for user in node.users if user.args[0] is node and user.target is not node.target):
-            return self._pieces if _gives_pieces(node) else None
-        return None
+        in_pieces = isinstance(node.meta.get("val"), list | tuple)
+        return self._pieces if in_pieces and any(user in self.of.picks for user in node.users) else None
 
     def _picked(self, number: int) -> OperatorRule:
         """What one member reads of an axis with a position, or a piece, for each."""
@@ -95,23 +95,15 @@ class ListMembers:
         return joined(call, parts, axis, self.labels)
 
 
-def _gives_pieces(node: fx.Node) -> bool:
-    return isinstance(node.meta.get("val"), list | tuple)
-
-
 def members_of(trace: Trace, found: MemberList) -> ListMembers:
     """The members of a list, with fresh atoms."""
     rows = {}
     for name in found.rows:
         shape = trace.parameters[name].value.shape[1:]
-        rows[name] = [Parameter(f"{name}[{i}]", _fresh(trace.atoms, shape)) for i in range(found.count)]
+        values = (Value(shape, jointly_told(trace.atoms, shape, frozenset())) for _ in range(found.count))
+        rows[name] = [Parameter(f"{name}[{i}]", value) for i, value in enumerate(values)]
     labels = trace.atoms.new(found.count)
     return ListMembers(found, labels, rows)
-
-
-def _fresh(atoms: Atoms, shape: Sequence[int]) -> Value:
-    """A value of a parameter whose positions are told apart along each axis."""
-    return Value.of(shape, (along_axis(atoms.new(n), axis, len(shape)) for axis, n in enumerate(shape) if n > 1))
 
 
 def laid_in_stacks(trace: Trace, found: ListMembers) -> bool:
