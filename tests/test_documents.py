@@ -1,4 +1,4 @@
-"""Papers and code say the same: commands, links, versions, names, and what docs/architecture.md points at."""
+"""Papers and code say the same: commands, links, versions, names, and what pages on the code point at."""
 
 import ast
 import re
@@ -24,6 +24,7 @@ PAGES = [
     if not any(part in ("runs", "build", "dist") or part.startswith(".") for part in path.relative_to(ROOT).parts)
 ]
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+CONTRACTS = ROOT / "docs" / "contracts.md"
 ROOT_MODULES = {"__init__", "__main__", "errors", "version"}
 FOUNDATIONS = {"errors", "registry", "runtime", "files"}
 
@@ -57,10 +58,10 @@ def test_a_help_page_ends_with_two_examples_and_where_there_is_more(words: tuple
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_readme_and_the_architecture_page_have_every_command(words: tuple[str, ...]) -> None:
+def test_readme_and_the_contracts_have_every_command(words: tuple[str, ...]) -> None:
     name = " ".join(words)
     assert re.search(rf"`?starcli {re.escape(name)}\b", (ROOT / "README.md").read_text()), f"README.md lacks {name}"
-    assert re.search(rf"`{re.escape(name)}`|\| {re.escape(name)} \|", ARCHITECTURE.read_text())
+    assert re.search(rf"`{re.escape(name)}`|\| {re.escape(name)} \|", CONTRACTS.read_text())
 
 
 # -- links and versions ------------------------------------------------------------------------------------------------
@@ -137,12 +138,13 @@ def test_code_is_not_in_init() -> None:
     assert full == []
 
 
-# -- what the architecture page points at ------------------------------------------------------------------------------
+# -- what pages on the code point at -----------------------------------------------------------------------------------
 
 
-def test_the_architecture_page_names_what_there_is() -> None:
+@pytest.mark.parametrize("page", ["architecture", "contracts", "specs", "numerics"])
+def test_a_page_on_the_code_names_what_there_is(page: str) -> None:
     """`path.py:name` is defined in that file, and every other path in backticks is there."""
-    text = ARCHITECTURE.read_text()
+    text = (ROOT / "docs" / f"{page}.md").read_text()
     missing = []
     for word in re.findall(r"`([\w./-]+(?:\.py|\.sh|/)(?::\w+)?)`", text):
         path, _, name = word.partition(":")

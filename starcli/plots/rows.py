@@ -11,7 +11,7 @@ from starcli.plots.loss_words import metric_in
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 
 ResultRow = Mapping[str, Any]
-"""A result with its `type`, and the keys of docs/architecture.md, JSON objects."""
+"""A result with its `type`, and the keys of docs/contracts.md, JSON objects."""
 
 Number = Annotated[
     float,

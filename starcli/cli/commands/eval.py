@@ -43,7 +43,7 @@ _COLUMNS = (
 @command(
     "starcli eval ckpts/*.safetensors --split test",
     "starcli eval a.safetensors b.safetensors --temperature fit --plot reliability.png",
-    see="docs/architecture.md#json-objects",
+    see="docs/contracts.md#json-objects",
 )
 def eval_command(
     models: ModelsArg,

@@ -36,7 +36,7 @@ _COLUMNS = (
 @command(
     "starcli inspect star.safetensors --lineage",
     "starcli inspect ckpts/*.safetensors --verify",
-    see="docs/architecture.md#checkpoints",
+    see="docs/contracts.md#checkpoints",
 )
 def inspect_command(
     files: Annotated[

@@ -32,7 +32,7 @@ _COLUMNS = (
 @command(
     "starcli interpolate a.safetensors b.safetensors --t 0.25 0.5 0.75 -o 'mid-{t}.safetensors'",
     "starcli interpolate a.safetensors b.safetensors c.safetensors --align weight -o mean.safetensors",
-    see="docs/architecture.md#numerics",
+    see="docs/numerics.md",
 )
 def interpolate_command(
     models: ModelsArg,

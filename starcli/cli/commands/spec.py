@@ -21,7 +21,7 @@ class SpecCommands(CommandGroup):
     """The commands about specs."""
 
     examples = ("starcli spec check my.yaml --arch resnet", "starcli spec explain --arch vit")
-    see = "docs/architecture.md#permutation-specs"
+    see = "docs/specs.md#permutation-specs"
 
 
 spec_app = typer.Typer(
@@ -74,7 +74,7 @@ DIFFERENCES = (Column("difference", "difference"),)
 @command(
     "starcli spec list",
     "starcli spec list --json",
-    see="docs/architecture.md#permutation-specs",
+    see="docs/specs.md#permutation-specs",
 )
 def spec_list_command(common: Common) -> None:
     """List the specs that come with the program."""
@@ -88,7 +88,7 @@ def spec_list_command(common: Common) -> None:
 @command(
     "starcli spec show resnet > my.yaml",
     "starcli spec show star.safetensors",
-    see="docs/architecture.md#permutation-specs",
+    see="docs/specs.md#permutation-specs",
 )
 def spec_show_command(
     common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint."), SPEC]
@@ -104,7 +104,7 @@ def spec_show_command(
 @command(
     "starcli spec check my.yaml --arch resnet --arch-arg width=16",
     "starcli spec check --arch torchvision:resnet18 --input 1,3,224,224",
-    see="docs/architecture.md#proof",
+    see="docs/specs.md#proof",
 )
 def spec_check_command(common: Common, setup: SpecSetup, *, given: SpecArg = None) -> None:
     """Check a spec against the tensors of a network, and prove that its permutations leave the function alone.
@@ -126,7 +126,7 @@ def spec_check_command(common: Common, setup: SpecSetup, *, given: SpecArg = Non
 @command(
     "starcli spec derive --arch torchvision:resnet18 --input 1,3,224,224 -o resnet18.yaml",
     "starcli spec derive --arch vit --kinds -o vit.yaml",
-    see="docs/architecture.md#permutation-specs",
+    see="docs/specs.md#permutation-specs",
 )
 def spec_derive_command(
     common: Common,
@@ -166,7 +166,7 @@ def spec_derive_command(
 @command(
     "starcli spec explain --arch vit --data mnist",
     "starcli spec explain --arch my_package.models:build --input 1,3,64,64",
-    see="docs/architecture.md#kinds-of-symmetry",
+    see="docs/specs.md#kinds-of-symmetry",
 )
 def spec_explain_command(common: Common, setup: SpecSetup, *, given: SpecArg = None) -> None:
     """Explain a spec: each group with its size, tensors and kind, and why each fixed axis is fixed.
@@ -196,7 +196,7 @@ def spec_explain_command(common: Common, setup: SpecSetup, *, given: SpecArg = N
 @command(
     "starcli spec diff resnet derived.yaml --arch resnet",
     "starcli spec diff mine.yaml theirs.yaml --arch resnet",
-    see="docs/architecture.md#permutation-specs",
+    see="docs/specs.md#permutation-specs",
 )
 def spec_diff_command(
     common: Common,

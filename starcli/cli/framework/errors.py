@@ -1,6 +1,6 @@
 """Error boundary: the one place where exceptions become text on stderr and an exit status.
 
-Which status means what: docs/architecture.md, Streams and exit codes. A traceback is shown for bugs only, or with
+Which status means what: docs/contracts.md, Streams and exit codes. A traceback is shown for bugs only, or with
 `--traceback`.
 """
 

@@ -1,6 +1,6 @@
 """Results of commands: a table on a terminal, JSON lines otherwise, or the form that `--format` says.
 
-The keys: docs/architecture.md, JSON objects.
+The keys: docs/contracts.md, JSON objects.
 """
 
 import io
