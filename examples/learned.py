@@ -1,4 +1,4 @@
-"""Learned alignment against weight matching: pairs, stars, and the tables of docs/alignment.md.
+"""Learned alignment against weight matching: pairs, stars, and the tables of docs/alignment-measured.md.
 
     python examples/learned.py [NETWORK...] [--pairs 6] [--stars 5 16] [--epochs N] [--trained HOW...] [--judged HOW...]
                                [--held-out 3] [--fashion DIR] [--texts FILE] [--out runs/alignment] [--page PAGE]
@@ -9,7 +9,7 @@ are measured with these aligned to it as each HOW of `--judged` says. What was t
 not done again. Then come the tables of all that OUT has, of any network, printed, or written to their places in
 PAGE; without a network nothing is measured. The tables of the documentation, again from what was kept:
 
-    python examples/learned.py --out tests/benchmarks/learned --page docs/alignment.md
+    python examples/learned.py --out tests/benchmarks/learned --page docs/alignment-measured.md
 """
 
 import argparse

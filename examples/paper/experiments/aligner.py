@@ -68,5 +68,5 @@ EXPERIMENT = Experiment(
     notes="`sinkhorn` here learns on the loss half way between the models, from where matching of activations ends; "
     "the paper has the variant that learns on the distance of the weights, of VGG-19, as its program knew no residual "
     "networks. So the second claim is of another method. That program, by the distance of the weights and by the "
-    "loss, is beside this one's aligners in `docs/alignment.md`.",
+    "loss, is beside this one's aligners in `docs/alignment-measured.md`.",
 )

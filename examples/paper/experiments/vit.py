@@ -76,5 +76,5 @@ EXPERIMENT = Experiment(
     draw=partial(source_trends, by="align"),
     notes="With permutations, which the paper leaves open, whole heads and the units in each head change places. Stars "
     "whose own loss is far above that of their sources, as 60 epochs leave it here, are no solutions, whatever their "
-    "barriers. Stars of the same transformers by `learn`, over all symmetries, are in `docs/alignment.md`.",
+    "barriers. Stars of the same transformers by `learn`, over all symmetries, are in `docs/alignment-measured.md`.",
 )

@@ -28,7 +28,7 @@ _COLUMNS = (
 @command(
     "starcli permute b.safetensors --by b.perm.safetensors -o b.aligned.safetensors",
     "starcli permute a.safetensors --random --seed 3 -o shuffled.safetensors",
-    see="docs/alignment.md#symmetries-beyond-permutations",
+    see="docs/symmetries.md",
 )
 def permute_command(
     model: ModelArg,
