@@ -75,6 +75,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         inside = (here / found[0].rpartition("](")[2].rstrip(")").partition("#")[0]).resolve()
         if inside.is_relative_to(Path(config["docs_dir"]).resolve()):
             return found[0]
+        if path.endswith(words.strip("`")):
+            return f"`{path}`"
         return words if path.strip("/") in words else f"{words} (`{path}`)"
 
     return OUTSIDE.sub(named, markdown)
