@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The figures of docs/gallery.md: every kind of figure, from nine small networks on digits.  gallery.sh [DIR]
+# The figures of docs/gallery.md: every kind of figure, from eight small networks on digits.  gallery.sh [DIR]
 set -euo pipefail
 mkdir -p "${1:-runs/gallery}" && cd "${1:-runs/gallery}"
 epochs=${EPOCHS:-20} look=(--figure-width 5.5in)

@@ -1,6 +1,7 @@
 """What the site has beside the pages in docs/: the reference of commands and of the library, made from the code itself.
 
-Links of a page to files of the repository, which the site does not have, become their names.
+Links of a page to files of the repository, which the site does not have, become their names; those to the record of the
+paper's experiments lead to its page.
 """
 
 import re
@@ -75,6 +76,8 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         inside = (here / found[0].rpartition("](")[2].rstrip(")").partition("#")[0]).resolve()
         if inside.is_relative_to(Path(config["docs_dir"]).resolve()):
             return found[0]
+        if path == "examples/paper/RESULTS.md":
+            return f"[{words}]({'../' * page.file.src_uri.count('/')}paper.md{found[3] or ''})"
         if path.endswith(words.strip("`")):
             return f"`{path}`"
         return words if path.strip("/") in words else f"{words} (`{path}`)"
