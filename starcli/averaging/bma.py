@@ -20,7 +20,7 @@ from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.paired_bootstrap import less
 from starcli.evaluation.scoring import Resampled, Scored, Scoring
 from starcli.evaluation.temperature import VALIDATION
-from starcli.runtime.rehearsal import alike, repeated
+from starcli.runtime.rehearsal import alike, repeated, sampled
 from starcli.runtime.sharing import own_share, share_out
 
 COPIES_AVERAGED = 4
@@ -117,7 +117,7 @@ def average_models(
         return keep(f"source {position}", lambda: asdict(scoring.score(members.source(position))))
 
     def repeat(number: int) -> Any:
-        return keep(f"repeat {number}", lambda: _repeat(members, draws[number], scoring))
+        return keep(f"repeat {number}", lambda: _repeat(members, draws[number], samples, scoring))
 
     single = [Scored.from_dict(values) for values in share_out(range(len(sources)), alone)]
     found: dict[tuple[Posterior, int], list[Scored]] = {}
@@ -155,7 +155,7 @@ def draw_members(sources: int, samples: int, points: PointSampling, generator: t
     return Draw(found, order)
 
 
-def _repeat(members: Members, draw: Draw, scoring: Scoring) -> dict[str, Any]:
+def _repeat(members: Members, draw: Draw, samples: int, scoring: Scoring) -> dict[str, Any]:
     """Metrics of the first 2, 3, ... members of both, which are computed as they are added, and their differences.
 
     `scored` has (posterior, count, metrics), `star_less_ensemble` (count, differences in resamples of the examples):
@@ -165,23 +165,26 @@ def _repeat(members: Members, draw: Draw, scoring: Scoring) -> dict[str, Any]:
         "star": (members.between(position, t) for position, t in draw.points),
         "ensemble": (members.source(position) for position in draw.order),
     }
+    number: dict[Posterior, int] = {"star": samples, "ensemble": len(draw.order)}  # a rehearsal draws few points
     scored: list[tuple[Posterior, int, dict[str, Any]]] = []
     resampled: dict[tuple[Posterior, int], Resampled] = {}
     for posterior, each in outputs.items():
-        for count, average in enumerate(scoring.task.means(each), start=1):
+        for count, average in enumerate(sampled(scoring.task.means(each), number[posterior]), start=1):
             if count == 1:
                 continue
             found = scoring.score(average)
             scored.append((posterior, count, asdict(found)))
             resampled[posterior, count] = scoring.resampled(average, found.temperature)
     pairs = (
-        (count, resampled["star", count], resampled["ensemble", min(count, len(draw.order))])
-        for count in range(2, len(draw.points) + 1)
+        # a rehearsal has few counts, of the one posterior perhaps others than of the other
+        (count, star, resampled.get(("ensemble", min(count, number["ensemble"])), ()))
+        for (posterior, count), star in resampled.items()
+        if posterior == "star"
     )
     differences = [
         # a temperature may have been found for one alone
         (count, [less(a, b) for a, b in zip(star, others, strict=False)])
         for count, star, others in pairs
-        if star
+        if star and others
     ]
     return {"scored": scored, "star_less_ensemble": differences}

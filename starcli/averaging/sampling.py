@@ -11,6 +11,7 @@ import torch
 from starcli.errors import StarcliError, unknown
 from starcli.registry.entry import resolve
 from starcli.registry.samplings import SAMPLINGS
+from starcli.runtime.rehearsal import sampled
 
 Sampling = Callable[[torch.Generator], float]
 
@@ -77,7 +78,7 @@ class PointSampling:
         else:
             rounds = _rounds(sources, math.ceil(samples / sources), generator)
             chosen = [source for each in rounds for source in each][:samples]
-        return [(source, draw_t(generator)) for source in chosen]
+        return [(source, draw_t(generator)) for source in sampled(chosen, samples)]
 
     def settings(self) -> dict[str, Any]:
         """What is kept of it where results say how they came about."""
@@ -86,7 +87,7 @@ class PointSampling:
 
 def _rounds(sources: int, count: int, generator: torch.Generator) -> list[list[int]]:
     """All sources in an order of its own, `count` times."""
-    return [torch.randperm(sources, generator=generator).tolist() for _ in range(count)]
+    return [torch.randperm(sources, generator=generator).tolist() for _ in sampled(range(count), count)]
 
 
 def sampling_of(said: str | Sampling) -> Sampling:

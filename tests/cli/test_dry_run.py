@@ -137,6 +137,19 @@ def test_averages(place: Path, solutions: Any) -> None:
     assert set(of(ran, "write")) == {"figure.png"}
 
 
+@pytest.mark.parametrize("more", [(), ("--in-turn",), ("--temperature", 2)])
+def test_averages_of_very_many(place: Path, solutions: Any, more: tuple[Any, ...]) -> None:
+    """All of them were drawn and averaged, which took minutes and gigabytes."""
+    words = ("bma", "--star", solutions[0], "--sources", *solutions.some(1, 2, 3), "--repeats", 1, "--align", "none")
+    seconds = []
+    for samples in (1000, 1000000):
+        began = time.process_time()
+        ran = run_here(*words, "--samples", samples, *more, "--dry-run")
+        assert time.process_time() - began < 20  # about one of them needs no more than that
+        seconds.append(of(ran, "work")[f"repeats of up to {samples:,} models"]["seconds"])
+    assert seconds[1] > 100 * seconds[0]
+
+
 def test_a_run_that_was_stopped(place: Path) -> None:
     from starcli.cli.framework.progress_bars import Bars
 
