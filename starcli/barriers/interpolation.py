@@ -214,6 +214,8 @@ def points_asked(
             raise StarcliError(
                 f"--t goes from one model to another, found {number_of(count, 'model')}; --weights combines several"
             )
+        if twice := [f"{t:g}" for t in dict.fromkeys(ts) if ts.count(t) > 1]:
+            raise StarcliError(f"--t {' '.join(twice)}: occurs more than once, and each t is one point")
         return [(f"{t:g}", Point([1 - t, t])) for t in ts]
     if weights is not None and len(weights) != count:
         raise StarcliError(f"--weights: {number_of(len(weights), 'weight')} for {number_of(count, 'model')}")

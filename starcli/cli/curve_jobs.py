@@ -35,7 +35,9 @@ class CurveOptions(SelectOptions):
     a: Annotated[Path, typer.Argument(metavar="A", help="The model that the curve begins at."), IN]
     b: Annotated[Path, typer.Argument(metavar="B", help="The model that it ends at."), IN]
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write; {k} numbers several bends."), OUT
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write; {k} numbers several bends, {seed} varies."),
+        OUT,
     ]
     form: Annotated[
         str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from starcli.cli.framework.command import Checked, bundle
-from starcli.cli.options.checks import output_place
+from starcli.cli.options.checks import one_output
 from starcli.cli.outputs import check_place
 from starcli.errors import StarcliError
 from starcli.files.write import write_atomically
@@ -35,7 +35,7 @@ def _check_font(text: str) -> None:
 def _check_file(path: Path) -> None:
     from starcli.plots.style import check_format
 
-    output_place(path)
+    one_output(path)
     check_format(path)
 
 

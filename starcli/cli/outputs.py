@@ -9,7 +9,7 @@ from pathlib import Path
 from starcli.cli.framework.typed_line import typed_with_slash
 from starcli.errors import StarcliError
 from starcli.files.links import behind_links
-from starcli.files.names import is_standard_stream
+from starcli.files.names import is_standard_stream, refuse_other_kind_of_name
 from starcli.files.run_logs.targets import LogTarget
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import files_of, is_index, refuse_links
@@ -28,15 +28,19 @@ def output_paths(
     """One output path for each of `values`: `out/{name}.safetensors` with `name`, `{seed}`, `{t}`.
 
     Refused before any work: a placeholder that there is not, two outputs of one name, an output that is an input, a
-    place that may not be written to, a name by which everybody would take it for a file of PyTorch, unless `pickled`.
+    place that may not be written to, a name by which everybody would take it for a file of another kind, as of PyTorch
+    unless `pickled`.
     """
     text = str(template)
     if is_standard_stream(template):
         if len(values) > 1:
             raise StarcliError(f"{option} -: stdout takes one checkpoint, this makes {len(values)}")
         return [template]
-    paths = [_place(filled(template, value, option), inputs, option) for value in values]
-    if paths[0] == filled(template, values[0], option):
+    named = [filled(template, value, option) for value in values]
+    for path in named:
+        refuse_other_kind_of_name(path, pickled=pickled)
+    paths = [_place(path, inputs, option) for path in named]
+    if paths[0] == named[0]:
         usual = next((f"{{{name}}}" for name in values[0]), "model")
         refuse_directory(template, f"{usual}.safetensors", paths[0], option=option)
     for path, count in Counter(map(behind_links, paths)).most_common(1):
@@ -47,11 +51,6 @@ def output_paths(
             raise StarcliError(f"{option} {text}: {count} files would have the same name, {path}", [apart])
     for path in paths:
         check_place(path, inputs)
-        if path.suffix.lower() in PICKLED and not pickled:
-            raise StarcliError(
-                f"{path}: checkpoints are safetensors files and are named so",
-                [f"{option} {path.with_suffix('.safetensors')}, then starcli convert for PyTorch's own format"],
-            )
     return paths
 
 

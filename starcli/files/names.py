@@ -26,6 +26,30 @@ def as_path(path: object) -> Path:
     return Path(path)
 
 
+OTHER_KINDS = {
+    ".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npy", ".npz", ".h5", ".hdf5", ".onnx", ".gguf", ".pkl", ".pickle",
+    ".yaml", ".yml", ".toml", ".txt", ".log", ".md", ".tex", ".html", ".htm", ".png", ".svg", ".pdf", ".jpg", ".jpeg",
+    ".gif", ".zip", ".gz", ".tgz", ".xz", ".zst", ".py", ".ipynb", ".sh",
+}  # fmt: skip
+"""Suffixes that mean a file of another kind than weights, to people and to other programs."""
+
+
+def refuse_other_kind_of_name(path: Path, *, pickled: bool = False) -> None:
+    """StarcliError for the name of a file of another kind, where a checkpoint is to be written.
+
+    pickled: PyTorch's own kind may be written.
+
+    >>> refuse_other_kind_of_name(Path("mid.csv"))
+    Traceback (most recent call last):
+    starcli.errors.StarcliError: mid.csv: checkpoints are safetensors files and are named so, as mid.safetensors
+    """
+    suffix = path.suffix.lower()
+    if suffix in OTHER_KINDS or (suffix in PICKLED and not pickled):
+        usual = path.with_name(path.name.removesuffix(INDEX)).with_suffix(".safetensors")
+        hint = [f"starcli convert {usual} makes one of PyTorch's own format"] if suffix in PICKLED else []
+        raise StarcliError(f"{path}: checkpoints are safetensors files and are named so, as {usual}", hint)
+
+
 def is_standard_stream(path: Path) -> bool:
     """Whether a path is `-`: stdin of an input; stdout of an output, so that results go to stderr."""
     return str(path) == "-"
@@ -84,11 +108,12 @@ def on_disk(path: Path) -> Iterator[Path]:
 def named_after(path: Path) -> Path:
     """The file that shards are named after which are to be written to `path`: in a folder `model.safetensors`.
 
-    A path without a suffix is one of a folder.
+    A path without a suffix is one of a folder, and that of an index may be said too.
 
-    >>> named_after(Path("out")).as_posix(), named_after(Path("out/a.safetensors")).as_posix()
-    ('out/model.safetensors', 'out/a.safetensors')
+    >>> named_after(Path("out")).as_posix(), named_after(Path("a.safetensors.index.json")).as_posix()
+    ('out/model.safetensors', 'a.safetensors')
     """
+    path = path.with_name(path.name.removesuffix(INDEX)) if path.name != INDEX else path
     if is_standard_stream(path) or (path.suffix and not path.is_dir()):
         return path
     return path / WHOLE[0]

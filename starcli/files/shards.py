@@ -171,8 +171,6 @@ def byte_count(text: str) -> int:
 
 def index_for(path: Path) -> Path:
     """The index of the shards of a checkpoint that is to be written to `path`, `DIR/NAME.safetensors`."""
-    if is_index(path):
-        return path
     if path.suffix != ".safetensors":
         raise StarcliError(f"{path}: shards are safetensors files: -o DIR, or DIR/NAME.safetensors, names them")
     return path.with_name(f"{path.name}{INDEX}")

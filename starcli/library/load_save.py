@@ -13,7 +13,7 @@ from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, notes_of
 from starcli.checkpoints.state_dict import Pick
 from starcli.errors import StarcliError
-from starcli.files.names import as_path, named_after
+from starcli.files.names import as_path, named_after, refuse_other_kind_of_name
 from starcli.files.safetensors import PICKLED
 from starcli.files.shards import byte_count, check_shards, index_for
 from starcli.files.write import check_output
@@ -113,6 +113,8 @@ def save(
     if isinstance(model, Adapter):
         write_adapter(as_path(path), model, force=force)
         return as_path(path)
+    if shard_size is None:
+        refuse_other_kind_of_name(as_path(path), pickled=True)
     target, source = as_path(path), in_terms_of_network(as_checkpoint(model), Choices())
     directory = source.workspace.directory if isinstance(source, MadeModel) and source.workspace else None
     directory = directory or (directory_of(source.path) if source.path else None)

@@ -1,6 +1,7 @@
 """Outputs that cannot be written, or would overwrite: refused before any work."""
 
 import os
+import re
 
 import pytest
 from support.program import TRAIN, run_here
@@ -97,6 +98,59 @@ def test_an_existing_output_needs_force(place, solutions):
     assert (place / "x.safetensors").read_text() == "precious"
     assert run_here("align", *solutions.some(0, 1), "-o", "x.safetensors", "--force").status == 0
     assert read_metadata(place / "x.safetensors")[1].aligned_to is not None
+
+
+@pytest.mark.parametrize("name", ["mid.csv", "mid.JSON", "mid.npz", "mid.safetensors.index.json"])
+@pytest.mark.parametrize("option", ["-o", "--permutation"])
+def test_a_name_of_another_kind_of_file_for_a_checkpoint(place, solutions, name, option):
+    """They were safetensors files under that name, and an index that nothing could read."""
+    more = () if option == "-o" else ("-o", "x.safetensors")
+    for words in (("align", *solutions.some(0, 1)), ("permute", solutions[0], "--random")):
+        refused(run_here(*words, *more, option, name), f"{name}: checkpoints are safetensors", "as mid.safetensors")
+    if option == "-o":
+        refused(run_here("train", *TRAIN, "-o", f"{{seed}}/{name}"), f"0/{name}: checkpoints", "as 0/mid.safetensors")
+        refused(run_here("convert", solutions[0], "--plain", "-o", name), f"{name}: checkpoints")
+    assert list(place.iterdir()) == []
+    assert run_here("convert", solutions[0], "-o", "mid-0.5").status == 0  # no suffix that anybody knows
+
+
+TEMPLATES = [
+    ("train", *TRAIN),
+    ("align", 0, 1),
+    ("permute", 0, "--random"),
+    ("star", "--sources", 0, 1),
+    ("curve", 0, 1),
+    ("interpolate", 0, 1, "--t", 0.5),
+    ("fuse", "--sources", 0, 1),
+    ("convert", 0),
+]
+
+
+@pytest.mark.parametrize("line", TEMPLATES, ids=lambda line: line[0])
+def test_help_lists_just_what_a_template_may_have(place, solutions, line):
+    """That of interpolate, permute and others listed {name}, {seed} and {t}, and one each was accepted."""
+    words = [solutions[word] if isinstance(word, int) else word for word in line]
+    said = re.search(r"--output FILE (.*?)(?: --|$)", " ".join(run_here(line[0], "--help").out.split()))
+    assert said is not None
+    ran = refused(run_here(*words, "-o", "{other}.safetensors"), "-o {other}.safetensors: unknown {other}")
+    known = ran.err.partition("this command knows ")[2]
+    assert re.findall(r"\{\w+\}", known) == re.findall(r"\{\w+\}", said[1])
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (("predict", 0, "-o"), "{name}.csv"),
+        (("spec", "derive", "--arch", "mlp", "--input", "1,9", "-o"), "{}.yaml"),
+        (("barrier", 0, 1, "--plot"), "{seed}.png"),
+        (("report", ".", "-o"), "{x}/report.html"),
+    ],
+)
+def test_one_file_is_no_template(place, solutions, line, name):
+    """The braces were taken for a part of the name."""
+    words = [solutions[word] if isinstance(word, int) else word for word in line]
+    refused(run_here(*words, name), f"{name}: one file is written, and {{", "stands for nothing")
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["mid.pt", "mid.PTH"])

@@ -85,3 +85,12 @@ def test_save_writes_shards_that_load_reads(tmp_path: Path) -> None:
     network().load_state_dict(dict(sc.load(tmp_path / "b.safetensors.index.json").tensors))
     with pytest.raises(sc.StarcliError, match="no size in bytes"):
         sc.save(model, tmp_path / "c.safetensors", shard_size="much")
+    again = sc.save(model, tmp_path / "d.safetensors.index.json", shard_size="1kB")
+    assert sc.load(again).sha256 == model.sha256
+
+
+def test_save_refuses_the_name_of_another_kind_of_file(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.safetensors.index.json"):
+        with pytest.raises(sc.StarcliError, match="are named so, as "):
+            sc.save(network(), tmp_path / name)
+    assert sc.save(network(), tmp_path / "a.PT").exists()

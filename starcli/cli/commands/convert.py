@@ -13,7 +13,7 @@ from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.job import Job, note_finished
 from starcli.cli.options.common import Common
 from starcli.cli.options.setup import WriterSetup
-from starcli.cli.options.shared import IN, ForceOpt, OutputOpt
+from starcli.cli.options.shared import IN, ForceOpt, NamedOutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_data
 from starcli.errors import StarcliError
@@ -49,7 +49,7 @@ def convert_command(
         typer.Argument(metavar="FILE...", help="A .pt, .pth, .ckpt or .safetensors file; - is stdin, safetensors."),
         IN,
     ],
-    output: OutputOpt,
+    output: NamedOutputOpt,
     common: Common,
     setup: WriterSetup,
     *,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,10 +14,11 @@ from starcli.cli.options.alignment import SelectOptions
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.renormalise import RenormaliseOptions
 from starcli.cli.options.setup import PointSetup
-from starcli.cli.options.shared import CurveOpt, ForceOpt, ModelsArg, OutputOpt, SeedOpt
+from starcli.cli.options.shared import CurveOpt, ForceOpt, ModelsArg, PointOutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
 from starcli.cli.read_models import grouped_like, note_files, read_groups
 from starcli.cli.shared_columns import RENORMALISED
+from starcli.errors import StarcliError
 
 _COLUMNS = (
     Column("models", "models", "name"),
@@ -36,7 +38,7 @@ _COLUMNS = (
 )
 def interpolate_command(
     models: ModelsArg,
-    output: OutputOpt,
+    output: PointOutputOpt,
     common: CommonCached,
     setup: PointSetup,
     how: SelectOptions,
@@ -71,7 +73,7 @@ def interpolate_command(
     from starcli.workspace.workspace import workspace_of
 
     found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve))
-    paths = output_paths(output, [{"t": name, "seed": seed} for name, _ in found], [*models, *(curve or ())])
+    paths = _paths(output, None if t is None else [name for name, _ in found], seed, [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data
     workspace, opened = workspace_of([*files[0], *files[1]], setup, data=needs_data)
@@ -94,3 +96,10 @@ def interpolate_command(
                     point.need_data(workspace)
                     job.write(point.make(workspace, models_of(), progress=watch), statistics="recalibrated")
             results.add("interpolate", {**row, **point.settings(), "output": str(job.path)}, _COLUMNS)
+
+
+def _paths(output: Path, ts: list[str] | None, seed: int, inputs: list[Path]) -> list[Path]:
+    """The file of the point at each t in words, or of the one point where there are none."""
+    if ts is None and "{t}" in str(output):
+        raise StarcliError(f"-o {output}: {{t}} stands for the place of a point at --t, which is missing")
+    return output_paths(output, [{"seed": seed}] if ts is None else [{"t": t, "seed": seed} for t in ts], inputs)

@@ -9,7 +9,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.setup import WriterSetup
-from starcli.cli.options.shared import IN, OUT, ForceOpt, ModelArg, OutputOpt, SeedOpt, choice_of
+from starcli.cli.options.shared import IN, OUT, ForceOpt, ModelArg, RenamedOutputOpt, SeedOpt, choice_of
 from starcli.cli.outputs import output_paths, permutation_paths
 from starcli.cli.permute_jobs import Permuting
 from starcli.cli.read_models import note_files, read_groups
@@ -32,7 +32,7 @@ _COLUMNS = (
 )
 def permute_command(
     model: ModelArg,
-    output: OutputOpt,
+    output: RenamedOutputOpt,
     common: CommonCached,
     setup: WriterSetup,
     *,

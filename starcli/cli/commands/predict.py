@@ -11,7 +11,7 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.measured import MeasuredSetup
-from starcli.cli.options.shared import OUT, SPLIT_WORDS, ForceOpt, RecalibrateOpt, choice_of, words_of
+from starcli.cli.options.shared import ONE_OUT, SPLIT_WORDS, ForceOpt, RecalibrateOpt, choice_of, words_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
@@ -40,7 +40,7 @@ def predict_command(
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="File to write: .csv, .npz or .parquet; - is stdout."),
-        OUT,
+        ONE_OUT,
     ],
     common: CommonCached,
     setup: MeasuredSetup,

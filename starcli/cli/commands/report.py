@@ -7,7 +7,7 @@ import typer
 
 from starcli.cli.framework.command import Checked, command
 from starcli.cli.framework.results import Column
-from starcli.cli.options.checks import input_files, output_place
+from starcli.cli.options.checks import input_files, one_output
 from starcli.cli.options.common import Common
 from starcli.cli.outputs import check_place
 from starcli.cli.read_models import refuse_repeats
@@ -26,7 +26,7 @@ def _check_paths(paths: list[Path]) -> None:
 
 
 def _check_page(path: Path) -> None:
-    output_place(path)
+    one_output(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise StarcliError(f"{path}: a report is a page, whose name ends in .html")
 

@@ -12,7 +12,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.options import checks
 from starcli.cli.options.common import Common
 from starcli.cli.options.setup import SpecSetup
-from starcli.cli.options.shared import OUT, ForceOpt
+from starcli.cli.options.shared import ONE_OUT, ForceOpt
 from starcli.errors import StarcliError, number_of
 from starcli.runtime import stdout
 
@@ -133,7 +133,7 @@ def spec_derive_command(
     setup: SpecSetup,
     *,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout."), OUT
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="YAML file to write; - is stdout."), ONE_OUT
     ] = None,
     force: ForceOpt = False,
     kinds: Annotated[

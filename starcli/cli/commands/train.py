@@ -10,7 +10,16 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.setup import Setup
-from starcli.cli.options.shared import EveryOpt, ForceOpt, LogsOpt, OutputOpt, RecipeOpt, SeedOpt, SeedsOpt, SyncOpt
+from starcli.cli.options.shared import (
+    EveryOpt,
+    ForceOpt,
+    LogsOpt,
+    RecipeOpt,
+    SeededOutputOpt,
+    SeedOpt,
+    SeedsOpt,
+    SyncOpt,
+)
 from starcli.cli.options.training import Training
 from starcli.cli.options.values import number_list, seed_list
 from starcli.cli.outputs import log_targets, output_paths
@@ -43,7 +52,7 @@ _COLUMNS = (
     see="docs/tutorial.md",
 )
 def train_command(
-    output: OutputOpt,
+    output: SeededOutputOpt,
     common: CommonPlanned,
     setup: Setup,
     training: Training,

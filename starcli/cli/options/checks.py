@@ -4,6 +4,7 @@ Each check is of one option's value, named by `Checked` in the option's annotati
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,13 @@ def output_place(template: Path) -> None:
     parts = template.parts
     known = next((number for number, part in enumerate(parts) if "{" in part), len(parts) - 1)
     check_directory(Path(*parts[:known]))
+
+
+def one_output(path: Path) -> None:
+    """The place of the one file that a command writes, in whose name nothing is filled in."""
+    if placeholder := re.search(r"\{\w*\}", str(path)):
+        raise StarcliError(f"{path}: one file is written, and {placeholder[0]} stands for nothing in its name")
+    output_place(path)
 
 
 def spec(given: str | Path) -> None:

@@ -18,9 +18,9 @@ from starcli.cli.options.shared import (
     ForceOpt,
     HeldOutOpt,
     LogsOpt,
-    OutputOpt,
     RecipeOpt,
     SamplingOpt,
+    SeededOutputOpt,
     SeedOpt,
     SeedsOpt,
     SourcesOpt,
@@ -44,7 +44,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     """What is searched for, from what, and how, beside the settings of training."""
 
     sources: SourcesOpt
-    output: OutputOpt
+    output: SeededOutputOpt
     recipe: RecipeOpt = None
     seed: SeedOpt = 0
     seeds: SeedsOpt = None

@@ -86,15 +86,23 @@ SPLIT_WORDS = ("train", "validation", "test")
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
 IN, OUT = Checked(checks.input_files), Checked(checks.output_place, writes=True)
-"""Marks of options that are files to read, and of those that are files to write."""
+ONE_OUT = Checked(checks.one_output, writes=True)
+"""Marks of options that are files to read, files to write by a template, and one file to write."""
 
 ModelArg = Annotated[Path, typer.Argument(metavar="MODEL", help="A checkpoint; - reads it from stdin."), IN]
 ModelsArg = Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Checkpoints, or a quoted pattern."), IN]
-OutputOpt = Annotated[
-    Path,
-    typer.Option("--output", "-o", metavar="FILE", help="File to write; - is stdout; {name}, {seed} or {t} vary."),
-    OUT,
-]
+
+
+def _template_option(words: str) -> Any:
+    return typer.Option("--output", "-o", metavar="FILE", help=f"File to write; - is stdout; {words}.")
+
+
+NamedOutputOpt = Annotated[Path, _template_option("{name} varies"), OUT]
+SeededOutputOpt = Annotated[Path, _template_option("{seed} varies"), OUT]
+RenamedOutputOpt = Annotated[Path, _template_option("{name} and {seed} vary"), OUT]
+PointOutputOpt = Annotated[Path, _template_option("{t} and {seed} vary"), OUT]
+"""Outputs of commands that may write several files, by what tells these apart."""
+
 SourcesOpt = Annotated[
     list[Path],
     typer.Option("--sources", metavar="MODEL...", help="The solutions to work from, or a quoted pattern."),

@@ -27,6 +27,14 @@ def test_points_of_the_line(solutions, place):
     assert run_here("eval", "m0.25.safetensors").status == 0
 
 
+def test_one_t_twice_and_a_t_without_a_place(solutions, place):
+    """It said to give these one at a time, and made a file called `.safetensors`."""
+    two = solutions.some(0, 1)
+    refused(run_here("interpolate", *two, "--t", 0.2, "0.20", 0.3, "-o", "{t}.safetensors"), "--t 0.2: occurs")
+    refused(run_here("interpolate", *two, "-o", "{t}.safetensors"), "-o {t}.safetensors: {t} stands for", "--t")
+    assert list(place.iterdir()) == []
+
+
 def test_numbers_before_the_models(solutions):
     assert run_here("interpolate", "--t", 0.5, *solutions.some(0, 1), "-o", "m.safetensors").status == 0
 
