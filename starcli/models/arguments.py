@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from torch import nn
 
 from starcli.errors import StarcliError, suggestion
+from starcli.models.from_data import image_size_of
 from starcli.registry.activations import ACTIVATIONS
 from starcli.registry.entry import resolve
 
@@ -72,18 +73,8 @@ def height_and_width(image_size: int | Sequence[int]) -> tuple[int, int]:
     return (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
 
 
-def image_size_of(height: int, width: int) -> int | list[int]:
-    """`ImageSize`, as JSON has it, of an image: one integer where it is square."""
-    return height if height == width else [height, width]
-
-
 NEAR = 0.7
 """Similarity of a name that is meant: that of `hidden` and `hidden_dim` is 0.75, that of `width` and `depth` 0.6."""
-
-
-def argument_names(function: Builder) -> tuple[str, ...]:
-    """Names of the arguments of a function that builds a network."""
-    return tuple(inspect.signature(function).parameters)
 
 
 def check_arguments(architecture: str, function: Builder, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Networks by name: `build_network("resnet", width=8)` builds what `--arch resnet --arch-arg width=8` names."""
 
-import math
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError, first_line
 from starcli.models import external
-from starcli.models.arguments import Builder, argument_names, check_arguments, image_size_of
+from starcli.models.arguments import Builder, check_arguments
 from starcli.models.dtypes import AS_TWO_REAL_NUMBERS
+from starcli.models.from_data import decided_by_data
 from starcli.models.initialise import initialised, outlined
 from starcli.models.logits import are_logits, how_to_wrap
 from starcli.models.names import is_external
@@ -100,10 +101,10 @@ def complete_arguments(
     """
     inputs = torch.zeros(2, *input_shape, dtype=torch.float32 if vocab_size is None else torch.int64)
     outputs = (*input_shape, num_classes) if task in OF_TOKENS else (num_classes,)
+    from_data = decided_by_data(input_shape, num_classes, vocab_size, task)
     if is_external(name):
         function = external.external_builder(name, trusted=trusted)
-        from_data = external.arguments_from_data(name, function, input_shape, num_classes, vocab_size, task)
-        values = {**from_data, **arguments}
+        values = {**external.arguments_from_data(name, function, from_data), **arguments}
         network = initialised(lambda: external.build_external(name, function, values), torch.Generator())
         if any(parameter.is_complex() for parameter in network.parameters()):
             raise StarcliError(
@@ -112,9 +113,11 @@ def complete_arguments(
         check_forward(name, network, inputs, outputs)
         return values
     function = builder_of(name)
-    derived = _derived(name, function, input_shape, num_classes, vocab_size, task)
-    values = check_arguments(name, function, {**derived, **arguments})
-    _compare(name, values, derived)
+    known = inspect.signature(function).parameters
+    _refuse_misfit(name, known, from_data, input_shape, task)
+    decided = {key: value for key, value in from_data.items() if key in known}
+    values = check_arguments(name, function, {**decided, **arguments})
+    _compare(name, values, decided)
     check_forward(name, runnable(_outline(name, function, values)), inputs, outputs)
     return values
 
@@ -137,43 +140,24 @@ def _outline(name: str, function: Builder, values: Mapping[str, Any]) -> nn.Modu
     return network
 
 
-def _derived(
-    name: str,
-    function: Builder,
-    input_shape: tuple[int, ...],
-    num_classes: int,
-    vocab_size: int | None,
-    task: str,
-) -> dict[str, Any]:
-    """Arguments that the data decide. Raises StarcliError for an architecture that is not for such data."""
-    known = argument_names(function)
-    values: dict[str, Any] = {"num_classes": num_classes}
-    if vocab_size is not None:
-        _refuse_task(name, known, task)
-        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": task == NEXT_TOKEN}
-        return {key: value for key, value in values.items() if key in known}
-    if "vocab_size" in known:
-        raise StarcliError(f"architecture {name} needs tokens, as of texts", ["mlp takes inputs of any shape"])
-    if "in_channels" in known:
-        if len(input_shape) != 3:
+def _refuse_misfit(
+    name: str, known: Collection[str], from_data: Mapping[str, Any], input_shape: tuple[int, ...], task: str
+) -> None:
+    """Raise StarcliError for an architecture, by the names of its arguments, that is not for such data."""
+    if "vocab_size" not in from_data:
+        if "vocab_size" in known:
+            raise StarcliError(f"architecture {name} needs tokens, as of texts", ["mlp takes inputs of any shape"])
+        if "in_channels" in known and "in_channels" not in from_data:
             raise StarcliError(
                 f"architecture {name} needs images (channels, height, width), not inputs of shape {input_shape}",
                 ["mlp takes inputs of any shape"],
             )
-        values["in_channels"] = input_shape[0]
-        values["image_size"] = image_size_of(*input_shape[1:])
-    values["input_size"] = math.prod(input_shape)
-    return {key: value for key, value in values.items() if key in known}
-
-
-def _refuse_task(name: str, known: Sequence[str], task: str) -> None:
-    """Raise StarcliError for an architecture, by the names of its arguments, that does not take tokens as asked."""
-    if "vocab_size" not in known:
+    elif "vocab_size" not in known:
         raise StarcliError(f"architecture {name} takes no tokens", ["bag, textcnn, bert and gpt do"])
-    if task == MASKED_TOKEN:
+    elif task == MASKED_TOKEN:
         hint = "hf:BertForMaskedLM and its like do, as directories of Hugging Face, and networks of your own"
         raise StarcliError(f"architecture {name} does not predict masked tokens", [hint])
-    if task == NEXT_TOKEN and "next_token" not in known:
+    elif task == NEXT_TOKEN and "next_token" not in known:
         raise StarcliError(f"architecture {name} predicts the class of a text, not next tokens", ["gpt does either"])
 
 

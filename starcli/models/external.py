@@ -7,7 +7,6 @@ checkpoint never names code.
 import contextlib
 import hashlib
 import inspect
-import math
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -21,24 +20,13 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from starcli.errors import StarcliError, suggestion, unknown
-from starcli.models.arguments import Builder, image_size_of
+from starcli.models.arguments import Builder
 from starcli.models.copies import uncompiled
+from starcli.models.from_data import SYNONYMS
 from starcli.models.huggingface import huggingface_network
 from starcli.models.names import is_external, is_huggingface
-from starcli.registry.tasks import NEXT_TOKEN
 from starcli.runtime.blame import INSTALLED
 from starcli.runtime.user_code import LIBRARIES, user_callable, user_code_explained
-
-SYNONYMS = {
-    "in_channels": ("in_channels", "in_chans", "channels", "num_channels"),
-    "num_classes": ("num_classes", "n_classes", "classes", "num_labels"),
-    "image_size": ("image_size", "img_size"),
-    "input_size": ("input_size", "in_features", "input_dim"),
-    "vocab_size": ("vocab_size", "num_embeddings"),
-    "length": ("length", "max_length", "context_length"),
-    "next_token": ("next_token",),
-}
-"""Names that libraries give to each of our arguments."""
 
 
 def external_builder(name: str, *, trusted: bool) -> Builder:
@@ -164,33 +152,19 @@ def _sources(roots: set[str]) -> dict[str, bytes]:
     return found
 
 
-def arguments_from_data(
-    name: str,
-    function: Builder,
-    input_shape: tuple[int, ...],
-    num_classes: int,
-    vocab_size: int | None,
-    task: str,
-) -> dict[str, Any]:
-    """Arguments that data decide, under the names that `function` gives them; the last two are of tokens.
+def arguments_from_data(name: str, function: Builder, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that data decide (`values`), under the names that `function` gives them.
 
     A config says all of a class of `transformers`. torchvision takes the number of classes and always 3 channels; timm
     channels as well; a function of the user's own gets what its signature names.
     """
     if is_huggingface(name):
         return {}
-    values: dict[str, Any] = {"num_classes": num_classes, "input_size": math.prod(input_shape)}
-    if len(input_shape) == 3:
-        values |= {"in_channels": input_shape[0], "image_size": image_size_of(*input_shape[1:])}
-    if vocab_size is not None:
-        values |= {"vocab_size": vocab_size, "length": input_shape[0], "next_token": task == NEXT_TOKEN}
     package = name.partition(":")[0]
     if package == "torchvision":
-        return {"num_classes": num_classes}
+        return {"num_classes": values["num_classes"]}
     if package == "timm":
-        return {"num_classes": num_classes} | ({"in_chans": values["in_channels"]} if "in_channels" in values else {})
-    parameters = inspect.signature(function).parameters
-    found: dict[str, Any] = {}
-    for meaning, value in values.items():
-        found |= {synonym: value for synonym in SYNONYMS[meaning] if synonym in parameters}
-    return found
+        channels = {"in_chans": values["in_channels"]} if "in_channels" in values else {}
+        return {"num_classes": values["num_classes"], **channels}
+    known = inspect.signature(function).parameters
+    return {name: value for meaning, value in values.items() for name in SYNONYMS[meaning] if name in known}

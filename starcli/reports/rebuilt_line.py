@@ -8,13 +8,11 @@ from starcli.checkpoints.metadata import DataRecord, Metadata
 from starcli.data.names import IMAGES_OF_ANY_SIZE, needs_path
 from starcli.data.normalise_option import AS_THEY_ARE, IMAGENET_MEAN, IMAGENET_STD, same_statistics
 from starcli.errors import option_of
+from starcli.models.from_data import SYNONYMS
 from starcli.models.names import imports_code
 from starcli.recipes.recipe import UNREAD, Recipe
 from starcli.registry.fusions import TRAINED_FUSIONS
 from starcli.registry.tasks import CLASSES
-
-OF_THE_DATA = {"num_classes", "input_size", "in_channels", "image_size", "vocab_size", "length", "next_token"}
-"""Arguments of networks that are filled in from the data."""
 
 ALIGNMENT_OPTIONS = {
     "restarts": "--restarts", "examples": "--align-examples", "share": "--align-share", "gains": "--align-gains",
@@ -86,7 +84,7 @@ def _names(found: Metadata) -> list[str]:
 def _train(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
     if found.architecture is None or found.data is None or found.parents or "epochs" not in settings:
         return None
-    given = {key: value for key, value in found.architecture.arguments.items() if key not in OF_THE_DATA}
+    given = {key: value for key, value in found.architecture.arguments.items() if key not in SYNONYMS}
     arguments = [f"{key}={_value(value)}" for key, value in sorted(given.items())]
     network = ["--arch", found.architecture.name, *(["--arch-arg", *arguments] if arguments else [])]
     return ["train", *network, *_data(found), *_recipe(settings), "-o", name]

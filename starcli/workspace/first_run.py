@@ -6,7 +6,7 @@ import torch
 
 from starcli.errors import StarcliError, number_of
 from starcli.models.build import check_forward
-from starcli.models.external import SYNONYMS
+from starcli.models.from_data import SYNONYMS
 from starcli.models.inputs import extreme_tokens
 from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
 from starcli.models.outside_state import refuse_outside_state
