@@ -19,8 +19,6 @@ from starcli.symmetry.derive.values import Value, along_axis, varies
 JointAxes = frozenset[tuple[int, int]]
 """Pairs of axes (outer, inner): an inner position is told by both."""
 
-_THE_SAME = {"to", "_to_copy", "clone", "contiguous", "detach", "alias"}
-_TURNED = {"transpose", "permute", "t", "mT", "swapaxes", "swapdims", "numpy_T"}
 _BATCHED = {"matmul", "bmm", "baddbmm", "_grouped_mm", "grouped_mm_fallback"}
 _CHOOSING = {"topk", "argmax", "argmin", "argsort", "sort", "max", "min"}
 
@@ -50,9 +48,9 @@ def _readings(node: fx.Node, axes: tuple[int, ...]) -> Iterator[JointAxes]:
     """The pairs of each operator that reads `node`, whose axes are these of the parameter; none where it tells none."""
     for user in node.users:
         name = nodes.name(user.target)
-        if name in _THE_SAME:
+        if name in nodes.AS_IT_IS:
             yield from _readings(user, axes)
-        elif name in _TURNED and (turned := _turned(user, name, axes)):
+        elif name in nodes.TURNED and (turned := _turned(user, name, axes)):
             yield from _readings(user, turned)
         elif name in _BATCHED or (name in ("index", "index_select") and _is_chosen(user)):
             yield frozenset({(axes[0], axes[1]), (axes[0], axes[2])})

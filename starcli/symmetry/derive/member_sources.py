@@ -12,7 +12,7 @@ from starcli.symmetry.archspec.stacked import MEMBERS, stack_names
 from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.marks import MemberSource
 
-_IN_PIECES = {"chunk", "split", "split_with_sizes", "unbind", "tensor_split", "unsafe_chunk", "unsafe_split"}
+_IN_PIECES = {*nodes.IN_PIECES, "unbind"}
 
 
 def modules_of_lists(tensors: Mapping[str, fx.Node], same: Mapping[str, str]) -> Iterator[MemberSource]:

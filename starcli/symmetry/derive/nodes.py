@@ -12,6 +12,13 @@ from torch import fx
 from starcli.runtime.blame import is_torchs
 from starcli.symmetry.derive.export import cannot_be_traced
 
+AS_IT_IS = ("to", "_to_copy", "clone", "contiguous", "detach", "alias")
+"""Operators, by name, that give back what they are given."""
+RESHAPED = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+TURNED = ("permute", "transpose", "t", "swapaxes", "swapdims", "numpy_T", "mT")
+IN_PIECES = ("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split")
+"""Operators that show it in another shape, with its axes in another order, cut along an axis."""
+
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
 
 

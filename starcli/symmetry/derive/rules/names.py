@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from torch.utils._pytree import tree_leaves
 
+from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.call import Call, OperatorRule, RuleResult
 from starcli.symmetry.derive.values import Value
 
@@ -12,12 +13,10 @@ _READ = {
     *("argsort", "scatter", "scatter_add", "cumsum", "_grouped_mm", "grouped_mm_fallback"),
 }
 """Operators whose rules look at names themselves."""
-_CONVERTED = {"to", "_to_copy", "type_as", "clone", "contiguous", "detach", "alias", "_assert_tensor_metadata"}
+_CONVERTED = {*nodes.AS_IT_IS, "type_as", "_assert_tensor_metadata"}
 _MOVED = {
-    *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as"),
-    *("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "expand", "expand_as", "repeat"),
-    *("broadcast_to", "tile", "slice", "narrow", "select", "chunk", "split", "unbind", "repeat_interleave", "sort"),
-    *("index", "index_select", "gather"),
+    *(*nodes.RESHAPED, *nodes.TURNED, "movedim", "expand", "expand_as", "repeat", "broadcast_to", "tile", "slice"),
+    *("narrow", "select", "chunk", "split", "unbind", "repeat_interleave", "sort", "index", "index_select", "gather"),
 }
 """Operators that give back the integers that they take, elsewhere or in another order."""
 

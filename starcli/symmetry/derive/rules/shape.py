@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.atoms import AtomLabels, unique
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.values import Value, along_axis, varies
@@ -54,13 +55,13 @@ def run(call: Call, labels: AtomLabels) -> list[AtomLabels]:
     return [each.numpy() for each in result] if isinstance(result, list | tuple) else [result.numpy()]
 
 
-@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+@rule(*nodes.RESHAPED)
 def reshape(call: Call) -> RuleResult:
     """Views in another shape."""
     return reshaped(call.value("self"), call.shape)
 
 
-@rule("permute", "transpose", "t", "movedim", "swapaxes", "swapdims", "numpy_T", "mT", "mH", "matrix_H", "adjoint")
+@rule(*nodes.TURNED, "movedim", "mH", "matrix_H", "adjoint")
 def permute_rule(call: Call) -> RuleResult:
     """Axes in another order."""
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
@@ -72,17 +73,7 @@ def expand_rule(call: Call) -> RuleResult:
     return Value.of(call.shape, call.value("self").padded(len(call.shape)).factors)
 
 
-@rule(
-    "slice",
-    "narrow",
-    "chunk",
-    "split",
-    "split_with_sizes",
-    "tensor_split",
-    "repeat_interleave",
-    "unsafe_chunk",
-    "unsafe_split",
-)
+@rule(*nodes.IN_PIECES, "slice", "narrow", "repeat_interleave")
 def along_one_axis(call: Call) -> RuleResult:
     """Slices, chunks and repetitions along `dim`; a factor that does not depend on that axis stays."""
     value, axis = call.value("self"), call.arguments.get("dim", 0)
