@@ -17,8 +17,9 @@ from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.lazy_tensors import LazyTensors, write_lazily
 from starcli.files.names import is_standard_stream
-from starcli.files.shards import SHARD_METADATA, files_of, header_of, write_shards, write_shards_lazily
+from starcli.files.shards import files_of, header_of
 from starcli.files.write import write_tensors
+from starcli.files.write_shards import SHARD_METADATA, write_shards, write_shards_lazily
 from starcli.huggingface.directory import directory_of
 from starcli.runtime.garbage import garbage_collection_paused
 from starcli.version import __version__

@@ -13,10 +13,10 @@ from torch import Tensor
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Ancestor, Architecture, DataRecord, Metadata
 from starcli.checkpoints.state_dict import StateDict, without_wrappers
+from starcli.files.formats import is_pickled
 from starcli.files.names import is_standard_stream
-from starcli.files.safetensors import PICKLED
-from starcli.files.shards import shards_hold, write_shards
 from starcli.files.write import holds, tensor_pieces, write_atomically, write_tensors
+from starcli.files.write_shards import shards_hold, write_shards
 
 
 def source_plan(source: Checkpoint) -> dict[str, Any]:
@@ -98,8 +98,3 @@ class PlainFile:
             content._metadata = OrderedDict(self.versions)
         torch.save(content, buffer)
         return buffer.getvalue()
-
-
-def is_pickled(path: Path) -> bool:
-    """Whether a file name has a suffix of PyTorch's own files."""
-    return path.suffix.lower() in PICKLED

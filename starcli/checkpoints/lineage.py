@@ -14,8 +14,9 @@ from starcli.checkpoints.checkpoint import Checkpoint, generations, read_metadat
 from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
+from starcli.files.formats import is_torch_file
 from starcli.files.names import as_path
-from starcli.files.safetensors import Header, TensorInfo, is_torch_file
+from starcli.files.safetensors import Header, TensorInfo
 from starcli.files.shards import checkpoints_in, files_of
 from starcli.files.tensor_layout import DTYPES
 

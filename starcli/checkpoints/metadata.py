@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from starcli.errors import StarcliError
-from starcli.files import safetensors
+from starcli.files.strict_json import strict_json
 from starcli.registry.tasks import CLASSES, NEXT_TOKEN, OF_TOKENS
 from starcli.version import __version__
 
@@ -280,7 +280,7 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
     if text is None:
         return Metadata()
     try:
-        content = safetensors.strict_json(text)
+        content = strict_json(text)
         _check_depth(content)
         if isinstance(content, dict) and type(content.get("format")) is int and content["format"] > FORMAT:
             raise StarcliError(

@@ -13,9 +13,11 @@ from starcli.checkpoints.containers import find_state_dict
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict
 from starcli.errors import StarcliError, first_line
-from starcli.files import pickles, safetensors
+from starcli.files import pickles
+from starcli.files.formats import is_torch_file, refuse_other_kind
 from starcli.files.names import is_standard_stream
 from starcli.files.pickled_values import RefusedPickle
+from starcli.files.safetensors import read_tensors
 from starcli.files.shards import Index, file_of, is_index, read_index
 from starcli.files.write import raise_os_error
 
@@ -40,11 +42,11 @@ def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
     Raises StarcliError where they cannot be read, or there is no state dict.
     """
     path = file_of(path)
-    if safetensors.is_torch_file(path):
+    if is_torch_file(path):
         return _chosen(find_state_dict(_unpickled(path), str(path), pick), {})
     if is_index(path):
         return _in_shards(read_index(path), pick)
-    header, tensors = safetensors.read_tensors(path)
+    header, tensors = read_tensors(path)
     if pick != EVERYTHING:
         return _chosen(find_state_dict(tensors, str(path), pick), header.metadata)
     hashed = partial(weights_sha256, tensors) if is_standard_stream(path) else partial(file_sha256, path)
@@ -58,9 +60,9 @@ def _chosen(found: StateDict, metadata: Mapping[str, str]) -> Weights:
 def _in_shards(index: Index, pick: Pick) -> Weights:
     """The weights of all shards of an index."""
     content: dict[Any, Any] = {}
-    pickled = [shard for shard in index.shards() if safetensors.is_torch_file(shard)]
+    pickled = [shard for shard in index.shards() if is_torch_file(shard)]
     for shard in index.shards():
-        part = _unpickled(shard) if shard in pickled else safetensors.read_tensors(shard)[1]
+        part = _unpickled(shard) if shard in pickled else read_tensors(shard)[1]
         if not isinstance(part, Mapping):
             raise StarcliError(f"{shard}: no state dict in it", [f"found a {type(part).__name__}"])
         index.check(shard, map(str, part))
@@ -74,7 +76,7 @@ def _unpickled(path: Path) -> object:
     """Content of a file of PyTorch's."""
     try:
         with path.open("rb") as file:
-            safetensors.refuse_other_kind(file.read(8), str(path))
+            refuse_other_kind(file.read(8), str(path))
         return pickles.load_pickle(path)
     except OSError as error:
         raise_os_error(path, error, "read")

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from starcli.cli.framework.typed_line import typed_with_slash
 from starcli.errors import StarcliError
+from starcli.files.formats import is_pickled
 from starcli.files.links import behind_links
 from starcli.files.names import is_standard_stream, refuse_other_kind_of_name
 from starcli.files.run_logs.targets import LogTarget
-from starcli.files.safetensors import PICKLED
-from starcli.files.shards import files_of, is_index, refuse_links
+from starcli.files.shards import files_of, is_index
 from starcli.files.write import check_directory, check_replaceable
+from starcli.files.write_shards import refuse_links
 from starcli.huggingface.companions import weights_in
 
 
@@ -65,7 +66,7 @@ def refuse_directory(template: Path, usual: str, path: Path | None = None, *, op
 
 def _place(path: Path, inputs: Sequence[Path], option: str) -> Path:
     """The file to write: in a directory where that is what a model among `inputs` is, and no file is named."""
-    if option != "-o" or path.suffix.lower() in (".safetensors", *PICKLED):
+    if option != "-o" or path.suffix.lower() == ".safetensors" or is_pickled(path):
         return path
     return weights_in(path, inputs) or path
 

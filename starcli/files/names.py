@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from starcli.errors import StarcliError
-from starcli.files.safetensors import PICKLED
+from starcli.files.formats import is_pickled
 from starcli.files.shards import INDEX, WHOLE
 
 
@@ -43,10 +43,9 @@ def refuse_other_kind_of_name(path: Path, *, pickled: bool = False) -> None:
     Traceback (most recent call last):
     starcli.errors.StarcliError: mid.csv: checkpoints are safetensors files and are named so, as mid.safetensors
     """
-    suffix = path.suffix.lower()
-    if suffix in OTHER_KINDS or (suffix in PICKLED and not pickled):
+    if path.suffix.lower() in OTHER_KINDS or (is_pickled(path) and not pickled):
         usual = path.with_name(path.name.removesuffix(INDEX)).with_suffix(".safetensors")
-        hint = [f"starcli convert {usual} makes one of PyTorch's own format"] if suffix in PICKLED else []
+        hint = [f"starcli convert {usual} makes one of PyTorch's own format"] if is_pickled(path) else []
         raise StarcliError(f"{path}: checkpoints are safetensors files and are named so, as {usual}", hint)
 
 
@@ -64,7 +63,7 @@ def stem(path: Path) -> str:
     name = "stdin" if is_standard_stream(path) else path.absolute().name.removesuffix(INDEX)
     if name.endswith(".safetensors"):
         return name.removesuffix(".safetensors")
-    while PurePath(name).suffix.lower() in PICKLED:
+    while is_pickled(name):
         name = PurePath(name).stem
     return name
 

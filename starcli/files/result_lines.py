@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
+from starcli.files.formats import other_kind
 from starcli.files.names import is_standard_stream, shortest_names
-from starcli.files.safetensors import other_kind
 from starcli.files.write import raise_os_error
 
 SCHEMA = 1

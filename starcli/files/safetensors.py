@@ -5,23 +5,21 @@ The format: 8 bytes of length (little-endian), a JSON header (tensor name -> dty
 """
 
 import io
-import json
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
+from starcli.files.formats import is_pickled, refuse_other_kind
+from starcli.files.strict_json import strict_json
 from starcli.files.tensor_layout import BYTES_PER_ELEMENT
 from starcli.files.write import raise_os_error
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
-"""Suffixes of PyTorch's own files."""
 
 MAXIMUM_HEADER = 8 * 2**20
 """Largest header in bytes: 10,000 tensors with their specs need 2 MB."""
@@ -47,43 +45,6 @@ class Header:
     tensors: Mapping[str, TensorInfo]
     metadata: Mapping[str, str]
     data_begin: int
-
-
-def _pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON object whose names must differ."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _no_number(word: str) -> NoReturn:
-    """Refuse NaN and Infinity, which Python's json reads."""
-    raise ValueError(f"{word} is no JSON")
-
-
-def strict_json(text: str) -> Any:
-    """Parse JSON strictly: no name twice, no NaN or Infinity, no lone surrogates.
-
-    Raises ValueError or RecursionError.
-    """
-    content = json.loads(text, object_pairs_hook=_pairs_once, parse_constant=_no_number)
-    if "\\ud" in text.lower():  # the only way in for half a character
-        _check_words(content)
-    return content
-
-
-def _check_words(value: Any) -> None:
-    """Refuse lone surrogates, which JSON can escape and which can be neither printed nor hashed."""
-    if isinstance(value, str):
-        value.encode()
-    elif isinstance(value, dict):
-        for key, child in value.items():
-            key.encode()
-            _check_words(child)
-    elif isinstance(value, list):
-        for child in value:
-            _check_words(child)
 
 
 def _parse_header(raw: bytes, data_size: int) -> Header:
@@ -130,43 +91,6 @@ def _tensor_info(name: str, entry: object, data_size: int) -> TensorInfo:
     return TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
 
 
-def other_kind(first: bytes) -> str | None:
-    """What a file is by its first 8 bytes, where it is a figure, results, or in the place of a file; None of all else.
-
-    >>> other_kind(b'{"schema": 1}'), other_kind((100).to_bytes(8, "little"))
-    ('a file of results or a log', None)
-    """
-    if first.startswith(b'{"'):
-        return "a file of results or a log"
-    if first.startswith(b"version "):
-        return "a pointer of Git LFS"
-    if first.lower().startswith((b"<html", b"<!doctyp")):
-        return "a web page"
-    return "a figure" if first.startswith((b"\x89PNG", b"%PDF", b"<?xml", b"<svg")) else None
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether a file is one of PyTorch's own: an archive, or named like one and begins as no safetensors file does."""
-    if not path.is_file():
-        return False  # opening a pipe would wait for ever
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-    except OSError:
-        return False  # who reads it says what is wrong
-    return head[:4] == b"PK\x03\x04" or (path.suffix.lower() in PICKLED and head[8:] != b"{")
-
-
-def refuse_other_kind(first: bytes, source: str) -> None:
-    """Raise StarcliError for a file that is of another kind by its first 8 bytes, or has none."""
-    if not first:
-        format_ = "PyTorch" if source.lower().endswith(PICKLED) else "safetensors"
-        raise StarcliError(f"{source}: not a whole {format_} file: it is empty")
-    if other := other_kind(first):
-        hint = ["git lfs pull fetches the file itself"] if "Git LFS" in other else []
-        raise StarcliError(f"{source}: is {other}, not a checkpoint", hint)
-
-
 def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
     """Read and check the header at the beginning of a stream of `size` bytes."""
     try:
@@ -182,7 +106,7 @@ def _header_of(handle: io.BufferedIOBase, size: int, source: str) -> Header:
         return _parse_header(handle.read(length), size - 8 - length)
     except (ValueError, RecursionError) as error:  # json and utf-8 errors are ValueErrors
         reason = "its header is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        if source.lower().endswith(PICKLED):
+        if is_pickled(source):
             summary = f"{source}: a file of PyTorch's says nothing of itself; starcli convert makes a checkpoint of it"
             raise StarcliError(summary, ["other commands read it as it is, with --arch and --data"]) from error
         raise StarcliError(f"{source}: not a whole safetensors file: {reason}") from error

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.files.safetensors import MAXIMUM_HEADER, strict_json
+from starcli.files.safetensors import MAXIMUM_HEADER
 from starcli.files.shards import INDEX, WHOLE, file_of, is_index, read_index
+from starcli.files.strict_json import strict_json
 from starcli.huggingface.tasks import input_of_class, task_of
 
 CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"

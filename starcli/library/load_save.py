@@ -8,15 +8,15 @@ from typing import overload
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.convert import PlainFile, is_pickled
+from starcli.checkpoints.convert import PlainFile
 from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, notes_of
 from starcli.checkpoints.state_dict import Pick
 from starcli.errors import StarcliError
+from starcli.files.formats import is_pickled
 from starcli.files.names import as_path, named_after, refuse_other_kind_of_name
-from starcli.files.safetensors import PICKLED
-from starcli.files.shards import byte_count, check_shards, index_for
 from starcli.files.write import check_output
+from starcli.files.write_shards import byte_count, check_shards, index_for
 from starcli.huggingface.adapter_means import write_adapter
 from starcli.huggingface.adapters import Adapter
 from starcli.huggingface.companions import weights_in
@@ -118,7 +118,7 @@ def save(
     target, source = as_path(path), in_terms_of_network(as_checkpoint(model), Choices())
     directory = source.workspace.directory if isinstance(source, MadeModel) and source.workspace else None
     directory = directory or (directory_of(source.path) if source.path else None)
-    if directory is not None and target.suffix.lower() not in (".safetensors", *PICKLED):
+    if directory is not None and target.suffix.lower() != ".safetensors" and not is_pickled(target):
         target = weights_in(target, [directory.path]) or target
     size = None if shard_size is None else byte_count(str(shard_size))
     if size is not None:

@@ -16,7 +16,8 @@ from starcli.data.image_parts import stored_size
 from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
-from starcli.files.shards import INDEX, SHARD_METADATA, WHOLE, is_index
+from starcli.files.shards import INDEX, WHOLE, is_index
+from starcli.files.write_shards import SHARD_METADATA
 from starcli.huggingface.companions import write_companions
 from starcli.huggingface.directory import PREFIX, Directory, directory_of
 from starcli.huggingface.tasks import TEXT_CLASSES

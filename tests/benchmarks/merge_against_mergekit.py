@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from starcli.checkpoints.checkpoint import read
 from starcli.files.lazy_tensors import LazyTensors, TensorForm
-from starcli.files.shards import write_shards_lazily
+from starcli.files.write_shards import write_shards_lazily
 
 METHODS: dict[str, tuple[dict, list[str]]] = {
     "linear": ({"weight": [0.3, 0.7]}, ["--weights", "0.3", "0.7"]),

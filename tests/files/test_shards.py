@@ -13,7 +13,7 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
-from starcli.files.shards import check_shards, write_shards
+from starcli.files.write_shards import check_shards, write_shards
 
 TENSORS = {f"layer{number}.weight": torch.full((number + 1, 10), float(number)) for number in range(5)}
 INDEX = "model.safetensors.index.json"

@@ -18,8 +18,8 @@ from starcli.cli.outputs import check_place, output_paths
 from starcli.cli.read_models import note_data
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream, named_after, stem
-from starcli.files.shards import byte_count, check_shards, index_for, shards_beside
 from starcli.files.write import check_output
+from starcli.files.write_shards import byte_count, check_shards, index_for, shards_beside
 from starcli.registry.tasks import METRICS
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def convert_command(
     running code in them: objects of classes are skipped. FILE may also be the index of a checkpoint in shards, or its
     folder. With --base it is the folder of a LoRA adapter, and what is written is the base with the adapter in it.
     """
-    from starcli.checkpoints.convert import is_pickled
     from starcli.checkpoints.state_dict import Pick
+    from starcli.files.formats import is_pickled
 
     size = None if shard_size is None else byte_count(shard_size)
     inputs = models if base is None else [base]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
+from starcli.files.formats import PICKLED
 from starcli.files.names import is_standard_stream
 from starcli.files.run_logs.targets import LogTarget
-from starcli.files.safetensors import PICKLED
 from starcli.files.shards import INDEX, checkpoints_in, is_adapter
 from starcli.files.write import check_directory
 from starcli.registry.entry import Entry, lookup

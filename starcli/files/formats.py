@@ -1,0 +1,50 @@
+"""Formats of files with weights, told apart by suffixes and first bytes: safetensors, PyTorch's own, no weights."""
+
+from pathlib import Path, PurePath
+
+from starcli.errors import StarcliError
+
+PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+"""Suffixes of PyTorch's own files."""
+
+
+def is_pickled(path: PurePath | str) -> bool:
+    """Whether a path has a suffix of PyTorch's own files."""
+    return PurePath(path).suffix.lower() in PICKLED
+
+
+def other_kind(first: bytes) -> str | None:
+    """What a file is by its first 8 bytes, where it is a figure, results, or in the place of a file; None of all else.
+
+    >>> other_kind(b'{"schema": 1}'), other_kind((100).to_bytes(8, "little"))
+    ('a file of results or a log', None)
+    """
+    if first.startswith(b'{"'):
+        return "a file of results or a log"
+    if first.startswith(b"version "):
+        return "a pointer of Git LFS"
+    if first.lower().startswith((b"<html", b"<!doctyp")):
+        return "a web page"
+    return "a figure" if first.startswith((b"\x89PNG", b"%PDF", b"<?xml", b"<svg")) else None
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file is one of PyTorch's own: an archive, or named like one and begins as no safetensors file does."""
+    if not path.is_file():
+        return False  # opening a pipe would wait for ever
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError:
+        return False  # who reads it says what is wrong
+    return head[:4] == b"PK\x03\x04" or (is_pickled(path) and head[8:] != b"{")
+
+
+def refuse_other_kind(first: bytes, source: str) -> None:
+    """Raise StarcliError for a file that is of another kind by its first 8 bytes, or has none."""
+    if not first:
+        format_ = "PyTorch" if is_pickled(source) else "safetensors"
+        raise StarcliError(f"{source}: not a whole {format_} file: it is empty")
+    if other := other_kind(first):
+        hint = ["git lfs pull fetches the file itself"] if "Git LFS" in other else []
+        raise StarcliError(f"{source}: is {other}, not a checkpoint", hint)
