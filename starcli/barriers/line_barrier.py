@@ -15,9 +15,9 @@ from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores, metric_of
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
 
-SPLITS = ("train", "validation", "test")
 """What a line may be measured on, in the order of results."""
 
 

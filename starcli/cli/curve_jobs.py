@@ -19,6 +19,7 @@ from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_files, read_groups
 from starcli.registry.curve_forms import CURVE_FORMS
+from starcli.registry.splits import SPLITS
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
@@ -173,5 +174,5 @@ class CurveRun:
             "seed": job.finished.seed,
             **(task_facts(data.task_name) if data else {}),
             "curve": {"loss": metrics.get("curve", {}).get("loss")},
-            **{split: metrics.get(split) for split in ("train", "validation", "test")},
+            **{split: metrics.get(split) for split in SPLITS},
         }

@@ -12,11 +12,12 @@ from starcli.cli.job import Job
 from starcli.cli.options.merging import MergeOptions
 from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
-from starcli.cli.options.shared import IN, SPLIT_WORDS, FuseAlignOpt, choice_in, choice_of
+from starcli.cli.options.shared import IN, FuseAlignOpt, choice_in, choice_of
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_jobs import StarRuns
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.registry.splits import SPLITS
 
 if TYPE_CHECKING:
     from starcli.alignment.alignment import Alignment
@@ -63,7 +64,7 @@ class FuseOptions(SearchOptions, MergeOptions):
         typer.Option(
             "--split",
             help="Show rows of this split alone: train, validation or test (default: all).",
-            **choice_of("split", *SPLIT_WORDS),
+            **choice_of("split", *SPLITS),
         ),
     ] = None
 

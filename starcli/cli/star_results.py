@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
+from starcli.registry.splits import SPLITS
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
@@ -37,7 +38,7 @@ class FoundStar:
             **({"grown": grown} if grown else {}),
             "alignment": self.alignment,
             **(task_facts(data.task_name) if data else {}),
-            **{split: metrics.get(split) for split in ("train", "validation", "test")},
+            **{split: metrics.get(split) for split in SPLITS},
         }
 
     def compared(

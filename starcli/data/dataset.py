@@ -20,6 +20,7 @@ from starcli.data.tokens import strata
 from starcli.errors import StarcliError
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.entry import resolve
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import OF_TOKENS
 
 FAR = 30.0
@@ -69,10 +70,8 @@ class Dataset(DataFacts):
     @property
     def padded(self) -> bool:
         """Whether texts are padded."""
-        parts = (self.train, self.validation, self.test)
-        return self.vocab_size is not None and any(
-            bool((each.raw < 0).any()) for each in parts if isinstance(each, MemorySplit)
-        )
+        parts = [each for each in self.splits.values() if isinstance(each, MemorySplit)]
+        return self.vocab_size is not None and any(bool((each.raw < 0).any()) for each in parts)
 
     @property
     def extent(self) -> tuple[int, ...]:
@@ -80,9 +79,15 @@ class Dataset(DataFacts):
         return self.input_shape if self.vocab_size is None else (1, *self.input_shape)
 
     @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that there are, by their names."""
+        found = {name: getattr(self, name) for name in SPLITS}
+        return {name: split for name, split in found.items() if split is not None}
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """The names of the splits besides the training split: validation, where there is one, and test."""
-        return ("test",) if self.validation is None else ("validation", "test")
+        return tuple(name for name in self.splits if name != "train")
 
     def split(self, name: str) -> Split:
         """The part called train, validation or test; StarcliError where there is no validation part."""
@@ -103,8 +108,7 @@ class Dataset(DataFacts):
         """These data, normalised by another mean and standard deviation: those of the model that is to read them."""
         how = Normalisation(self.span if span is None else span, tuple(mean), tuple(std))
         # by their ids: a split that stands for two stays one, by which it is known
-        parts = (self.train, self.validation, self.test)
-        splits = {id(each): each.normalised(how) for each in parts if each is not None}
+        splits = {id(each): each.normalised(how) for each in self.splits.values()}
         return replace(
             self,
             mean=how.mean,

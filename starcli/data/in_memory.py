@@ -23,6 +23,7 @@ from starcli.data.splits import MemorySplit
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens, token_rows
 from starcli.errors import StarcliError, first_line, number_of
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
 ArrayLike = Tensor | NDArray[Any]
@@ -31,8 +32,6 @@ Examples = tuple[ArrayLike, ArrayLike | None] | TorchDataset[Any] | DataLoader[A
 
 Tensors, NumPy arrays, or tables and columns of pandas.
 """
-
-ROLES = ("train", "validation", "test")
 
 
 def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | None = None) -> Dataset:
@@ -93,8 +92,8 @@ def examples_by_role(given: Mapping[str, Any], task: str | None) -> tuple[dict[s
     by_role = {role: found for role, found in given.items() if found is not None or role == "train"}
     if "val" in by_role and "validation" not in by_role:
         by_role["validation"] = by_role.pop("val")
-    if unknown := sorted(set(by_role) - set(ROLES), key=str):
-        raise StarcliError(f"data in memory: unknown {', '.join(map(str, unknown))}", [f"expected {', '.join(ROLES)}"])
+    if unknown := sorted(set(by_role) - set(SPLITS), key=str):
+        raise StarcliError(f"data in memory: unknown {', '.join(map(str, unknown))}", [f"expected {', '.join(SPLITS)}"])
     if "train" not in by_role:
         hint = 'to measure on these alone, give them without the word: data=examples, not data={"test": examples}'
         raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated', [hint])
@@ -280,7 +279,7 @@ def _masked(inputs: Tensor, labels: Tensor, are_tokens: bool, what: str) -> Tens
 def _fingerprint(tensors: Mapping[str, tuple[Tensor, Tensor]]) -> str:
     """SHA-256 over role, type, shape and bytes of all examples."""
     digest = hashlib.sha256()
-    for role in ROLES:
+    for role in SPLITS:
         for tensor in tensors.get(role, ()):
             digest.update(f"{IN_MEMORY} {role} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.reshape(-1).contiguous().view(torch.uint8).numpy().data)

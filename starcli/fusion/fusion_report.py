@@ -89,8 +89,7 @@ def need_room_to_compare(dataset: "Dataset", split: str | None, sources: int) ->
 
 def _measured(dataset: "Dataset", split: str | None) -> list[str]:
     """The splits that are shown (None: all), and the one that is chosen on."""
-    there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
-    return [name for name in there if split in (None, name) or name == selection_split(dataset)]
+    return [name for name in dataset.splits if split in (None, name) or name == selection_split(dataset)]
 
 
 def _means(
@@ -135,8 +134,7 @@ class _Comparison:
 
     def __init__(self, workspace: "Workspace", split: str | None, progress: Progress) -> None:
         dataset = workspace.dataset
-        there = [name for name in ("train", "validation", "test") if getattr(dataset, name) is not None]
-        self.shown = there if split is None else [split]
+        self.shown = [*dataset.splits] if split is None else [split]
         note_repeats(workspace, self.shown, progress)
         self.selection = selection_split(dataset)
         self.labels = {name: dataset.split(name).targets.cpu() for name in _measured(dataset, split)}

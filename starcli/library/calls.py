@@ -17,6 +17,7 @@ from starcli.evaluation.renormalise import RENORMALISATIONS
 from starcli.library.python_words import in_python
 from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
 from starcli.registry.entry import resolve
+from starcli.registry.splits import SPLITS
 from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
 
 _P = ParamSpec("_P")
@@ -51,7 +52,7 @@ _WORDS = {
     "precision": PRECISIONS,
     "statistics": ("recalibrate", "own-ends"),
     "renormalise": RENORMALISATIONS,
-    "split": ("train", "validation", "test"),
+    "split": SPLITS,
     "kinds": ("permutation", "all"),
 }
 """Keywords that are one of a few words."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from starcli.errors import StarcliError
 from starcli.plots.loss_words import metric_in
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 
 ResultRow = Mapping[str, Any]
@@ -67,7 +68,7 @@ class DrawnLine(BaseModel):
     @property
     def curves(self) -> dict[str, DrawnCurve]:
         """The curve of each split that was measured."""
-        found = {split: getattr(self, split) for split in ("train", "validation", "test")}
+        found = {split: getattr(self, split) for split in SPLITS}
         return {split: curve for split, curve in found.items() if curve is not None}
 
     @model_validator(mode="after")
@@ -132,7 +133,7 @@ class DrawnPlane(BaseModel):
     @property
     def grids(self) -> dict[str, DrawnGrid]:
         """The grid of each split that was measured."""
-        found = {split: getattr(self, split) for split in ("train", "validation", "test")}
+        found = {split: getattr(self, split) for split in SPLITS}
         return {split: grid for split, grid in found.items() if grid is not None}
 
     @property

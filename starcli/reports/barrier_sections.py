@@ -8,6 +8,7 @@ from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words,
 from starcli.plots.loss_words import loss_title, loss_unit
 from starcli.plots.parts import model_name
 from starcli.plots.rows import DrawnLine, parse_rows
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
 from starcli.reports.checked_rows import GroupRow, PairsRow, SummedBarriers, pairs_row
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
@@ -27,8 +28,6 @@ GROUP_SLOTS = {
     UNALIGNED: 6,
 }
 """Colours of the paper's groups of pairs."""
-
-SPLIT_NAMES = ("train", "validation", "test")
 
 LOSSES = {
     "loss of the star": "star_loss.{}",
@@ -68,11 +67,11 @@ def _lines(run: SavedRun) -> Markup:
 def _losses(run: SavedRun) -> Markup | None:
     """Losses of a star and of its sources, and what the star gains on the way to others."""
     rows = [
-        {"what": what, **{split: at_key(row, key.format(split)) for split in SPLIT_NAMES}}
+        {"what": what, **{split: at_key(row, key.format(split)) for split in SPLITS}}
         for row in run.of_type("star")
         for what, key in LOSSES.items()
     ]
-    columns = TableColumn("what", loss_unit(run.rows)), *(TableColumn(split, split, "loss") for split in SPLIT_NAMES)
+    columns = TableColumn("what", loss_unit(run.rows)), *(TableColumn(split, split, "loss") for split in SPLITS)
     return table(rows, columns, "losses of the star and of its sources") if rows else None
 
 
@@ -85,7 +84,7 @@ def _curves(name: str, bundles: Sequence[Bundle]) -> Iterator[Markup]:
     titles = {"loss": loss_title(first.task), **{name: METRICS[name].title for name in names}}
     marked = len(bundles) <= MOST_MARKED and all(len(each.lines) == 1 for each in bundles)
     dotted = "dotted: the straight line between the ends" + ("; upright: the barrier" if marked else "")
-    for split in SPLIT_NAMES:
+    for split in SPLITS:
         for metric, label in titles.items():
             curves = [
                 _curve(each, split, metric, number, marked=marked)
@@ -120,7 +119,7 @@ def _curve(bundle: Bundle, split: str, metric: str, number: int, *, marked: bool
 def _strips(name: str, lines: Sequence[DrawnLine], summaries: Sequence[GroupRow], unit: str) -> Iterator[Markup]:
     """A chart of groups for each split, where there are groups; unaligned pairs would hide all differences."""
     aligned = [row for row in summaries if row.group != UNALIGNED] or summaries
-    for split in SPLIT_NAMES:
+    for split in SPLITS:
         strips = [_strip(row, getattr(row, split), lines, split) for row in aligned if getattr(row, split)]
         if any(strip.values for strip in strips):
             title = f"Barriers of each group, {split} split"
@@ -158,7 +157,7 @@ def _pairs(run: SavedRun, row: PairsRow) -> Markup:
 
 def _line_columns() -> list[TableColumn]:
     columns = [TableColumn("a", "from"), TableColumn("b", "to"), TableColumn("group", "group")]
-    for split in SPLIT_NAMES:
+    for split in SPLITS:
         columns.append(TableColumn(f"{split}.loss_barrier", f"{split} barrier", "loss"))
         for name, each in METRICS.items():
             form = "percent" if each.share else "loss"
@@ -169,7 +168,7 @@ def _line_columns() -> list[TableColumn]:
 
 def _summary_columns() -> list[TableColumn]:
     columns = [TableColumn("group", "group"), TableColumn("count", "pairs", "count")]
-    for split in SPLIT_NAMES:
+    for split in SPLITS:
         columns.append(TableColumn(f"{split}.mean", f"{split} mean", "loss"))
         columns.append(TableColumn(f"{split}.std", "±", "loss"))
         columns.append(TableColumn(f"{split}.max", f"{split} highest", "loss"))

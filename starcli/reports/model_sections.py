@@ -7,6 +7,7 @@ from starcli.checkpoints.lineage import Description
 from starcli.errors import number_of
 from starcli.plots.parts import average_words, model_name
 from starcli.plots.rows import DrawnCalibration, DrawnModel, DrawnPosterior, parse_rows
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
 from starcli.reports.checked_rows import without_figure
 from starcli.reports.curve_chart import ChartCurve, Labels, curve_chart
@@ -210,7 +211,7 @@ _FUSION_COLUMNS = (
     TableColumn("name", "model"),
     *(
         TableColumn(f"{split}.{key}", f"{split} {key}", form)
-        for split in ("train", "validation", "test")
+        for split in SPLITS
         for key, form in (*((name, METRIC_FORMS[each.share]) for name, each in METRICS.items()), ("loss", "loss"))
     ),
     TableColumn("method", "method", common=True),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from starcli.plots.loss_words import loss_title
 from starcli.plots.plane_figure import plane_words, way_words
 from starcli.plots.rows import DrawnPlane, parse_rows
+from starcli.registry.splits import SPLITS
 from starcli.reports.drawing import figure
 from starcli.reports.findings import SavedRun
 from starcli.reports.html import Markup
@@ -37,7 +38,7 @@ def _planes(run: SavedRun) -> Markup:
             marks.append({"model": name, "x": x, "y": y, **scores})
     columns = [
         TableColumn("model", "model"), TableColumn("x", "x", "number"), TableColumn("y", "y", "number"),
-        *(TableColumn(f"{split}.loss", f"{split} loss", "loss") for split in ("train", "validation", "test")),
+        *(TableColumn(f"{split}.loss", f"{split} loss", "loss") for split in SPLITS),
     ]  # fmt: skip
     words = "; ".join(dict.fromkeys(filter(None, map(plane_words, planes))))
     return run_block(run, gallery(figures), table(marks, columns, "models on it"), words=words)

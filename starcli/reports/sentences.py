@@ -10,6 +10,7 @@ from starcli.plots.bundles import path_words
 from starcli.plots.loss_words import loss_in, loss_unit, metric_in
 from starcli.plots.parts import form_words, model_name
 from starcli.plots.rows import DrawnLine, ResultRow, parse_rows
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
 from starcli.reports.best_models import metric_words
 from starcli.reports.checked_rows import pairs_row
@@ -17,7 +18,7 @@ from starcli.reports.findings import Findings, SavedRun, file_kind
 from starcli.reports.html import Markup, element, together
 from starcli.reports.tables import at_key, is_figure, words
 
-SPLIT_ORDER = ("test", "validation", "train")
+SPLIT_ORDER = SPLITS[::-1]
 """Of the splits that were measured the first one is in the summary."""
 
 AVERAGE_NAMES = {

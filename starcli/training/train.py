@@ -279,5 +279,4 @@ def final_metrics(
     flat: FlatNetwork, workspace: "Workspace", progress: Progress = SILENT
 ) -> dict[str, dict[str, float]]:
     """Loss and metrics on train (without augmentation), validation where there is one, and test."""
-    splits = {name: getattr(workspace.dataset, name) for name in ("train", "validation", "test")}
-    return {name: scores_of(flat, workspace, split, progress) for name, split in splits.items() if split is not None}
+    return {name: scores_of(flat, workspace, split, progress) for name, split in workspace.dataset.splits.items()}

@@ -9,11 +9,12 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, SHARE, Column
 from starcli.cli.options.common import Common
 from starcli.cli.options.measured import EvalSetup
-from starcli.cli.options.shared import SPLIT_WORDS, ModelsArg, RecalibrateOpt, TemperatureOpt, choice_of
+from starcli.cli.options.shared import ModelsArg, RecalibrateOpt, TemperatureOpt, choice_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.read_models import note_data, read_groups
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION
 from starcli.errors import StarcliError
+from starcli.registry.splits import SPLITS
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -56,7 +57,7 @@ def eval_command(
         typer.Option(
             "--split",
             help="train, validation or test.",
-            **choice_of("split", *SPLIT_WORDS),
+            **choice_of("split", *SPLITS),
         ),
     ] = "test",
     recalibrate: RecalibrateOpt = False,

@@ -11,11 +11,12 @@ from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.measured import MeasuredSetup
-from starcli.cli.options.shared import ONE_OUT, SPLIT_WORDS, ForceOpt, RecalibrateOpt, choice_of, words_of
+from starcli.cli.options.shared import ONE_OUT, ForceOpt, RecalibrateOpt, choice_of, words_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.predict_models import PredictModels
 from starcli.cli.read_models import note_data
 from starcli.cli.shared_columns import PRECISION, RENORMALISED
+from starcli.registry.splits import SPLITS
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -50,7 +51,7 @@ def predict_command(
         typer.Option(
             "--split",
             help="Of labelled data: train, validation or test (the default).",
-            **choice_of("split", *SPLIT_WORDS),
+            **choice_of("split", *SPLITS),
         ),
     ] = None,
     recalibrate: RecalibrateOpt = False,

@@ -28,6 +28,7 @@ from starcli.cli.shared_columns import LOSS_KIND
 from starcli.cli.train_jobs import TrainingJobs, kept_path
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream
+from starcli.registry.splits import SPLITS
 
 if TYPE_CHECKING:
     from starcli.checkpoints.metadata import Metadata
@@ -139,6 +140,6 @@ def _row(output: Path, metadata: "Metadata", kept: Sequence[int]) -> dict[str, A
         "arch": metadata.architecture.name if metadata.architecture else None,
         "data": metadata.data.name if metadata.data else None,
         **(task_facts(metadata.data.task_name) if metadata.data else {}),
-        **{split: (metadata.metrics or {}).get(split) for split in ("train", "validation", "test")},
+        **{split: (metadata.metrics or {}).get(split) for split in SPLITS},
         **({"kept": [str(kept_path(output, epoch)) for epoch in kept]} if kept else {}),
     }

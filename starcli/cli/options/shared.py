@@ -79,10 +79,6 @@ def a_sampling(value: str) -> str:
     return value
 
 
-SPLIT_WORDS = ("train", "validation", "test")
-"""Parts of a data set."""
-
-
 # -- arguments and options of more than one command --------------------------------------------------------------------
 
 IN, OUT = Checked(checks.input_files), Checked(checks.output_place, writes=True)

@@ -1,0 +1,3 @@
+"""The splits of data, as `--split` names them."""
+
+SPLITS = ("train", "validation", "test")
