@@ -138,6 +138,15 @@ def test_code_is_not_in_init() -> None:
     assert full == []
 
 
+def test_a_folders_docstring_names_files_that_it_has() -> None:
+    missing = []
+    for path in sorted(PACKAGE.rglob("__init__.py")):
+        for word in re.findall(r"[\w/]+\.py\b", ast.get_docstring(ast.parse(path.read_text())) or ""):
+            if not [*path.parent.rglob(word), *PACKAGE.glob(word)]:
+                missing.append(f"{path.relative_to(PACKAGE)}: {word}")
+    assert missing == []
+
+
 # -- what pages on the code point at -----------------------------------------------------------------------------------
 
 

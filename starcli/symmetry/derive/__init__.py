@@ -1,1 +1,11 @@
-"""Permutation specs found by tracing a network: exported graph, atoms and their laws, groups, expressions."""
+"""Permutation specs found by tracing a network: exported graph, atoms and their laws, groups, expressions.
+
+derive.py        the whole way from a network to a spec; begin here
+export.py        a network as a graph of operators; branches.py, every_row.py: what eval mode and one input hide
+follow.py        labels of units (atoms.py) carried through the graph; nodes.py, call.py, values.py: what it knows there
+rules/           what operators do to labels, by the laws of algebra.py: a new operator gets its rule here
+joint.py         units told by two axes; chosen.py: by what the input chooses; lists.py: lists whose members may change
+                 places (member_sources.py and marks.py find them, members.py labels them)
+colours.py       from labels to classes of exchangeable units; units.py: to groups; expressions.py, build.py: to a spec
+to_yaml.py       a spec as people read it
+"""
