@@ -83,3 +83,12 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return words if path.strip("/") in words else f"{words} (`{path}`)"
 
     return OUTSIDE.sub(named, markdown)
+
+
+SPECS_OF_MODELS = ("torchvision.md", "timm.md", "transformers.md")
+"""Pages with a table of ten columns, the last of which has sentences."""
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
+    """Mark the pages whose tables `tables.css` knows by a class."""
+    return f'<div class="specs-of-models">{html}</div>' if page.file.src_uri in SPECS_OF_MODELS else html

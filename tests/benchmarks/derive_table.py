@@ -46,8 +46,13 @@ class Subject:
     kwargs: Mapping[str, Any]
 
 
-def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str, notes: str = "") -> None:
-    """Parse the command line; derive what has no row yet, or print the rows as Markdown, with `notes` behind."""
+def main(
+    subjects: Callable[[], Sequence[Subject]], description: str, title: str, what: str, example: str, notes: str = ""
+) -> None:
+    """Parse the command line; derive what has no row yet, or print the rows as Markdown, with `notes` behind.
+
+    what: the networks in words; example: what `--arch` names one of them by.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("names", nargs="*", help="only these models")
     parser.add_argument("--no-proof", action="store_true", help="only trace")
@@ -67,7 +72,7 @@ def main(subjects: Callable[[], Sequence[Subject]], description: str, title: str
         print(kinds_markdown(list(known.values()), [each.name for each in subjects()]))
         return
     if arguments.markdown:
-        print(markdown(title, list(known.values())) + (f"\n\n{notes.strip()}" if notes else ""))
+        print(markdown(title, what, example, list(known.values())) + (f"\n\n{notes.strip()}" if notes else ""))
         return
     k, n = map(int, arguments.shard.split("/"))
     torch.set_num_threads(1)
@@ -186,10 +191,19 @@ def _kind_numbers(kinds: Kinds) -> dict[str, Any]:
     }
 
 
-def markdown(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The table, sorted by name, under one line of totals."""
+INTRODUCTION = """\
+Which units may change places in {what}:
+[derived by tracing, and proved](specs.md#proof), a line for each network. All of it for one of them:
+`starcli spec explain --arch {example}`. *log10 symmetries* counts permutations; *movable* is the share of
+parameters with an axis that is permuted; *worst difference* is that of the outputs of the permuted network, in
+float64, in units of their spread. The last column says which axes stay as they are, and why."""
+
+
+def markdown(title: str, what: str, example: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table, sorted by name, under an introduction and one line of totals."""
     totals = Counter(each["outcome"] for each in rows)
-    lines = [f"# {title}", "", f"{len(rows)} models: " + ", ".join(f"{n} {what}" for what, n in sorted(totals.items()))]
+    lines = [f"# {title}", "", INTRODUCTION.format(what=what, example=example), ""]
+    lines += [f"{len(rows)} models: " + ", ".join(f"{n} {what}" for what, n in sorted(totals.items()))]
     lines += ["", HEADER, "|" + " --- |" * HEADER.count(" | ") + " --- |"]
     return "\n".join(lines + [_line(each) for each in sorted(rows, key=lambda each: each["model"])])
 

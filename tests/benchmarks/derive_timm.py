@@ -115,4 +115,5 @@ def subjects() -> list[Subject]:
 
 
 if __name__ == "__main__":
-    main(subjects, __doc__, "Specs derived for one small model of each family of timm", NOTES)
+    what = "one small model of each family of timm"
+    main(subjects, __doc__, f"Specs derived for {what}", what, "timm:convnext_atto", NOTES)

@@ -44,4 +44,5 @@ def subjects() -> list[Subject]:
 
 
 if __name__ == "__main__":
-    main(subjects, __doc__, "Specs derived for torchvision's classification models")
+    what = "torchvision's classification models"
+    main(subjects, __doc__, f"Specs derived for {what}", what, "torchvision:densenet121")

@@ -94,4 +94,5 @@ def subjects() -> list[Subject]:
 
 
 if __name__ == "__main__":
-    main(subjects, __doc__, "Specs derived for tiny configurations of transformers")
+    what = "tiny configurations of transformers"
+    main(subjects, __doc__, f"Specs derived for {what}", what, "hf:DIR")

@@ -215,6 +215,8 @@ def page(rows: Sequence[Sequence[str]]) -> str:
     lines = [HEADER, ["---"] * len(HEADER), *rows]
     return "\n".join([
         "# Growth", "",
+        "How time and memory grow with the number of sources, width, depth, data and points: to guess what a larger",
+        "run takes (`--dry-run` tells it on your machine).", "",
         "Made by `python tests/benchmarks/growth.py`: processor seconds of one thread and the largest resident memory",
         "of whole commands, importing torch included. The exponent is the slope of log(seconds) over",
         "log(size), over the larger half of the sizes. Small networks are bound by the calls of operators, not by",

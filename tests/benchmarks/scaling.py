@@ -209,6 +209,8 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
     rounds = sum(-(-wave // widest) for wave in sizes)
     lines = [
         "# Scaling", "",
+        "What many ranks (GPUs, machines) cost and gain: what is sent in a step, what a rank holds, which efficiency",
+        "to expect. How to run them: [clusters and GPUs](how-to/cluster-and-gpu.md).", "",
         "Made by `python tests/benchmarks/scaling.py`; ResNet-50 on ImageNet, "
         f"{BATCH} images a rank and step, float32.", "",
         "## What is sent", "",
