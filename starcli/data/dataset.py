@@ -81,8 +81,7 @@ class Dataset(DataFacts):
     @property
     def splits(self) -> dict[str, Split]:
         """The splits that there are, by their names."""
-        found = {name: getattr(self, name) for name in SPLITS}
-        return {name: split for name, split in found.items() if split is not None}
+        return {name: split for name in SPLITS if (split := getattr(self, name)) is not None}
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words, ends_of, rise_above_chord
 from starcli.plots.look import Look
 from starcli.plots.loss_words import loss_title, unit_of_loss
-from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, two_digits
+from starcli.plots.parts import FEWEST_FOR_BAND, few_ticks, heading, legend_below, legend_line, two_digits
 from starcli.plots.rows import DrawnLine
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import GREY, draw_figure, grow
@@ -60,7 +60,7 @@ def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: 
         for axis in axes[-1]:
             _write_ends(axis, below, look)
         if len(bundles) > 1 or len(bundles[0].lines) > 1:
-            handles = [_example(bundle) for bundle in bundles]
+            handles = [legend_line(**_look(bundle)) for bundle in bundles]
             numbers = [f": {bundle.numbers(splits)}" for bundle in bundles]
             labels, title = [bundle.label for bundle in bundles], _legend_title(bundles, splits)
             legend_below(figure, look, handles, labels, tails=numbers, title=title)
@@ -94,13 +94,6 @@ def _look(bundle: Bundle) -> dict[str, Any]:
     """How the curve of a bundle is drawn."""
     colour, marker, dash = bundle.style
     return {"color": colour, "marker": marker, "linestyle": dash, "markeredgewidth": 0}
-
-
-def _example(bundle: Bundle) -> Any:
-    """A piece of a bundle's curve, for the legend."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **_look(bundle))
 
 
 def _chord(axis: "Axes", t: Any, curve: Any, colour: str) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from starcli.plots.look import Look
 from starcli.plots.loss_words import loss_title
-from starcli.plots.parts import few_ticks, heading, legend_below
+from starcli.plots.parts import few_ticks, heading, legend_below, legend_line
 from starcli.plots.rows import DrawnScores
 from starcli.plots.ruler import Ruler
 from starcli.plots.style import BLUE, GREEN, RED, draw_figure, grow
@@ -62,7 +62,7 @@ def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look:
         labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], 0.3 * look.width)
         axes[0].set_yticks(range(len(places)), labels)
         axes[0].set_ylim(len(places) - 0.5, -0.5)
-        legend_below(figure, look, [_example(split) for split in splits], splits)
+        legend_below(figure, look, [legend_line(**_look(split)) for split in splits], splits)
 
     return draw_figure(paint, kind, look)
 
@@ -81,10 +81,3 @@ def _look(split: str) -> dict[str, Any]:
     """How the points of a split are drawn."""
     colour, marker = SPLIT_STYLES[split]
     return {"color": colour, "marker": marker, "linestyle": "none", "markeredgewidth": 0, "markersize": 4.5}
-
-
-def _example(split: str) -> Any:
-    """A point of a split, for the legend."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **_look(split))

@@ -45,6 +45,13 @@ def two_digits(value: float) -> str:
     return text.replace("-", "−")
 
 
+def legend_line(**style: Any) -> Any:
+    """A line or a marker, as a legend shows it."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **style)
+
+
 def panel_columns(look: Look, panels: int) -> int:
     """Number of panels beside one another, at most `panels`."""
     return min(max(int(look.width / NARROWEST_PANEL), 1), panels)

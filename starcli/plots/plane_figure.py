@@ -15,6 +15,7 @@ from starcli.plots.parts import (
     form_words,
     heading,
     legend_below,
+    legend_line,
     model_name,
     treatment_words,
     two_digits,
@@ -86,10 +87,10 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
             _mark(axis, plane, names)
             above = [file] if len(results) > 1 else []
             axis.set_title("\n".join(ruler.shorten(each, look.width / across - BESIDE_PANEL) for each in above))
-        handles = [_marker(place) for place in names.values()]
+        handles = [legend_line(**_marker_style(place)) for place in names.values()]
         labels = [f"model {name}" if name.isdecimal() else name for name in map(model_name, names)]
         for label, path in {way_words(plane.curve): plane.curve for _, plane in planes if plane.curve}.items():
-            handles.append(_way(path))
+            handles.append(legend_line(**{**_way_style(path), "color": BLACK}))  # no dark ground here
             labels.append(label)
         legend_below(figure, look, handles, labels)
 
@@ -247,17 +248,3 @@ def _way_style(path: DrawnPath) -> dict[str, Any]:
     """How the way of a curve is drawn: dashed, and dotted where the curve itself is elsewhere."""
     dash = (0, (1, 1.5)) if path.is_projected else (0, (4, 1.5))
     return {"color": "white", "linestyle": dash, "linewidth": 1.2, "zorder": 4}
-
-
-def _marker(place: int) -> Any:
-    """A model's marker, for the legend."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **_marker_style(place))
-
-
-def _way(path: DrawnPath) -> Any:
-    """A piece of a curve, for the legend, where it is not on a dark ground."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **{**_way_style(path), "color": BLACK})

@@ -47,6 +47,11 @@ class DrawnCurve(BaseModel):
         return {"metric": name, **row, **{field: row[key] for field, key in keys.items() if key in row}}
 
 
+def _by_split(row: BaseModel) -> dict[str, Any]:
+    """What a row has for each split that was measured."""
+    return {split: found for split in SPLITS if (found := getattr(row, split)) is not None}
+
+
 class DrawnLine(BaseModel):
     """A row of `barrier`: the line or curve from a to b."""
 
@@ -68,8 +73,7 @@ class DrawnLine(BaseModel):
     @property
     def curves(self) -> dict[str, DrawnCurve]:
         """The curve of each split that was measured."""
-        found = {split: getattr(self, split) for split in SPLITS}
-        return {split: curve for split, curve in found.items() if curve is not None}
+        return _by_split(self)
 
     @model_validator(mode="after")
     def _check(self) -> "DrawnLine":
@@ -133,8 +137,7 @@ class DrawnPlane(BaseModel):
     @property
     def grids(self) -> dict[str, DrawnGrid]:
         """The grid of each split that was measured."""
-        found = {split: getattr(self, split) for split in SPLITS}
-        return {split: grid for split, grid in found.items() if grid is not None}
+        return _by_split(self)
 
     @property
     def ratio(self) -> float:

@@ -234,9 +234,3 @@ def _group_kind(name: str, read: _KindJson) -> GroupKind:
         read.larger,
         read.pairs,
     )
-
-
-def _named(kind: GroupKind) -> list[GroupPlace]:
-    """All places that a kind names."""
-    ways = [kind.exponents, *kind.scalings, *kind.signs, *(fold.exponents for fold in kind.folds)]
-    return [*(fold.scale for fold in kind.folds), *(place for way in ways for place in way)]
