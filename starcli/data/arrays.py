@@ -30,7 +30,7 @@ from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_u
 from starcli.data.partition import held_out_fifth
 from starcli.data.targets import read_targets, task_of_targets
 from starcli.data.tokens import strata
-from starcli.errors import StarcliError, few, number_of
+from starcli.errors import StarcliError, few, first_line, number_of
 from starcli.files.safetensors import read_tensors
 
 KEYS = (
@@ -134,7 +134,7 @@ def read_npz(path: Path, choose: Choose = labelled_keys) -> Contents:
         raise
     except Exception as error:
         # A damaged archive makes zipfile, zlib and NumPy's header parser raise nearly anything.
-        raise StarcliError(f"{path}: cannot be read as .npz: {_words(error)}") from error
+        raise StarcliError(f"{path}: cannot be read as .npz: {first_line(error)}") from error
 
 
 def read_safetensors(path: Path, choose: Choose = labelled_keys) -> Contents:
@@ -269,7 +269,3 @@ def _note_of_channels(contents: Contents, path: Path) -> list[str]:
     if array.ndim != 4 or contents.layout is not None or array.shape[3] in (1, 3) or not channels_are_last(array.shape):
         return []
     return [f"{path}: {key}: of {array.shape}, the last axis is taken for the channels"]
-
-
-def _words(error: Exception) -> str:
-    return str(error).replace("\n", " ")[:200] or type(error).__name__

@@ -44,9 +44,9 @@ _OF_ANOTHER_BASE = ("pissa", "olora", "corda", "loftq", "mica", "lora_ga")
 class AdapterDescription:
     """Config and header of an adapter.
 
-    base: the model that it is for, as its config names it. rank, alpha: as its config says them. ranks: all that its
-    tensors have. modules: those whose weights it changes by products B A. whole: names of tensors that it holds as a
-    whole, such as a new classifier. problem: why it cannot be applied to a base here, if it cannot.
+    base: the model that it is for, as its config names it. ranks: all that its tensors have. modules: those whose
+    weights it changes by products B A. whole: names of tensors that it holds as a whole, such as a new classifier.
+    problem: why it cannot be applied to a base here, if it cannot.
     """
 
     path: Path

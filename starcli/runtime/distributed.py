@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.runtime.progress import Interrupted
 from starcli.runtime.rank_errors import from_dict, to_dict
 from starcli.runtime.rendezvous import meet
@@ -133,7 +133,7 @@ def group() -> Iterator[None]:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, store=_store, rank=own, world_size=count, timeout=EXCHANGE_TIMEOUT)
     except (RuntimeError, ValueError) as error:
-        raise Lost(f"a rank of {launched()} cannot reach the others: {str(error).splitlines()[0]}") from error
+        raise Lost(f"a rank of {launched()} cannot reach the others: {first_line(error)}") from error
     _world = _World(own, count)
     try:
         yield
