@@ -46,6 +46,22 @@ def starcli() -> Callable[..., Ran]:
     return run_here
 
 
+@pytest.fixture(scope="session")
+def mlp():
+    """A workspace of a network that has not been trained."""
+    from support.training import small  # imports much that most tests do not need
+
+    return small("mlp", hidden_dim=16)
+
+
+@pytest.fixture(scope="session")
+def resnet():
+    """The same with convolutions and BatchNorm."""
+    from support.training import small
+
+    return small("resnet", limit=130, width=4, stages=2)
+
+
 @dataclass(frozen=True)
 class Solutions:
     """Five small networks trained on the digits by the program itself, in `directory`: 0.safetensors and so on."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from support.stars import RECIPE
 from support.tensors import same
-from support.training import Memory, Stopping, small
+from support.training import Memory, Stopping
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -18,16 +18,6 @@ from starcli.errors import StarcliError
 from starcli.runtime.progress import SILENT, Interrupted
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.train import train_network
-
-
-@pytest.fixture(scope="module")
-def mlp():
-    return small("mlp", hidden_dim=16)
-
-
-@pytest.fixture(scope="module")
-def resnet():
-    return small("resnet", limit=130, width=4, stages=2)
 
 
 def ends_in(workspace):

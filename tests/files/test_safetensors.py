@@ -2,28 +2,17 @@
 
 import contextlib
 import json
-import struct
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reliability.hostile.checkpoints import entry, forged
 
 from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.files.write import write_tensors
-
-
-def forged(header: Any, data: bytes = b"", *, length: int | None = None) -> bytes:
-    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(raw) if length is None else length) + raw + data
-
-
-def entry(dtype: Any = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
-
 
 FOUR = b"\0" * 4
 FORGERIES = {

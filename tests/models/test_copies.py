@@ -1,23 +1,17 @@
 """Copies of networks that keep computed tensors, which torch's own deep copy refuses."""
 
 import copy
-import warnings
 
 import pytest
 import torch
+from support.state_dict_networks import old_weight_norm
 from torch import nn
 
 from starcli.models.copies import copy_network
 
 
-def weight_norm(layer: nn.Module, **options: object) -> nn.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls it old
-        return nn.utils.weight_norm(layer, **options)
-
-
 def test_weight_norm_is_copied() -> None:
-    network = nn.Sequential(weight_norm(nn.Linear(4, 3)), nn.ReLU(), weight_norm(nn.Linear(3, 2), dim=None))
+    network = nn.Sequential(old_weight_norm(nn.Linear(4, 3)), nn.ReLU(), old_weight_norm(nn.Linear(3, 2), dim=None))
     with pytest.raises(RuntimeError):
         copy.deepcopy(network)
     again, inputs = copy_network(network), torch.randn(5, 4)

@@ -2,20 +2,9 @@
 
 import pytest
 from support.stars import RECIPE
-from support.training import small
 
 from starcli.star.source_bank import Source
 from starcli.training.train import train_network
-
-
-@pytest.fixture(scope="session")
-def mlp():
-    return small("mlp", hidden_dim=16)
-
-
-@pytest.fixture(scope="session")
-def resnet():
-    return small("resnet", limit=130, width=4, stages=2)
 
 
 def trained(workspace, epochs, seeds):

@@ -16,9 +16,9 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.shipped import shipped_spec
 
 
-def fact(n: int) -> float:
-    """log10 n!"""
-    return lgamma(n + 1) / log(10)
+def fact(*sizes: int) -> float:
+    """log10 of the product of factorials."""
+    return sum(lgamma(n + 1) for n in sizes) / log(10)
 
 
 def vgg(width: int, stages: tuple[int, ...]) -> float:

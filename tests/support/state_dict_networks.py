@@ -201,10 +201,10 @@ class Recurrent(nn.Module):
         return found
 
 
-def old_weight_norm() -> nn.Module:
+def old_weight_norm(layer: nn.Module, **options: object) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return nn.utils.weight_norm(nn.Linear(6, 6))
+        warnings.simplefilter("ignore")  # torch calls it old
+        return nn.utils.weight_norm(layer, **options)
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -229,7 +229,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "attention": Attention,
     "recurrent": Recurrent,
     "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 6)),
-    "old weight norm": old_weight_norm,
+    "old weight norm": lambda: old_weight_norm(nn.Linear(6, 6)),
     "spectral norm": lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(6, 6)),
     "old spectral norm": lambda: nn.utils.spectral_norm(nn.Linear(6, 6)),
     "orthogonal": lambda: nn.utils.parametrizations.orthogonal(nn.Linear(6, 6)),

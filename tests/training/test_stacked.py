@@ -16,11 +16,6 @@ RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 SEEDS = (3, 1, 4)
 
 
-@pytest.fixture(scope="module")
-def mlp():
-    return small("mlp", hidden_dim=16)
-
-
 @pytest.mark.parametrize(
     ("workspace", "changes"),
     [

@@ -22,16 +22,6 @@ from starcli.training.train import kept_epochs, train_network
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
 
-@pytest.fixture(scope="module")
-def mlp():
-    return small("mlp", hidden_dim=16)
-
-
-@pytest.fixture(scope="module")
-def resnet():
-    return small("resnet", limit=130, width=4, stages=2)
-
-
 def by_hand(workspace, recipe, seed):
     """The textbook loop: torch's optimiser over separate parameters, the same order of the data."""
     network = build_network(workspace.name, generator=torch.Generator().manual_seed(seed), **workspace.arguments)

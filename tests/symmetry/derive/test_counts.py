@@ -4,7 +4,6 @@ Each formula takes the sizes of a member of its family, by default those of the 
 traced at a small member; the published one is checked against the table in `docs`, which a script measured in full.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from functools import partial
 import pytest
 import torch
 from support.program import ROOT
+from support.shipped import fact
 from torch import nn
 from torchvision import models
 from torchvision.models import convnext, efficientnet, regnet, resnet, swin_transformer
@@ -24,53 +24,48 @@ torch.set_num_threads(1)
 TABLE = ROOT / "docs" / "torchvision.md"
 
 
-def log(*sizes: int) -> float:
-    """log10 of the product of factorials."""
-    return sum(math.lgamma(n + 1) for n in sizes) / math.log(10)
-
-
 Stages = Sequence[tuple[int, ...]]
 """Numbers of each stage: widths, heads, repeats."""
 
 
 def resnet18() -> float:
     """A stream a stage (the stem's is stage 1's), and one inner group in each of its two blocks."""
-    return 3 * log(64, 128, 256, 512)
+    return 3 * fact(64, 128, 256, 512)
 
 
 def resnet50(stages: Stages = ((64, 3), (128, 4), (256, 6), (512, 3))) -> float:
     """The stem; a stage's stream of 4w; in each bottleneck two inner groups of w."""
-    return log(64) + sum(log(4 * w) + 2 * blocks * log(w) for w, blocks in stages)
+    return fact(64) + sum(fact(4 * w) + 2 * blocks * fact(w) for w, blocks in stages)
 
 
 def vgg11_bn() -> float:
-    return log(64, 128, 256, 256, 512, 512, 512, 512, 4096, 4096)
+    return fact(64, 128, 256, 256, 512, 512, 512, 512, 4096, 4096)
 
 
 def alexnet() -> float:
-    return log(64, 192, 384, 256, 256, 4096, 4096)
+    return fact(64, 192, 384, 256, 256, 4096, 4096)
 
 
 def densenet121(blocks: Sequence[int] = (6, 12, 24, 16)) -> float:
     """Every layer has a bottleneck of 128 and makes 32 that all later ones of the block see; a transition halves."""
-    total, width = log(64), 64
+    total, width = fact(64), 64
     for k, layers in enumerate(blocks):
         width += 32 * layers
-        total += layers * log(128, 32)
+        total += layers * fact(128, 32)
         if k < len(blocks) - 1:
             width //= 2
-            total += log(width)
+            total += fact(width)
     return total
 
 
 def squeezenet1_1() -> float:
     """Eight fires, each with a squeeze and two expansions; the classes are fixed."""
-    return log(64) + 2 * sum(log(s, e, e) for s, e in ((16, 64), (32, 128), (48, 192), (64, 256)))
+    return fact(64) + 2 * sum(fact(s, e, e) for s, e in ((16, 64), (32, 128), (48, 192), (64, 256)))
 
 
 def vit_b_16(blocks: int = 12) -> float:
     """One stream; a block has 12 heads, 64 query-key and 64 value units in each, and 3072 hidden units."""
-    return log(768) + blocks * (log(12, 3072) + 24 * log(64))
+    return fact(768) + blocks * (fact(12, 3072) + 24 * fact(64))
 
 
 INVERTED = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
@@ -83,46 +78,46 @@ def inverted(stages: Stages, width: int, squeeze: int = 0) -> float:
     """Inverted residuals: (expansion, width, repeats); with a squeeze-excitation of a share of the block's input."""
     total = 0.0
     for expansion, out, repeats in stages:
-        total += log(out)
+        total += fact(out)
         for _ in range(repeats):
-            total += log(expansion * width) if expansion > 1 else 0
-            total += log(width // squeeze) if squeeze else 0
+            total += fact(expansion * width) if expansion > 1 else 0
+            total += fact(width // squeeze) if squeeze else 0
             width = out
     return total
 
 
 def mobilenet_v2(stages: Stages = INVERTED) -> float:
-    return log(32, 1280) + inverted(stages, 32)
+    return fact(32, 1280) + inverted(stages, 32)
 
 
 def efficientnet_b0(stages: Stages = EFFICIENT) -> float:
     """The last convolution is four times as wide as the last stage."""
-    return log(32, 4 * stages[-1][1]) + inverted(stages, 32, squeeze=4)
+    return fact(32, 4 * stages[-1][1]) + inverted(stages, 32, squeeze=4)
 
 
 def mnasnet1_0() -> float:
-    return log(32, 16, 1280) + inverted(MNAS, 16)
+    return fact(32, 16, 1280) + inverted(MNAS, 16)
 
 
 def resnext50_32x4d(stages: Stages = ((128, 256, 3), (256, 512, 4), (512, 1024, 6), (1024, 2048, 3))) -> float:
     """As ResNet-50 with twice the inner width; 32 groups move, and the units on both sides of the grouped convolution
     within each."""
-    return log(64) + sum(log(out) + n * (log(32) + 2 * 32 * log(w // 32)) for w, out, n in stages)
+    return fact(64) + sum(fact(out) + n * (fact(32) + 2 * 32 * fact(w // 32)) for w, out, n in stages)
 
 
 def regnet_y_400mf(stages: Stages = ((48, 1), (104, 3), (208, 6), (440, 6))) -> float:
     """A stage's stream of w; in a block w/8 groups, 8 units on both sides of each, squeezed to 1/4 of the input."""
-    total, before = log(32), 32
+    total, before = fact(32), 32
     for w, blocks in stages:
-        total += log(w)
+        total += fact(w)
         for _ in range(blocks):
-            total += log(w // 8) + 2 * (w // 8) * log(8) + log(round(before / 4))
+            total += fact(w // 8) + 2 * (w // 8) * fact(8) + fact(round(before / 4))
             before = w
     return total
 
 
 def convnext_tiny(stages: Stages = ((96, 3), (192, 3), (384, 9), (768, 3))) -> float:
-    return sum(log(d) + n * log(4 * d) for d, n in stages)
+    return sum(fact(d) + n * fact(4 * d) for d, n in stages)
 
 
 SWIN = ((96, 3, 2), (192, 6, 2), (384, 12, 6), (768, 24, 2))
@@ -131,12 +126,12 @@ FEW_SWIN = ((48, 3, 2), (96, 6, 1))
 
 def swin_t(stages: Stages = SWIN) -> float:
     """A stream a stage; in a block heads of c / heads query-key and as many value units, and 4c hidden units."""
-    return sum(log(c) + n * (log(heads, 4 * c) + 2 * heads * log(c // heads)) for c, heads, n in stages)
+    return sum(fact(c) + n * (fact(heads, 4 * c) + 2 * heads * fact(c // heads)) for c, heads, n in stages)
 
 
 def swin_v2_t(stages: Stages = SWIN) -> float:
     """The same with, in every block, a network of 512 hidden units from places to the bias of each head."""
-    return swin_t(stages) + sum(n for _, _, n in stages) * log(512)
+    return swin_t(stages) + sum(n for _, _, n in stages) * fact(512)
 
 
 def googlenet() -> float:
@@ -146,22 +141,22 @@ def googlenet() -> float:
         (128, 128, 256, 24, 64, 64), (112, 144, 288, 32, 64, 64), (256, 160, 320, 32, 128, 128),
         (256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128),
     )  # fmt: skip
-    return log(64, 64, 192) + sum(log(*each) for each in inceptions) + 2 * log(128, 1024)
+    return fact(64, 64, 192) + sum(fact(*each) for each in inceptions) + 2 * fact(128, 1024)
 
 
 def shufflenet_v2_x1_0() -> float:
     """In a stage a unit's output waits in turns with what passed by, and each half-way cut decides which units the next
     branch consumes: units are alike if one convolution made them and one convolution consumes them."""
-    total = log(24, 1024)
+    total = fact(24, 1024)
     for width, units in ((116, 4), (232, 8), (464, 4)):
         half = width // 2
-        total += units * log(half)  # inside the second branch
+        total += units * fact(half)  # inside the second branch
         waiting = [maker for pair in zip(["a"] * half, ["b"] * half, strict=True) for maker in pair]
         for unit in range(1, units):
             passing, consumed = waiting[:half], waiting[half:]
-            total += log(*Counter(consumed).values())
+            total += fact(*Counter(consumed).values())
             waiting = [maker for pair in zip(passing, [str(unit)] * half, strict=True) for maker in pair]
-        total += log(*Counter(waiting).values())
+        total += fact(*Counter(waiting).values())
     return total
 
 

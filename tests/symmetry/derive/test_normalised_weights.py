@@ -1,9 +1,8 @@
 """Weight normalisation and spectral normalisation, both styles of each: their units move as without them."""
 
-import warnings
-
 import pytest
 import torch
+from support.state_dict_networks import old_weight_norm
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import register_parametrization
@@ -14,13 +13,6 @@ from starcli.symmetry.derive import derive as derive_module
 from starcli.symmetry.derive.derive import derive, derive_and_prove
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.permutation import Permutation
-
-
-def old_weight_norm(layer, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls it old
-        return nn.utils.weight_norm(layer, **options)
-
 
 STYLES = {
     "weight_norm, old": old_weight_norm,
