@@ -176,13 +176,14 @@ def _task(contents: Contents) -> str:
 
 
 def _parts(contents: Contents, path: Path, task: str) -> dict[str, Part]:
-    """Training part, or all, as "train", and "test" and "val" where the file has them."""
+    """Training part, or all, as "train", and "test" and "validation" where the file has them."""
     keys, arrays = list(contents.arrays), contents.arrays
     parts = {}
     for images, labels in zip(keys[::2], keys[1::2], strict=True):
         where = f"{path}: {images}"
         inputs = image_rows(arrays[images], where, contents.layout)
-        role = next((role for role in ("test", "val") if role in images.lower()), "train")
+        name = images.lower()
+        role = "test" if "test" in name else "validation" if "val" in name else "train"
         parts[role] = Part(inputs, read_targets(arrays[labels], task, f"{path}: {labels}"), where)
     return parts
 
@@ -201,10 +202,10 @@ def with_training(parts: Mapping[str, Part], path: Path | str, called: str = "")
 def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], list[str]]:
     """Training, test and, where there is one, validation part, and a note on what stands for a test part."""
     if "test" in parts:
-        return [parts[role] for role in ("train", "test", "val") if role in parts], []
-    if "val" in parts:
+        return [parts[role] for role in ("train", "test", "validation") if role in parts], []
+    if "validation" in parts:
         note = "no test part: the validation part is measured as test split too"
-        return [parts["train"], parts["val"], parts["val"]], [f"{path}: {note}"]
+        return [parts["train"], parts["validation"], parts["validation"]], [f"{path}: {note}"]
     whole = parts["train"]
     if len(whole.labels) != len(whole.inputs):
         sizes = number_of(len(whole.inputs), "example"), number_of(len(whole.labels), "label")

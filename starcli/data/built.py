@@ -31,9 +31,8 @@ def load_built(request: Request) -> Loaded:
         made: Any = build()
     given = dict(made) if isinstance(made, Mapping) else {"train": made}
     found, task = examples_by_role(given, request.texts.task)
-    names = {"train": "train", "validation": "val", "test": "test"}
     parts = {
-        names[role]: Part(np.ascontiguousarray(inputs.numpy()), labels.numpy(), f"{request.rest}, {role}")
+        role: Part(np.ascontiguousarray(inputs.numpy()), labels.numpy(), f"{request.rest}, {role}")
         for role, (inputs, labels) in found.items()
     }
     split, said = divided(parts, request.rest)

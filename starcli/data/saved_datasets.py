@@ -24,9 +24,10 @@ from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import open_tokenizer
 from starcli.data.tokens import assemble_tokens
 from starcli.errors import StarcliError, few, first_line
+from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import CLASSES, OF_TOKENS
 
-ROLES_OF_SPLITS = {"train": "train", "validation": "val", "val": "val", "dev": "val", "test": "test"}
+ROLES_OF_SPLITS = {**{name: name for name in SPLITS}, "val": "validation", "dev": "validation"}
 """Parts by the names of splits."""
 
 
@@ -81,7 +82,7 @@ def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
     if "train" not in names and [*names] != ["test"]:
         hint = "a split test may be alone, where a model is measured or predicts"
         raise StarcliError(f"{path}: has no split train, but {few(list(found), 5)}", [hint])
-    roles = [role for role in ("train", "val", "test") if role in names]
+    roles = [role for role in SPLITS if role in names]
     return {role: found[names[role]] for role in roles}, [name for name in found if name not in names.values()]
 
 

@@ -9,16 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from starcli.data.image_files import SPLIT_FOLDERS
 from starcli.errors import StarcliError, few, first_line
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 """Suffixes of tables."""
-PART_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-"""What the table of a part may be called, without its suffix."""
+PART_NAMES = {**SPLIT_FOLDERS, "validation": (*SPLIT_FOLDERS["validation"], "dev")}
+"""What the table of a part may be called, without its suffix: as a folder of images, or `dev`, as in many of texts."""
 
 
 def part_tables(folder: Path) -> dict[str, Path]:
@@ -35,8 +32,8 @@ def part_tables(folder: Path) -> dict[str, Path]:
             if role in found:
                 raise StarcliError(f"{folder}: both {found[role].name} and {path.name} are there: which is {role}?")
             found[role] = path
-    if "val" in found and "train" not in found:
-        raise StarcliError(f"{folder}: expected a training part, such as train.csv, beside {found['val'].name}")
+    if "validation" in found and "train" not in found:
+        raise StarcliError(f"{folder}: expected a training part, such as train.csv, beside {found['validation'].name}")
     return found
 
 

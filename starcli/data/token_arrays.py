@@ -22,7 +22,7 @@ from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
 
 IDS, MASK, LABELS = "input_ids", "attention_mask", "labels"
 """Names of arrays."""
-PREFIXES = {"train": ("train_", ""), "test": ("test_",), "val": ("val_",)}
+PREFIXES = {"train": ("train_", ""), "test": ("test_",), "validation": ("val_",)}
 """What may stand before them, by the part that they are of."""
 
 
