@@ -13,9 +13,10 @@ import torch
 
 from starcli.alignment.alignment import SETTINGS, Alignment
 from starcli.errors import StarcliError, unknown
+from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import RENORMALISATIONS
 from starcli.library.python_words import in_python
-from starcli.registry.alignment_methods import DEFAULT_METHOD, METHODS
+from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, METHODS
 from starcli.registry.entry import resolve
 from starcli.registry.splits import SPLITS
 from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
@@ -50,10 +51,10 @@ _TEXTS = ("width", "font", "title")
 
 _WORDS = {
     "precision": PRECISIONS,
-    "statistics": ("recalibrate", "own-ends"),
+    "statistics": get_args(Statistics),
     "renormalise": RENORMALISATIONS,
     "split": SPLITS,
-    "kinds": ("permutation", "all"),
+    "kinds": ALIGNED_KINDS,
 }
 """Keywords that are one of a few words."""
 
