@@ -5,8 +5,8 @@ from pathlib import Path
 
 from starcli.data.idx_files import IDX_FILES, missing_idx, need_idx
 from starcli.data.image_files import SUFFIXES, looks_like_images, split_folders
-from starcli.data.shards import shard_files
 from starcli.data.tables import TABLE_SUFFIXES, part_tables
+from starcli.data.tar_shards import shard_files
 from starcli.errors import StarcliError, few, unknown
 from starcli.registry.data_sets import DATASETS
 

@@ -25,9 +25,9 @@ from starcli.data.image_parts import LabelledImages, image_data
 from starcli.data.layout import empty_classes
 from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.partition import Positions, check_labels, held_out_fifth
-from starcli.data.shards import shard_files
 from starcli.data.tar_examples import TarExample, TarMember, tar_examples
 from starcli.data.tar_labels import tar_labels
+from starcli.data.tar_shards import shard_files
 from starcli.data.targets import Targets, check_targets, read_targets, task_of_targets
 from starcli.data.text_options import TextOptions
 from starcli.data.tokens import strata

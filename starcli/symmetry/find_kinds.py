@@ -15,7 +15,7 @@ from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.find import DERIVATION, Proved, cache_key, kept
 from starcli.symmetry.kinds.kinds import Kinds, kinds_from_json
-from starcli.symmetry.kinds.written import written_kinds
+from starcli.symmetry.kinds.read_spec import written_kinds
 from starcli.symmetry.shipped import shipped_spec
 
 if TYPE_CHECKING:

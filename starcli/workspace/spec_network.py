@@ -31,7 +31,7 @@ from starcli.symmetry.archspec.spec import GroupLine, Spec
 from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.find import recorded_spec
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.kinds.written import written_kinds
+from starcli.symmetry.kinds.read_spec import written_kinds
 from starcli.symmetry.shipped import shipped_spec
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices

@@ -18,9 +18,9 @@ from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
-from starcli.symmetry.kinds.kind_lines import kinds_to_yaml
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.prove_kinds import prove_kinds
+from starcli.symmetry.kinds.write_spec import kinds_to_yaml
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.version import __version__
 from starcli.workspace.spec_network import SpecNetwork, is_checkpoint

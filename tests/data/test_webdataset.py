@@ -16,8 +16,8 @@ from PIL import Image
 from support.data import raw, refused
 
 from starcli.data.dataset import open_data
-from starcli.data.shards import shard_files
 from starcli.data.streaming import StreamedSplit
+from starcli.data.tar_shards import shard_files
 from starcli.data.text_options import TextOptions
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (20, 6, 6, 3)).astype(np.uint8)

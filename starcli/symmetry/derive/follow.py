@@ -21,7 +21,7 @@ from starcli.symmetry.derive.lists import MemberList
 from starcli.symmetry.derive.members import ListMembers, laid_in_stacks, members_of
 from starcli.symmetry.derive.rules.all_rules import RULES
 from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
-from starcli.symmetry.derive.rules.names import with_names
+from starcli.symmetry.derive.rules.named_units import with_names
 from starcli.symmetry.derive.rules.write import put_back
 from starcli.symmetry.derive.trace import Trace
 from starcli.symmetry.derive.values import Value

@@ -18,10 +18,10 @@ from starcli.symmetry.kinds.continuous import random_element
 from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.derivatives import place_derivatives
 from starcli.symmetry.kinds.fixed_parts import FixedPart, fixed_as_groups, with_groups
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.planes import runs, turning_pairs
-from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shifts import bias_name
 from starcli.symmetry.proof.places import GroupPlace, places
 

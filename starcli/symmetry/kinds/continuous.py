@@ -16,11 +16,11 @@ from starcli.symmetry.kinds.elements import (
     random_scales,
     random_signs,
 )
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.member_scales import at_unit_scales, goes_into
 from starcli.symmetry.kinds.pairs import random_pairs
-from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.unit_screen import Claim
 from starcli.symmetry.proof.places import GroupPlace

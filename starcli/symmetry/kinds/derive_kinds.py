@@ -13,11 +13,11 @@ from starcli.symmetry.derive.derive import Derived, derive_and_prove
 from starcli.symmetry.kinds.complex_kinds import complex_kinds
 from starcli.symmetry.kinds.continuous import invertible_kinds, orthogonal_kinds, scaled_kinds
 from starcli.symmetry.kinds.copies import written_out
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.reasons import with_reasons
-from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.signs import signed_kinds
 from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_broken
 

@@ -9,7 +9,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.stacked import is_stack
 from starcli.symmetry.archspec.validate import make_resolved
 from starcli.symmetry.kinds.copies import spelled_out
-from starcli.symmetry.kinds.written import ends_of_references
+from starcli.symmetry.kinds.read_spec import ends_of_references
 
 FixedPart = tuple[str, int, int]
 """Tensor, axis, and the position at which the part begins, when copies are written out."""

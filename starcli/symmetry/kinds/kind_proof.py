@@ -12,7 +12,7 @@ from starcli.errors import StarcliError
 from starcli.symmetry.kinds.claims import effect
 from starcli.symmetry.kinds.derivatives import by_tensor
 from starcli.symmetry.kinds.elements import Acts, act_, inverse
-from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim, UnitScreen
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace

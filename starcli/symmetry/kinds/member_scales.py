@@ -12,9 +12,9 @@ from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.elements import spread_values, unit_values
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import Fold
 from starcli.symmetry.kinds.kind_proof import KindProof
-from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.proof.prove import TOLERANCE
 
 

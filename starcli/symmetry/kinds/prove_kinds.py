@@ -11,12 +11,12 @@ from starcli.symmetry.archspec.held import held
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
 from starcli.symmetry.kinds.elements import Acts
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.member_scales import at_unit_scales, goes_into, member_scales
 from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT, passes_at
-from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.signs import even_places
 from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_broken
@@ -36,7 +36,7 @@ def prove_kinds(
 
     >>> from starcli.symmetry.archspec.resolve import resolve_for
     >>> from starcli.symmetry.archspec.spec import parse
-    >>> from starcli.symmetry.kinds.written import written_kinds
+    >>> from starcli.symmetry.kinds.read_spec import written_kinds
     >>> network = nn.Sequential(nn.Linear(9, 6), nn.GELU(), nn.Linear(6, 3))
     >>> spec = parse("{format: 2, groups: {h: {kind: scaled}}, tensors: {0.*: [h], 2.weight: [_, h^-1], 2.bias: []}}")
     >>> resolved = resolve_for(network, spec)

@@ -16,9 +16,9 @@ from starcli.symmetry.kinds.elements import (
     random_scales,
     random_signs,
 )
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.member_scales import at_unit_scales
-from starcli.symmetry.kinds.setting import GenericSetting
 
 LARGER: Mapping[KindName, tuple[KindName, ...]] = {
     "permutation": ("signed", "scaled", "orthogonal"),

@@ -10,9 +10,9 @@ from starcli.errors import StarcliError
 from starcli.symmetry.kinds import claims
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives
 from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_signs
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import Exponents, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
-from starcli.symmetry.kinds.setting import GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim, slopes_at_zero, spread_units
 from starcli.symmetry.proof.controls import THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace

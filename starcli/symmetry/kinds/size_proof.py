@@ -18,12 +18,12 @@ from starcli.symmetry.archspec.held import held
 from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
 from starcli.symmetry.kinds.derivatives import by_tensor, unit_views
 from starcli.symmetry.kinds.elements import Acts
+from starcli.symmetry.kinds.generic_setting import VARIANCE, GenericSetting
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof, acted_together
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.member_scales import member_scales, moved_scales
 from starcli.symmetry.kinds.reasons import LARGER
-from starcli.symmetry.kinds.setting import VARIANCE, GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim
 from starcli.symmetry.proof.evaluation import ROUNDED, Reference, spreads
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from starcli.errors import StarcliError
 from starcli.symmetry.kinds.derivatives import by_tensor, gradients_at, place_blocks, unit_slopes, unit_views
 from starcli.symmetry.kinds.elements import Acts
-from starcli.symmetry.kinds.setting import GenericSetting
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.prove import TOLERANCE

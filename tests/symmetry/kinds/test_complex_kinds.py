@@ -15,10 +15,10 @@ from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.derive.derive import derive_and_prove
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
-from starcli.symmetry.kinds.kind_lines import kinds_to_yaml
 from starcli.symmetry.kinds.kinds import Kinds, kinds_from_json
 from starcli.symmetry.kinds.prove_kinds import prove_kinds
-from starcli.symmetry.kinds.written import written_kinds
+from starcli.symmetry.kinds.read_spec import written_kinds
+from starcli.symmetry.kinds.write_spec import kinds_to_yaml
 
 TOKENS = (torch.zeros(2, 5, dtype=torch.int64),)
 VALUES = 4 * 4**2

@@ -362,7 +362,7 @@ def test_no_seed_decides(seed):
 
 
 def test_units_that_are_off_on_a_few_examples_do_not_hide_a_scale(monkeypatch):
-    monkeypatch.setattr("starcli.symmetry.kinds.setting.SMALL_NETWORK", 0)
+    monkeypatch.setattr("starcli.symmetry.kinds.generic_setting.SMALL_NETWORK", 0)
     for seed in range(6):
         found = kinds_of(layers(nn.ReLU()), VECTORS, seed=seed)
         assert found.continuous_dimension == 6

@@ -13,8 +13,8 @@ from starcli.symmetry.kinds.elements import (
     random_scales,
     random_signs,
 )
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.kind_proof import KindProof
-from starcli.symmetry.kinds.setting import GenericSetting
 
 EXAMPLE = (torch.zeros(2, 9),)
 

@@ -10,10 +10,10 @@ from starcli.symmetry.archspec.resolve import resolve_for
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
-from starcli.symmetry.kinds.kind_lines import kinds_to_yaml
 from starcli.symmetry.kinds.kinds import Kinds, kinds_from_json
 from starcli.symmetry.kinds.prove_kinds import prove_kinds
-from starcli.symmetry.kinds.written import written_kinds
+from starcli.symmetry.kinds.read_spec import written_kinds
+from starcli.symmetry.kinds.write_spec import kinds_to_yaml
 
 
 class StackedMixture(nn.Module):

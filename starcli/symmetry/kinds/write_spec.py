@@ -1,4 +1,4 @@
-"""Kinds as lines of a spec: the inverse of `written`."""
+"""Kinds as lines of a spec: the inverse of `read_spec`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,7 +9,7 @@ from starcli.symmetry.archspec.spec import Spec
 from starcli.symmetry.derive.to_yaml import fold_families, to_yaml
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.kinds.written import ends_of_references, written_kinds
+from starcli.symmetry.kinds.read_spec import ends_of_references, written_kinds
 from starcli.symmetry.proof.places import GroupPlace, places
 
 READ = -1

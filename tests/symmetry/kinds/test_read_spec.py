@@ -18,10 +18,10 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
-from starcli.symmetry.kinds.kind_lines import kinds_to_yaml
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.prove_kinds import prove_kinds
-from starcli.symmetry.kinds.written import written_kinds
+from starcli.symmetry.kinds.read_spec import written_kinds
+from starcli.symmetry.kinds.write_spec import kinds_to_yaml
 from starcli.symmetry.proof.prove import TOLERANCE
 from starcli.symmetry.shipped import shipped_spec
 
