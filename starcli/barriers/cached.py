@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from starcli.alignment.measure import Measure
 from starcli.barriers.bends import STRAIGHT, Bends
-from starcli.barriers.groups import TRAINED, UNALIGNED
+from starcli.barriers.groups import REGULAR, TO_HELD_OUT, TO_SOURCES, TRAINED, UNALIGNED
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
 from starcli.barriers.star_report import StarReport, measure_star
@@ -114,7 +114,7 @@ def cached_star_report(
 ) -> StarReport:
     """Whether `star` is one: the paper's Table 1 row."""
     kept = CachedBarriers(measure, _hashes([*sources, *held_out, star]))
-    names = ("regular-regular", "star-source", "star-held-out")
+    names = (REGULAR, TO_SOURCES, TO_HELD_OUT)
     as_they_are = CachedBarriers(measure, _hashes([*sources, *held_out, star]), aligned=False)
     trained = CachedBarriers(measure, _hashes([*aligned_sources, star]), aligned=False)
     evaluator = measure.evaluator()
@@ -128,7 +128,7 @@ def cached_star_report(
         points=measure.points,
         stores={**dict.fromkeys(names, kept), UNALIGNED: as_they_are, TRAINED: trained},
     )
-    groups = [report.groups[name] for name in ("star-source", "star-held-out")]
+    groups = [report.groups[name] for name in (TO_SOURCES, TO_HELD_OUT)]
     pairs = [pair for group in groups for pair in group.pairs]
     found = [barrier for group in groups for barrier in group.barriers]
     _note_other_losses(evaluator, [*sources, *held_out, star], pairs, found)

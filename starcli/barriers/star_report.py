@@ -7,7 +7,7 @@ from typing import Any
 
 from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.measure import POINTS
-from starcli.barriers.groups import TRAINED, UNALIGNED
+from starcli.barriers.groups import REGULAR, TO_HELD_OUT, TO_SOURCES, TRAINED, UNALIGNED
 from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval, summarise
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
@@ -109,13 +109,13 @@ def measure_star(
     regular = regular_pairs(count, len(held_out))
     some = sorted({r for r, _ in regular})
     groups = {} if not alignment.active else {UNALIGNED: measure(UNALIGNED, regular, [some, others])}
-    groups["regular-regular"] = measure("regular-regular", regular, [some, others])
-    groups["star-source"] = measure("star-source", [(STAR, n) for n in range(count)], [range(count)])
+    groups[REGULAR] = measure(REGULAR, regular, [some, others])
+    groups[TO_SOURCES] = measure(TO_SOURCES, [(STAR, n) for n in range(count)], [range(count)])
     if aligned_sources:
         trained = [PathEnd(model) for model in aligned_sources]
         pairs = [(STAR, n) for n in range(len(trained))]
         groups[TRAINED] = measure(TRAINED, pairs, [range(len(trained))], [*trained, ends[STAR]])
-    groups["star-held-out"] = measure("star-held-out", [(STAR, h) for h in others], [others])
+    groups[TO_HELD_OUT] = measure(TO_HELD_OUT, [(STAR, h) for h in others], [others])
     return StarReport(
         star={split: _scores_of_star(groups, split, evaluator) for split in evaluator.splits},
         regular={split: _losses_of_sources(groups, split) for split in evaluator.splits},
@@ -126,21 +126,21 @@ def measure_star(
 
 def _scores_of_star(groups: Mapping[str, BarrierGroup], split: str, evaluator: Evaluator) -> Scores:
     """The scores at the beginning of the star's lines."""
-    curve = groups["star-source"].barriers[0].curves[split]
+    curve = groups[TO_SOURCES].barriers[0].curves[split]
     metrics = {name: values[0] for name, values in curve.metrics.items()}
     return Scores(curve.loss[0], metrics, len(evaluator.workspace.dataset.split(split)))
 
 
 def _losses_of_sources(groups: Mapping[str, BarrierGroup], split: str) -> Summary:
     """The losses at the ends of the star's lines, which are the sources."""
-    group = groups["star-source"]
+    group = groups[TO_SOURCES]
     losses = [each.curves[split].loss[-1] for each in group.barriers]
     return summarise(losses, group.pairs, [range(len(losses))], least=0.0)
 
 
 def _difference(groups: Mapping[str, BarrierGroup], split: str) -> Summary:
     """Regular less star barrier, paired on the held-out model; the interval counts both kinds of model."""
-    regular, star = groups["regular-regular"], groups["star-held-out"]
+    regular, star = groups[REGULAR], groups[TO_HELD_OUT]
     to_star = {h: b.curves[split].loss_barrier for (_, h), b in zip(star.pairs, star.barriers, strict=True)}
     differences = [
         b.curves[split].loss_barrier - to_star[h] for (_, h), b in zip(regular.pairs, regular.barriers, strict=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from starcli.barriers.groups import REGULAR, TO_HELD_OUT, TO_SOURCES, TRAINED, UNALIGNED
 from starcli.errors import StarcliError, suggestion
 from starcli.plots.look import FALLBACK, Look
 
@@ -40,11 +41,11 @@ LINE_STYLES: tuple[Style, ...] = (
 
 
 GROUP_STYLES: Mapping[str, Style] = {
-    "regular-regular": (BLUE, "o", "-"),
-    "regular-regular (unaligned)": (BLACK, "X", "-"),
-    "star-source": (ORANGE, "s", "-."),
-    "star-source (training)": (PURPLE, "D", ":"),
-    "star-held-out": (RED, "^", "--"),
+    REGULAR: (BLUE, "o", "-"),
+    UNALIGNED: (BLACK, "X", "-"),
+    TO_SOURCES: (ORANGE, "s", "-."),
+    TRAINED: (PURPLE, "D", ":"),
+    TO_HELD_OUT: (RED, "^", "--"),
 }
 """Colour, marker and dash of the paper's groups of pairs."""
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 
-from starcli.barriers.groups import UNALIGNED
+from starcli.barriers.groups import REGULAR, TO_HELD_OUT, TO_SOURCES, TRAINED, UNALIGNED
 from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words, ends_of, rise_above_chord
 from starcli.plots.loss_words import loss_title, loss_unit
 from starcli.plots.parts import model_name
@@ -21,10 +21,10 @@ from starcli.reports.strip_chart import Strip, strip_chart
 from starcli.reports.tables import TableColumn, at_key, table
 
 GROUP_SLOTS = {
-    "regular-regular": 0,
-    "star-held-out": 1,
-    "star-source": 2,
-    "star-source (training)": 3,
+    REGULAR: 0,
+    TO_HELD_OUT: 1,
+    TO_SOURCES: 2,
+    TRAINED: 3,
     UNALIGNED: 6,
 }
 """Colours of the paper's groups of pairs."""

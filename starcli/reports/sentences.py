@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
-from starcli.barriers.groups import UNALIGNED
+from starcli.barriers.groups import REGULAR, TO_HELD_OUT, UNALIGNED
 from starcli.checkpoints.lineage import Description
 from starcli.errors import few, number_of
 from starcli.plots.bundles import path_words
@@ -89,7 +89,7 @@ def groups_of(run: SavedRun) -> tuple[str, Mapping[str, float]]:
 
 def _star_words(run: SavedRun) -> Iterator[str]:
     split, means = groups_of(run)
-    regular, held_out = means.get("regular-regular"), means.get("star-held-out")
+    regular, held_out = means.get(REGULAR), means.get(TO_HELD_OUT)
     if regular is None or held_out is None:
         return
     before = f" (unaligned: {words(means[UNALIGNED], 'loss')})" if UNALIGNED in means else ""

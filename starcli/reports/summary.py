@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from starcli.barriers.groups import REGULAR, TO_HELD_OUT
 from starcli.plots.loss_words import loss_unit
 from starcli.plots.parts import model_name
 from starcli.reports.best_models import BestModel, best_models, metric_words
@@ -48,10 +49,10 @@ def _tile(number: KeyNumber) -> Markup:
 def _of_star(run: SavedRun) -> Iterator[KeyNumber]:
     """Barriers between regular models, and from the star to models that it never saw."""
     split, means = groups_of(run)
-    if {"regular-regular", "star-held-out"} <= means.keys():
+    if {REGULAR, TO_HELD_OUT} <= means.keys():
         between = f"mean {split} barrier, {loss_unit(run.rows)}"
-        yield KeyNumber("regular to regular", words(means["regular-regular"], "loss"), between)
-        yield KeyNumber("star to held-out", words(means["star-held-out"], "loss"), between)
+        yield KeyNumber("regular to regular", words(means[REGULAR], "loss"), between)
+        yield KeyNumber("star to held-out", words(means[TO_HELD_OUT], "loss"), between)
 
 
 def _of_best(best: BestModel) -> Iterator[KeyNumber]:
