@@ -127,7 +127,7 @@ def labelled_inputs(dataset: Dataset, split: str | None) -> Inputs:
     part = split is None and bool((chosen.index != torch.arange(len(chosen))).any())
     others = "--split train has the others" if dataset.per_token else "without labels all are taken"
     name = dataset.test_name if split is None else dataset.name
-    if name == "text" and not dataset.per_token:
+    if name in ("text", "table") and not dataset.per_token:
         others += ", and of a test.csv alone in a folder"
     note = f"{name}: only the {number_of(len(chosen), 'example')} held out for testing; {others}"
     notes = (*([note] if part else []), *_held_back(dataset, split), *repeats_notes(dataset, split or "test"))

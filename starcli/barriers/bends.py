@@ -35,15 +35,18 @@ class Bends:
     alignment: Alignment = AS_GIVEN
 
     @classmethod
-    def of(cls, models: Sequence[Checkpoint]) -> "Bends":
+    def of(cls, models: Sequence[Checkpoint], progress: Progress = SILENT) -> "Bends":
         """The bends that `models` are: those of one curve, in any order, or others, which straight lines connect.
 
+        A note says where they are others, and what these say that they are.
         StarcliError for bends of different curves, for a curve of which bends are missing, and for both kinds at once.
         """
         if not models:
             return cls()
         curves = [_curve_in(model) for model in models]
         if not any(curves):
+            others = ", ".join(f"{model.name} ({model.metadata.kind})" for model in models)
+            progress.note(f"no bend of a trained curve: {others}; straight lines go from each model to the next")
             return cls("polygon", models)
         first = curves[0]
         if any(_shared(each) != _shared(first) or not each for each in curves):

@@ -46,13 +46,15 @@ def _state_at(
     put_: Callable[[FlatNetwork], None],
     progress: Progress,
     renormalise: Renormalise = RECALIBRATE,
+    base: Sequence[Model] = (),
 ) -> dict[str, Tensor]:
-    """State of the point that `put_` puts into a network's parameters, in the types of `models`, on the CPU.
+    """State of the point that `put_` puts into a network's parameters, in the types of `models` and `base`, on the CPU.
 
     Buffers are those of `models`, averaged by `weights`, and what follows from weights and data is computed in float32.
     All else is computed in float64 and rounded once, unless it is float32 throughout.
     """
-    evaluator, types = Evaluator(workspace, renormalise=renormalise, progress=progress), common_types(models)
+    evaluator = Evaluator(workspace, renormalise=renormalise, progress=progress)
+    types = common_types([*models, *base])
     targets = evaluator.moments_between([PathEnd(model) for model in models], weights)
     put_(evaluator.network)
     evaluator.load_buffers(models, weights)
@@ -94,18 +96,23 @@ def interpolate_models(
 
 
 def complete_state(
-    workspace: "Workspace", parameters: Model, models: Sequence[Model], *, progress: Progress = SILENT
+    workspace: "Workspace",
+    parameters: Model,
+    models: Sequence[Model],
+    *,
+    base: Sequence[Model] = (),
+    progress: Progress = SILENT,
 ) -> dict[str, Tensor]:
-    """The state of a model of these learnable `parameters` that was made of `models`, on the CPU.
+    """The state of a model of these learnable `parameters` that was made of `models`, and perhaps a `base`, on the CPU.
 
-    Its other tensors are their mean, and what follows from weights and data is computed anew, as of
-    `interpolate_models`.
+    Its other tensors are the mean of `models`, and what follows from weights and data is computed anew, as of
+    `interpolate_models`. Its types hold those of all.
     """
 
     def put_(network: FlatNetwork) -> None:
         network.flatten(parameters, out=network.parameters)
 
-    return _state_at(workspace, models, [1 / len(models)] * len(models), put_, progress)
+    return _state_at(workspace, models, [1 / len(models)] * len(models), put_, progress, base=base)
 
 
 def perturb_model(

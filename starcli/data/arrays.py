@@ -65,7 +65,7 @@ def load_arrays(request: Request) -> Loaded:
     read = _parts(contents, path, task)
     found, alone = with_training(read, path, next(iter(contents.arrays)))
     classes = None if "train" in read else len(request.texts.unnamed or ()) or None
-    parts, said = divided(found, path)
+    parts, said = divided(found, path, whole_as="x_test and y_test, alone in the file")
     loaded = assemble("arrays", *parts, task=task, num_classes=classes)
     notes = [*alone, *said, *loaded.notes, *_note_of_channels(contents, path)]
     if contents.unread:
@@ -199,8 +199,13 @@ def with_training(parts: Mapping[str, Part], path: Path | str, called: str = "")
     return {"train": parts["test"], **parts}, [f"{path}: no training part in it: {called} stands for it too"]
 
 
-def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], list[str]]:
-    """Training, test and, where there is one, validation part, and a note on what stands for a test part."""
+def divided(
+    parts: Mapping[str, Part], path: Path | str, *, whole_as: str | None = None
+) -> tuple[list[Part], list[str]]:
+    """Training, test and, where there is one, validation part, and a note on what stands for a test part.
+
+    whole_as: what all of the data have to be called to be measured, which the note says.
+    """
     if "test" in parts:
         return [parts[role] for role in ("train", "test", "validation") if role in parts], []
     if "validation" in parts:
@@ -216,6 +221,7 @@ def divided(parts: Mapping[str, Part], path: Path | str) -> tuple[list[Part], li
         )
     inner, outer = held_out_fifth(strata(whole.labels))
     note = f"no test part: a fifth is held out as the test split, {len(outer)} of {len(inner) + len(outer)}"
+    note += f"; to measure on all of it, call it {whole_as}" if whole_as else ""
     return [
         Part(whole.inputs[inner], whole.labels[inner], whole.where, inner),
         Part(whole.inputs[outer], whole.labels[outer], f"{whole.where} (held-out fifth)", outer),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from starcli.data.arrays import divided, with_training
 from starcli.data.loading import Array, Loaded, Part, Request, assemble
-from starcli.data.tables import column_names, part_tables, read_columns
+from starcli.data.tables import as_test_part, column_names, part_tables, read_columns
 from starcli.data.targets import Targets, read_targets, task_of_targets
 from starcli.data.text import LABEL, number_parts
 from starcli.data.text_options import TextOptions
@@ -71,7 +71,7 @@ def load_table(request: Request) -> Loaded:
     task = _task([*labels.values()], options)
     targets, names = _targets(labels, task, options)
     parts, notes = with_training({role: Part(features[role], targets[role], str(files[role])) for role in files}, path)
-    used, said = divided(parts, path)
+    used, said = divided(parts, path, whole_as=as_test_part(path))
     loaded = assemble("table", *used, task=task, num_classes=len(names) if task == CLASSES else None)
     return replace(loaded, class_names=names, features=read, notes=(*notes, *said, *loaded.notes))
 

@@ -18,6 +18,15 @@ PART_NAMES = {**SPLIT_FOLDERS, "validation": (*SPLIT_FOLDERS["validation"], "dev
 """What the table of a part may be called, without its suffix: as a folder of images, or `dev`, as in many of texts."""
 
 
+def as_test_part(table: Path) -> str:
+    """What a table has to be called to be all that a model is measured on.
+
+    >>> as_test_part(Path("new.parquet"))
+    'test.parquet, alone in a folder'
+    """
+    return f"test{table.suffix}, alone in a folder"
+
+
 def part_tables(folder: Path) -> dict[str, Path]:
     """The tables in a folder that are parts of one data set, by part, training first.
 

@@ -1,6 +1,7 @@
 """Merging models whose network and data are known: aligned where that is asked for, and measured."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -20,9 +21,11 @@ def merge_sources(fusing: Fusing) -> Fused:
     assert fusion.merge is not None
     names = [source.name for source in fusing.sources]
     sources = [_sliced(name, tensors) for name, tensors in zip(names, together, strict=True)]
-    base = None if fusion.base is None else _sliced(fusion.base.name, fusion.base.tensors)
+    bases = [] if fusion.base is None else [fusion.base]
+    base = next((_sliced(each.name, each.tensors) for each in bases), None)
     merged = merged_tensors(fusion.merge, sources, base, seed=fusion.seed, progress=fusing.progress)
-    return scored(fusing, complete_state(fusing.workspace, dict(merged), together, progress=fusing.progress))
+    how: dict[str, Any] = {"base": [each.tensors for each in bases], "progress": fusing.progress}
+    return scored(fusing, complete_state(fusing.workspace, dict(merged), together, **how))
 
 
 def _sliced(name: str, tensors: Mapping[str, Tensor]) -> SlicedModel:

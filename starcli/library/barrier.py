@@ -66,7 +66,7 @@ def barrier(
     (True, (0.0, 0.5, 1.0))
     """
     workspace, [first, second, *bent], watcher = open_models([a, b, *bends_in(curve)], where, measures=True)
-    how, bends = Renormalise(renormalise, renormalise_logits), Bends.of(bent)
+    how, bends = Renormalise(renormalise, renormalise_logits), Bends.of(bent, watcher)
     aligned = alignment_along(alignment, bends, [first, second])
     measure = Measure(workspace, aligned, points, statistics, split, watcher, how)
     note_alignment(workspace, aligned, watcher, unsaid=bends.unsettled([first, second]) if alignment == AUTO else ())
@@ -228,7 +228,7 @@ def interpolate(
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)
     point.need_data(workspace)
-    ends, bends = found[: len(models)], Bends.of(found[len(models) :])
+    ends, bends = found[: len(models)], Bends.of(found[len(models) :], watcher)
     how = alignment_along(alignment, bends, ends)
     note_alignment(workspace, how, watcher, unsaid=bends.unsettled(ends) if alignment == AUTO else ())
     point = bends.place(point)

@@ -43,7 +43,7 @@ def plane(
     """
     bent = bends_in(curve)
     workspace, found, watcher = open_models([*models, *bent], where, measures=True, distinct=len(models))
-    given, bends = found[: len(models)], Bends.of(found[len(models) :])
+    given, bends = found[: len(models)], Bends.of(found[len(models) :], watcher)
     check_plane(given, bends, margin)
     how = alignment_along(alignment, bends, given[:2])
     measure = Measure(workspace, how, points, split=split, progress=watcher)

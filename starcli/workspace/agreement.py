@@ -166,7 +166,8 @@ def note_of_types(models: Sequence[Checkpoint], *, writes: bool, dtype: str | No
     types = sorted({each for model in models for each in float_types(model.tensors)})
     if dtype is not None or types == ["float32"] or (writes and types == ["float64"]):
         return []
-    what = "what is written has their types; --dtype chooses one" if writes else "they are computed with in float32"
+    kept = "what is written has their types" if len(types) == 1 else "a file keeps its model's, a mean has one for all"
+    what = f"{kept}; --dtype chooses one" if writes else "they are computed with in float32"
     return [f"the weights are {few(types, 5)}: {what}"]
 
 

@@ -99,6 +99,14 @@ def test_models_of_several_types_meet_in_the_one_that_holds_all(write: Write) ->
     assert {tensor.dtype for tensor in load_file("n.safetensors").values()} == {torch.float32}
 
 
+def test_a_base_of_a_wider_type_is_not_rounded(write: Write) -> None:
+    """A merge had the types of the sources alone."""
+    write("norm", torch.float16, torch.float16, torch.float32)
+    words = ("--sources", *files(2), "--base", "2.safetensors", "--align", "none", "--method", "task-arithmetic")
+    done("fuse", *words, "-o", "m.safetensors", *NORM)
+    assert {t.dtype for t in load_file("m.safetensors").values() if t.is_floating_point()} == {torch.float32}
+
+
 def test_a_point_around_a_model_lies_at_its_distance_in_float64(write: Write) -> None:
     [a] = write("net", torch.float64)
     done("interpolate", *files(1), "--perturb", 1e-7, "-o", "p.safetensors", *NET)
@@ -181,7 +189,7 @@ def test_a_note_tells_of_types_where_nothing_was_chosen(write: Write) -> None:
         ((torch.float64, torch.float64), [], ["float64: they are computed with in float32"]),
         (
             (torch.float16, torch.float32),
-            ["float16, float32: what is written has their types; --dtype chooses one"],
+            ["float16, float32: a file keeps its model's, a mean has one for all; --dtype chooses one"],
             ["float16, float32: they are computed with in float32"],
         ),
     ):
@@ -219,7 +227,7 @@ def test_the_library_keeps_and_chooses_types_as_the_commands_do(write: Write) ->
     assert {tensor.dtype for tensor in load_file("n.safetensors").values()} == {torch.float64}
     half = sc.permute(b, seed=0, dtype=torch.float16, **where)
     assert {tensor.dtype for tensor in half.tensors.values()} == {torch.float16}
-    with pytest.warns(sc.StarcliWarning, match="float16, float64: what is written has their types"):
+    with pytest.warns(sc.StarcliWarning, match="float16, float64: a file keeps its model's"):
         assert {tensor.dtype for tensor in sc.align(a, half).tensors.values()} == {torch.float16}
     with pytest.raises(sc.StarcliError, match="expected float32, float64, float16 or bfloat16"):
         sc.interpolate(a, b, t=0.5, dtype="int8", **where)

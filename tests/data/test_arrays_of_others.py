@@ -208,7 +208,10 @@ def test_what_is_held_out_of_arrays_is_said(tmp_path, suffix):
         data = open_data(str(path))
         assert (len(data.train), len(data.test), data.validation) == (32, 8, None)
         held = "no test part: a fifth is held out as the test split, 8 of 40"
-        assert data.notes[0] == f"{path}: {held}"
+        assert data.notes[0].startswith(f"{path}: {held}; to measure on all of it, call it x_test and y_test")
+    arrays = {"x_test": PATCHES.astype(np.float32), "y_test": LABELS}
+    np.savez(path, **arrays) if suffix == "npz" else save_file(arrays, path)
+    assert len(open_data(str(path)).test) == 40
     both = {"x_train": TABLE[:30], "y_train": LABELS[:30], "x_test": TABLE[30:], "y_test": LABELS[30:]}
     np.savez(tmp_path / "whole.npz", **both)
     assert open_data(str(tmp_path / "whole.npz")).notes == ()

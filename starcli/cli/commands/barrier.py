@@ -75,7 +75,7 @@ def barrier_command(
         groups = given.read()
         workspace, models = workspace_of([model for group in groups for model in group], setup, measures=True)
         groups = grouped_like(groups, models)
-        bends = Bends.of(groups[1] if given.curve else [])
+        bends = Bends.of(groups[1] if given.curve else [], watch)
         settings = (points, cast(Any, statistics), split, watch, activations.between())
         measure = Measure(workspace, how.along(bends, groups[0], seed), *settings)
         note_data(workspace, watch)

@@ -78,10 +78,10 @@ def interpolate_command(
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data
     workspace, opened = workspace_of([*files[0], *files[1]], setup, data=needs_data)
     given, bent = grouped_like(files, opened)
-    bends, nodes = Bends.of(bent), Bends.of(bent).nodes(given)
-    points = [replace(bends.place(point), renormalise=activations.between()) for _, point in found]
-    alignment = how.along(bends, given, seed)
     with common.session(output) as (watch, results):
+        bends = Bends.of(bent, watch)
+        points = [replace(bends.place(point), renormalise=activations.between()) for _, point in found]
+        alignment, nodes = how.along(bends, given, seed), bends.nodes(given)
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
         jobs = [Job(*each, watch, force=force) for each in zip(paths, plans, strict=True)]
         note_files(workspace, watch)

@@ -55,7 +55,7 @@ def plane_command(
         files = read_groups(models, curve or (), distinct=False)
         workspace, opened = workspace_of([*files[0], *files[1]], setup, measures=True)
         given, bent = grouped_like(files, opened)
-        bends = Bends.of(bent)
+        bends = Bends.of(bent, watch)
         check_plane(given, bends, margin)
         alignment = how.along(bends, given[:2], seed)
         measure = Measure(workspace, alignment, points, split=split, progress=watch)

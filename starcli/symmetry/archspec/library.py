@@ -6,8 +6,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from starcli.errors import StarcliError, unknown
+from starcli.files.formats import other_kind
 from starcli.files.yaml_values import LARGEST_YAML
 from starcli.symmetry.archspec.spec import Spec, parse
+
+_KINDS = {
+    b"PK\x03\x04": "an archive as .npz, .pt or .zip",
+    b"\x1f\x8b": "compressed (gzip)",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
 
 
 def spec_dir() -> Path:
@@ -72,7 +80,19 @@ def _text(file: Path) -> str:
 
 
 def _decoded(stream: BinaryIO, source: str) -> str:
+    content = stream.read(4 * LARGEST_YAML + 1)
     try:
-        return stream.read(4 * LARGEST_YAML + 1).decode()
+        return content.decode()
     except UnicodeDecodeError:
-        raise StarcliError(f"{source}: this is no text (UTF-8)") from None
+        hint = [f"starcli spec show {source} prints the one that it records"] if source.endswith(".safetensors") else []
+        raise StarcliError(f"{source}: is {_kind(content)}, and a spec is YAML in UTF-8", hint) from None
+
+
+def _kind(content: bytes) -> str:
+    r"""What a file that is no text in UTF-8 is, by its first bytes.
+
+    >>> _kind(b"PK\x03\x04..."), _kind(b"\x93NUMPY")
+    ('an archive as .npz, .pt or .zip', 'no text')
+    """
+    known = next((kind for begin, kind in _KINDS.items() if content.startswith(begin)), None)
+    return known or other_kind(content[:8]) or ("a safetensors file" if content[8:9] == b"{" else "no text")

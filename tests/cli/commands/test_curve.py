@@ -132,7 +132,9 @@ def test_other_ends_than_its_own_are_refused(bend, solutions):
 
 
 def test_a_star_is_a_bend_of_two_straight_lines(solutions):
-    [row] = run_here("barrier", *solutions.some(0, 1), "--curve", solutions[2], "--points", 5).rows
+    ran = run_here("barrier", *solutions.some(0, 1), "--curve", solutions[2], "--points", 5)
+    assert "note: no bend of a trained curve: 2.safetensors (model); straight lines" in ran.err
+    [row] = ran.rows
     [first] = run_here("barrier", *solutions.some(0, 2), "--points", 3).rows
     assert (row["path"], row["bends"]) == ("polygon", ["2.safetensors"])
     assert row["train"]["loss"][:3] == pytest.approx(first["train"]["loss"], abs=1e-6)

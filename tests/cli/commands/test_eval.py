@@ -87,3 +87,24 @@ def test_a_diagram_that_a_task_does_not_have_is_refused_before_any_work(tmp_path
     ran = run_here("eval", model, *data, "--plot", tmp_path / "n.png")
     assert (ran.status, ran.rows) == (1, [])
     assert "--plot: reliability diagrams are of classes, and the task is regression" in ran.err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_the_note_on_a_held_out_fifth_says_how_all_rows_are_measured(place, suffix):
+    mark = {".csv": ",", ".tsv": "\t"}[suffix]
+    rows = [(f"{number / 40}", f"{(7 * number % 40) / 40}", f"{number // 20}") for number in range(40)]
+    text = "\n".join(mark.join(row) for row in [("a", "b", "label"), *rows])
+    (place / f"new{suffix}").write_text(text)
+    network = ("--arch", "mlp", "--arch-arg", "depth=2", "hidden_dim=4", "--epochs", 1)
+    assert run_here("train", *network, "--data", f"table:new{suffix}", "-o", "m.safetensors").status == 0
+
+    def measured(data):
+        ran = run_here("eval", "m.safetensors", "--data", data)
+        return ran.err, sum(ran.rows[0]["reliability"]["count"])
+
+    note = f"8 of 40; to measure on all of it, call it test{suffix}, alone in a folder"
+    words, count = measured(f"table:new{suffix}")
+    assert (note in words, count) == (True, 8)
+    (place / "all").mkdir()
+    (place / f"new{suffix}").rename(place / "all" / f"test{suffix}")
+    assert measured("table:all")[1] == 40

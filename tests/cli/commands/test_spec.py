@@ -333,3 +333,27 @@ def test_data_of_texts_say_that_inputs_are_tokens(tmp_path, monkeypatch):
     ran = run_here("spec", "derive", "--arch", "own.py:net", "--data", "text:texts.csv", "--task", "next-token")
     assert ran.status == 0, ran.err
     assert ran.rows[0]["groups"] == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\x89PNG\r\n\x1a\n", "a figure"),
+        (b"PK\x03\x04\xff", "an archive as .npz"),
+        (b"\x1f\x8b\x08", "compressed (gzip)"),
+        ("groups:".encode("utf-16"), "text in UTF-16"),
+        (b"\xff" * 9, "no text"),
+    ],
+)
+def test_a_spec_that_is_no_text_is_called_what_it_is(place, solutions, content, kind):
+    (place / "my.yaml").write_bytes(content)
+    words = f"my.yaml: is {kind}"
+    refused(
+        run_here("align", *solutions.some(0, 1), "--spec", "my.yaml", "-o", "x.safetensors"), words, "YAML in UTF-8"
+    )
+    refused(run_here("spec", "show", "my.yaml"), words)
+
+
+def test_a_checkpoint_in_place_of_a_spec(solutions):
+    ran = run_here("align", *solutions.some(0, 1), "--spec", solutions[2], "-o", "x.safetensors")
+    refused(ran, "is a safetensors file, and a spec is YAML", f"starcli spec show {solutions[2]}")
