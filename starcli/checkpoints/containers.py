@@ -166,7 +166,7 @@ def _nothing(content: object, source: str) -> StarcliError:
             ["where that code is: torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW)"],
         )
     found = few(list(map(str, content)), 8) if isinstance(content, Mapping) else f"a {type(content).__name__}"
-    lines = [f"found {found[:200]}; looked for {', '.join(USUAL)}"]
+    lines = [f"found {found[:200] or 'nothing'}; looked for {', '.join(USUAL)}"]
     if arrays:
         lines.append(f"NumPy arrays are no tensors: {few(arrays, 6)}")
         lines.append("save them as tensors: torch.save({name: torch.as_tensor(array) for name, array in ...}, NEW)")

@@ -286,7 +286,8 @@ def _refuse_leaks(dataset: Dataset, record: DataRecord, model: str) -> None:
     if dataset.val_fraction and split != trained:
         words = {"val_fraction": "--val-fraction", "split_seed": "--split-seed", "limit": "--limit"}
         different = [name for name, value in split.items() if trained[name] != value]
-        problems = [f"{words[name]}: {trained[name]} there, {split[name]} here" for name in different]
+        said = [{name: "none" if each[name] is None else each[name] for name in words} for each in (trained, split)]
+        problems = [f"{words[name]}: {said[0][name]} there, {said[1][name]} here" for name in different]
         problems.append("--val-fraction 0 does without a validation split")
         if record.val_fraction:
             raise StarcliError(f"the validation split would hold examples that {model} was trained on", problems)

@@ -82,6 +82,7 @@ def test_a_validation_split_must_not_hold_what_a_model_was_trained_on(solutions)
     leaking = run_here("eval", solutions[0], "--val-fraction", "0.5", "--split", "validation")
     assert leaking.status == 1
     assert "--val-fraction: 0.2 there, 0.5 here" in leaking.err
+    assert "--limit: 300 there, 50 here" in run_here("eval", solutions[0], "--limit", 50).err
     assert run_here("eval", solutions[0], "--val-fraction", "0.2", "--split", "validation").status == 0
     assert run_here("eval", solutions[0], "--val-fraction", "0").status == 0
 

@@ -72,10 +72,10 @@ def train_command(
         bool, typer.Option("--log-test", help="Log loss and accuracy on the test split, too, after each epoch.")
     ] = False,
     keep: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--keep",
-            metavar="EPOCHS",
+            metavar="EPOCH...",
             help="Write the network after these epochs, too, such as 10,20: as epoch10/0.safetensors beside it.",
         ),
     ] = None,
@@ -94,7 +94,7 @@ def train_command(
         _refuse_with_stacked(sync_batchnorm=sync_batchnorm, log_test=log_test, keep=keep is not None)
     targets = log_targets(log, output)
     chosen = training.over(load_recipe(recipe or DEFAULT))
-    numbers = seed_list(seeds) if seeds else [seed]
+    numbers = seed_list(seeds, seed)
     epochs = _kept_epochs(keep, chosen, output)
     paths = output_paths(output, [{"seed": number} for number in numbers])
     workspace = new_workspace(setup.behind(chosen))
@@ -119,7 +119,7 @@ def _refuse_with_stacked(*, sync_batchnorm: bool, log_test: bool, keep: bool) ->
         raise StarcliError("--keep: --stacked networks are written when they are finished")
 
 
-def _kept_epochs(words: str | None, recipe: "Recipe", output: Path) -> list[int]:
+def _kept_epochs(words: list[str] | None, recipe: "Recipe", output: Path) -> list[int]:
     """The epochs of `--keep`."""
     from starcli.training.train import kept_epochs
 

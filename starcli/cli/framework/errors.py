@@ -9,7 +9,7 @@ import errno
 import sys
 import traceback
 from collections.abc import Callable
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import typer
 
@@ -107,6 +107,8 @@ def _how_to_continue(error: Interrupted) -> tuple[str, ...]:
 def _wrong_words(error: typer.TyperException) -> int:
     """Print an error of the command line (unknown option or command, value of the wrong type) and where help is."""
     message = error.format_message()
+    if found := _wrong_value(error):
+        message = message.replace(str(error), found)
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoSuchOption" and context is not None:
         known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
@@ -121,6 +123,23 @@ def _wrong_words(error: typer.TyperException) -> int:
     hints = () if context is None else (f"{context.command_path} --help shows what there is",)
     say(message[:1].lower() + message[1:].rstrip("."), *hints)
     return error.exit_code
+
+
+_WANTED = {
+    "int_parsing": "a whole number",
+    "float_parsing": "a number",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+}
+"""What was wanted, by the types of pydantic's errors."""
+
+
+def _wrong_value(error: typer.TyperException) -> str | None:
+    """What was found and what was expected, of a value that pydantic refused; None of other errors."""
+    errors = getattr(error.__cause__, "errors", None)
+    first: dict[str, Any] = errors()[0] if callable(errors) else {"type": ""}
+    wanted = _WANTED.get(first["type"])
+    return wanted and f"expected {wanted.format(**first.get('ctx', {}))}, found {first['input']!r}"
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

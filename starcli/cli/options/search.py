@@ -181,7 +181,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     @property
     def numbers(self) -> list[int]:
         """The seeds, a search each."""
-        return seed_list(self.seeds) if self.seeds else [self.seed]
+        return seed_list(self.seeds, self.seed)
 
     @property
     def held_out_files(self) -> list[Path]:

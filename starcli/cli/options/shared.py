@@ -117,8 +117,8 @@ CurveOpt = Annotated[
 StarOpt = Annotated[Path, typer.Option("--star", metavar="MODEL", help="The star."), IN]
 SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Seed of every random draw.")]
 SeedsOpt = Annotated[
-    str | None,
-    typer.Option("--seeds", metavar="0-7", help="Several seeds, as 0-7 or 0,3,5; the output varies by {seed}."),
+    list[str] | None,
+    typer.Option("--seeds", metavar="0-7...", help="Several seeds, as 0-7 or 0,3,5; the output varies by {seed}."),
 ]
 ForceOpt = Annotated[bool, typer.Option("--force", help="Overwrite what exists, start anew where a state is found.")]
 ALIGNMENT, NETWORK, TRAINING, GENERAL = "Alignment", "Network and data", "Training", "General"

@@ -1,6 +1,7 @@
 """The small languages of option values: `width=16`, `0-7`, `epoch`."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,14 +38,17 @@ def _word(text: str, value: str) -> bool | int | float | str:
     return found
 
 
-def seed_list(text: str) -> list[int]:
-    """`0-3,7` of `--seeds` as [0, 1, 2, 3, 7]; anything else, and a seed twice, is an error."""
-    return number_list(text, "--seeds", "a seed")
+def seed_list(words: Sequence[str] | None, seed: int = 0) -> list[int]:
+    """`0-3,7` of `--seeds` as [0, 1, 2, 3, 7], or the one `seed`; anything else, and a seed twice, is an error."""
+    if words is not None and seed:
+        raise StarcliError(f"--seed {seed} --seeds {' '.join(words)}: expected one of both")
+    return [seed] if words is None else number_list(words, "--seeds", "a seed")
 
 
-def number_list(text: str, option: str, what: str) -> list[int]:
-    """Whole numbers of an option, each `what` it is: `0-3,7` as [0, 1, 2, 3, 7]."""
+def number_list(words: Sequence[str], option: str, what: str) -> list[int]:
+    """Whole numbers of an option, each `what` it is: `0-3,7`, in one word or several, as [0, 1, 2, 3, 7]."""
     numbers: list[int] = []
+    text = ",".join(words)
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
         if not (first.isdecimal() and (last.isdecimal() or not dash)):

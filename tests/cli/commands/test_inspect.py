@@ -67,3 +67,5 @@ def test_a_file_of_pytorch_without_weights_is_named(place):
     ran = run_here("inspect", "none.pt")
     assert (ran.status, ran.rows) == (1, [])
     assert "none.pt: no state dict in it" in ran.err
+    torch.save({}, "none.pt")
+    assert "  found nothing; looked for state_dict" in run_here("inspect", "none.pt").err

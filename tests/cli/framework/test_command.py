@@ -136,14 +136,16 @@ def test_stems():
 
 
 def test_seeds():
-    assert seed_list("0-3,7") == [0, 1, 2, 3, 7]
-    assert seed_list("5") == [5]
+    assert seed_list(["0-3,7"]) == seed_list(["0-3", "7"]) == [0, 1, 2, 3, 7]
+    assert seed_list(["5"]) == seed_list(None, 5) == [5]
+    with pytest.raises(StarcliError, match="expected one of both"):
+        seed_list(["5"], 3)
 
 
 @pytest.mark.parametrize("text", ["", "a", "3-1", "1,1", "0-2,1", "-1", "1-", "0-99999999", "1.5"])
 def test_wrong_seeds(text):
     with pytest.raises(StarcliError):
-        seed_list(text)
+        seed_list([text])
 
 
 def test_architecture_arguments():

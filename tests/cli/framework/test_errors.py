@@ -72,3 +72,20 @@ def test_an_option_that_ends_with_what_was_typed_is_meant():
     assert run_here("align", "a", "b", "--steps", 3).err.startswith(
         "starcli: no such option --steps; did you mean --align-steps?"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train", "--epochs", "two"), "--epochs': expected a whole number, found 'two'"),
+        (("train", "--epochs", "-1"), "--epochs': expected at least 1, found "),
+        (("train", "--lr", "1e-3x"), "--lr': expected a number, found '1e-3x'"),
+        (("interpolate", "a", "b", "--t", "0,25"), "--t': expected a number, found '0,25'"),
+        (("interpolate", "a", "b", "--t"), "--t': expected a number, found '-o'"),
+    ],
+)
+def test_a_wrong_number_is_shown_beside_what_was_expected(words, said):
+    """It was "Input should be a valid number, unable to parse string as a number"."""
+    ran = run_here(*words, "-o", "x.safetensors")
+    assert (ran.status, ran.out) == (2, "")
+    assert said in ran.err
