@@ -214,19 +214,16 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         "Made by `python tests/benchmarks/scaling.py`; ResNet-50 on ImageNet, "
         f"{BATCH} images a rank and step, float32.", "",
         "## What is sent", "",
-        f"A step is {exchange.bytes:,} bytes ({exchange.bytes / MB:.1f} MB): {network.parameters.numel():,} gradients,",
-        "which of them there are, the running statistics, loss, correct predictions, stop signal. They go in "
-        f"{len(exchange.buckets)}",
-        f"buckets of at least {Exchange.BUCKET / 2**20:.0f} MiB, from the last layer to the first, each as soon as the "
-        "backward pass",
-        "has left its gradients; a smaller network is one all-reduce a step. On a ring each rank sends",
-        "2 (R - 1) / R times that. An epoch sends in addition what the alignment found, 8 bytes a permuted",
-        "unit and source.",
-        "A run that ranks share is written by rank 0 alone. `torchrun` takes `--star` for an option of its own that it",
-        "begins: two dashes before the program's name, `torchrun -m -- starcli bma --star ...`, keep it to ours.", "",
+        f"Each step sends {exchange.bytes:,} bytes ({exchange.bytes / MB:.1f} MB): {network.parameters.numel():,}",
+        "gradients, and beside them which gradients there are, the running statistics, the loss, the number of correct",
+        f"predictions, and whether to stop. They go in {len(exchange.buckets)} buckets of at least "
+        f"{Exchange.BUCKET / 2**20:.0f} MiB, from the last layer to the first,",
+        "each as soon as the backward pass is done with its gradients; a smaller network takes one all-reduce a step.",
+        "On a ring each rank sends 2 (R - 1) / R times these bytes. An epoch of a star also sends what the alignment",
+        "found, 8 bytes for each permuted unit of each source.", "",
         "## What a rank holds", "",
         *(f"- {what}: {size / MB:,.0f} MB" for what, size in held(network)),
-        "- beside activations; the sources stay in their files however many they are", "",
+        "- activations come on top; sources stay in their files, however many they are", "",
         "## Expected efficiency", "",
         "Images a second against as many single ranks; batches grow with the ranks. A step takes", "",
         "    compute + packing + ring(last bucket) + max(0, ring(other buckets) - 2/3 compute),",
