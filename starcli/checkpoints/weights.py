@@ -19,6 +19,7 @@ from starcli.files.names import is_standard_stream
 from starcli.files.pickled_values import RefusedPickle
 from starcli.files.safetensors import read_tensors
 from starcli.files.shards import Index, file_of, is_index, read_index
+from starcli.files.state import STATE
 from starcli.files.write import raise_os_error
 
 
@@ -42,6 +43,8 @@ def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
     Raises StarcliError where they cannot be read, or there is no state dict.
     """
     path = file_of(path)
+    if path.name.endswith(f".safetensors{STATE}"):
+        raise StarcliError(f"{path}: the state of a run that is not finished, no model; its line typed again goes on")
     if is_torch_file(path):
         return _chosen(find_state_dict(_unpickled(path), str(path), pick), {})
     if is_index(path):

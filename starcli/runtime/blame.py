@@ -37,6 +37,8 @@ def raised_at(error: BaseException) -> list[str]:
 
     It is the innermost line of the user's own, else of a library other than torch.
     """
+    if isinstance(error, SyntaxError) and error.filename:  # code that was read, and did not run
+        return [f"at {PurePath(error.filename).name}:{error.lineno}: {(error.text or '').strip()}"]
     frames = traceback.extract_tb(error.__traceback__)
     others = [each for each in frames if not is_torchs(each.filename) and not _is_ours(each.filename)]
     own = [each for each in others if not _is_installed(each.filename)]

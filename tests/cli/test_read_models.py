@@ -162,3 +162,14 @@ def test_text_is_called_text_however_short(text, place):
 def test_words_that_have_no_place_are_named(place):
     ran = run_here("train", "digits", "mlp", "--arch", "mlp", "-o", "x.safetensors")
     assert (ran.status, "no place for these words: (digits mlp)" in ran.err) == (2, True), ran.err
+
+
+@pytest.mark.parametrize("words", [("inspect",), ("eval", "--data", "digits", "--arch", "mlp"), ("convert", "--plain")])
+def test_the_state_of_a_run_is_no_model(place, words):
+    """It was converted to a file of one tensor, `vector`."""
+    torch.save({"vector": torch.zeros(3), "correct": 1}, "a.safetensors.state")
+    out = ("-o", "b.safetensors") if words[0] == "convert" else ()
+    refused(
+        run_here(*words, "a.safetensors.state", *out), "a.safetensors.state: the state of a run", "typed again goes"
+    )
+    assert not (place / "b.safetensors").exists()

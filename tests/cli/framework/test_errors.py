@@ -4,6 +4,7 @@ import pytest
 import torch
 from support.program import run_here
 
+from starcli.cli import main as program
 from starcli.cli.commands import eval as eval_module
 
 
@@ -89,3 +90,16 @@ def test_a_wrong_number_is_shown_beside_what_was_expected(words, said):
     ran = run_here(*words, "-o", "x.safetensors")
     assert (ran.status, ran.out) == (2, "")
     assert said in ran.err
+
+
+def test_a_signal_before_the_command_begins_is_one_line(monkeypatch, capsys):
+    """It ended in a traceback of typer's."""
+
+    def pressed(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "app", pressed)
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "starcli: interrupted\n"

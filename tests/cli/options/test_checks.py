@@ -132,5 +132,8 @@ def test_a_file_that_fails_says_how(place):
     (place / "broken15.py").write_text("import nowhere15")
     ran = run_here("train", "--arch", "broken15.py:build", *DIGITS, "-o", "x.safetensors")
     refused(ran, "architecture broken15.py:build cannot be imported", "No module named 'nowhere15'")
+    (place / "broken15.py").write_text("\ndef build(:\n")
+    ran = run_here("train", "--arch", "broken15.py:build", *DIGITS, "-o", "x.safetensors")
+    refused(ran, "cannot be imported", "SyntaxError", "at broken15.py:2: def build(:")
     (place / "fine15.py").write_text(NET.replace("from layers15 import hidden", "hidden = nn.Linear"))
     refused(run_here("train", "--arch", "fine15.py:biuld", *DIGITS, "-o", "x.safetensors"), "did you mean build")
