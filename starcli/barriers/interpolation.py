@@ -88,11 +88,16 @@ def interpolate_models(
     if len(models) != len(weights) or not models:
         sizes = number_of(len(models), "model"), number_of(len(weights), "weight")
         raise StarcliError(f"{sizes[0]} and {sizes[1]}: there must be one weight a model")
-    if not abs(math.fsum(weights) - 1) <= 1e-6:
-        raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
+    _check_sum(weights)
     return _state_at(
         workspace, models, weights, lambda network: _combine_(network, models, weights), progress, renormalise
     )
+
+
+def _check_sum(weights: Sequence[float]) -> None:
+    """Refuse weights of a mean that do not sum to 1."""
+    if not abs(math.fsum(weights) - 1) <= 1e-6:
+        raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
 
 
 def complete_state(
@@ -226,4 +231,6 @@ def points_asked(
         return [(f"{t:g}", Point([1 - t, t])) for t in ts]
     if weights is not None and len(weights) != count:
         raise StarcliError(f"--weights: {number_of(len(weights), 'weight')} for {number_of(count, 'model')}")
+    if weights is not None:
+        _check_sum(weights)
     return [("", Point([1 / count] * count if weights is None else weights))]

@@ -46,6 +46,13 @@ def test_weighted_mean_of_three(solutions):
     assert torch.allclose(load_file("w.safetensors")["fc2.bias"], expected, atol=1e-6)
 
 
+def test_weights_that_do_not_sum_to_one_are_told_before_files_are_read(place):
+    for name in ("a.safetensors", "b.safetensors"):
+        (place / name).write_text("no model")
+    words = ("interpolate", "a.safetensors", "b.safetensors", "-o", "x.safetensors", "--weights")
+    refused(run_here(*words, 0.5, 0.6), "the weights sum to 1.1, expected 1")
+
+
 def test_nothing_said_of_weights_is_the_uniform_mean(solutions):
     run_here("interpolate", *solutions.some(0, 1, 2), "-o", "mean.safetensors")
     run_here("interpolate", *solutions.some(0, 1), "-o", "middle.safetensors")
