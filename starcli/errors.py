@@ -1,7 +1,8 @@
 """Errors that a user can cause, and helpers that word them."""
 
 import difflib
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any
 
 WRONG_INPUT, OUR_BUG = 1, 70
 """Exit statuses: the input is wrong; a bug of ours (EX_SOFTWARE of sysexits.h)."""
@@ -103,6 +104,30 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> StarcliError:
     unknown architecture 'resnt'; did you mean resnet?
     """
     return StarcliError(f"unknown {kind} {name!r}{suggestion(name, known)}")
+
+
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_parsing": "true or false",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "at most {le:g}",
+    "missing": "a value more",
+}
+
+
+def expected_and_found(problem: Mapping[str, Any]) -> str | None:
+    """What was expected and what was found instead, by a problem as pydantic lists it; None of other types of it.
+
+    >>> expected_and_found({"type": "greater_than_equal", "ctx": {"ge": 1}, "input": "-1"})
+    "expected at least 1, found '-1'"
+    """
+    expected = _EXPECTED.get(problem["type"])
+    return expected and f"expected {expected.format(**problem.get('ctx', {}))}, found {problem['input']!r:.80}"
 
 
 def option_of(parameter: str) -> str:

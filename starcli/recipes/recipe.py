@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from starcli.errors import StarcliError, suggestion
+from starcli.errors import StarcliError, expected_and_found, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
 from starcli.recipes.shipped import recipe_path
 from starcli.registry.optimizers import OPTIMIZERS
@@ -179,7 +179,7 @@ def _validated(content: dict[str, Any], source: str) -> Recipe:
         problems = []
         for item in error.errors():
             path = ".".join(map(str, item["loc"]))
-            message = item["msg"]
+            message = expected_and_found(item) or item["msg"]
             if item["type"] == "value_error":  # one of ours, without what pydantic puts before it
                 message = str(item["ctx"]["error"])
             if item["type"] == "extra_forbidden":

@@ -9,12 +9,12 @@ import errno
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any, TextIO, TypeVar
+from typing import TextIO, TypeVar
 
 import typer
 
 from starcli.cli.framework import signals
-from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, suggestion
+from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, expected_and_found, suggestion
 from starcli.runtime import distributed
 from starcli.runtime.blame import network_error
 from starcli.runtime.progress import Interrupted
@@ -125,21 +125,10 @@ def _wrong_words(error: typer.TyperException) -> int:
     return error.exit_code
 
 
-_WANTED = {
-    "int_parsing": "a whole number",
-    "float_parsing": "a number",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
-}
-"""What was wanted, by the types of pydantic's errors."""
-
-
 def _wrong_value(error: typer.TyperException) -> str | None:
-    """What was found and what was expected, of a value that pydantic refused; None of other errors."""
-    errors = getattr(error.__cause__, "errors", None)
-    first: dict[str, Any] = errors()[0] if callable(errors) else {"type": ""}
-    wanted = _WANTED.get(first["type"])
-    return wanted and f"expected {wanted.format(**first.get('ctx', {}))}, found {first['input']!r}"
+    """What was expected and what was found, of a value that pydantic refused; None of other errors."""
+    problems = getattr(error.__cause__, "errors", None)
+    return expected_and_found(problems()[0]) if callable(problems) else None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -103,3 +103,15 @@ def test_a_signal_before_the_command_begins_is_one_line(monkeypatch, capsys):
         program.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "starcli: interrupted\n"
+
+
+def test_a_wrong_number_in_a_recipe_is_shown_so_too(place):
+    (place / "r.yaml").write_text("epochs: two\nmomentum: 2\nbetas: [0.9]\n")
+    ran = run_here("train", "--recipe", "r.yaml", "--arch", "mlp", "--data", "digits", "-o", "x.safetensors")
+    assert (ran.status, ran.out) == (1, "")
+    for line in (
+        "epochs: expected a whole number, found 'two'",
+        "momentum: expected a number below 1, found 2",
+        "betas.1: expected a value more, found [0.9]",
+    ):
+        assert f"\n  {line}\n" in ran.err
