@@ -50,8 +50,10 @@ def test_an_experiment_runs_once_and_is_shown(name: str, shared: Path, monkeypat
 @pytest.mark.slow
 def test_a_dry_run_builds_the_papers_networks(tmp_path: Path) -> None:
     settings = rehearsal_of(KNOWN["vit"], "full", tmp_path)
-    bench = Bench(tmp_path)
-    rows = KNOWN["vit"].measure(settings, bench)
+    aligns, bench = dict(settings["aligns"]), Bench(tmp_path)
+    learns = {"--align learn --align-steps 2": aligns.pop("--align learn --align-steps 2")[:1]}  # 5 s a pair
+    rows = KNOWN["vit"].measure({**settings, "aligns": aligns}, bench)
+    rows += KNOWN["vit"].measure({**settings, "aligns": learns, "held_out": 1}, bench)
     lines = [each["line"] for each in bench.lines]
     assert lines[0].startswith("starcli train --recipe paper/vit-mnist --batch-size 4 --limit 8 --epochs 1 ")
     assert {row["align"] for row in rows} == {"none", "weight", "learn, align-steps 2"}
