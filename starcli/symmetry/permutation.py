@@ -121,10 +121,13 @@ class Permutation:
         """
         if then.spec != self.spec:
             raise StarcliError("the two permutations belong to different specs")
-        made = {
-            group: self.index[group][then.sources(group)].gather(-1, then.index[group]) for group in self.spec.groups
-        }
-        return Permutation(self.spec, made)
+
+        def composed(group: str) -> Tensor:
+            if then.moving.isdisjoint((group, *self.spec.ancestors(group))):
+                return self.index[group]
+            return self.index[group][then.sources(group)].gather(-1, then.index[group])
+
+        return Permutation(self.spec, {group: composed(group) for group in self.spec.groups})
 
     def is_identity(self) -> bool:
         """Whether nothing moves."""

@@ -88,6 +88,19 @@ class Ascent:
         """Sum of squares of each path of each root, of the reference."""
         return {root: [path.squares(self.reference) for path in paths] for root, paths in self.paths.items()}
 
+    @cached_property
+    def _reached(self) -> dict[str, list[str]]:
+        """Names of the tensors that an element of each root, and of all groups within it, changes or reads."""
+        spec, found = self.kinds.spec, dict[str, list[str]]()
+        for root in self.paths:
+            groups = [name for name in spec.groups if name == root or root in spec.ancestors(name)]
+            kinds = [self.kinds.groups[name] for name in groups]
+            names = {name for group in groups for name in spec.bearing[group]}
+            names |= {place.tensor for kind in kinds for place in kind.at}
+            names |= {bias for kind in kinds for fold in kind.folds for bias in fold.biases.values()}
+            found[root] = [name for name in self.model if name in names]
+        return found
+
     def step(self, root: str, weight: float = 1.0, without: Set[str] = frozenset()) -> bool:
         """Give a root, and all groups within it, the best element, and return whether they moved.
 
@@ -101,19 +114,23 @@ class Ascent:
         if not gains:
             return False
         step = self._element(best_parts(self.kinds, root, gains))
-        moved = step.apply(self.tensors)
+        moved = step.apply({name: self.tensors[name] for name in self._reached[root]})
         touched = sorted({path.block.tensor for path in paths})
         gained = sum(float((self.reference[name] * (moved[name] - self.tensors[name])).sum()) for name in touched)
         if weight == 1.0 and not without and gained <= LEAST_GAIN * abs(self.objective):
             return False
-        self.tensors, self.objective = moved, self.objective + gained
+        self.tensors, self.objective = {**self.tensors, **moved}, self.objective + gained
         self.element = self.element.compose(step)
         return True
 
+    @cached_property
+    def _still(self) -> Mapping[str, Tensor]:
+        """The indices of all groups where nothing moves."""
+        return Permutation.identity(self.kinds.spec).index
+
     def _element(self, parts: Parts) -> Element:
         """A step as an element: the rest stays."""
-        index = dict(Permutation.identity(self.kinds.spec).index)
-        index |= {name: each[0] for name, each in parts.index.items()}
+        index = {**self._still, **{name: each[0] for name, each in parts.index.items()}}
         signs = {name: each[0].movedim(-2, 0) for name, each in parts.signs.items()}
         matrices = {name: each[0] for name, each in parts.matrices.items()}
         return Element(self.kinds, Permutation(self.kinds.spec, index), matrices, {}, signs)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from starcli.symmetry.archspec.kind_names import KindName, PairLayout
 from starcli.symmetry.archspec.resolved import Resolved
@@ -78,7 +79,7 @@ class GroupKind:
         ways = [self.exponents, *self.scalings, *self.signs, *(fold.exponents for fold in self.folds)]
         return [*(fold.scale for fold in self.folds), *(place for way in ways for place in way)]
 
-    @property
+    @cached_property
     def kept(self) -> list[str]:
         """Names of the tensors that rotations leave as they are: norms' scales, and the shifts that biases take."""
         shifts = [fold.shift.tensor for fold in self.folds if fold.shift and fold.biases]
