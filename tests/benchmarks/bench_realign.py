@@ -29,13 +29,13 @@ from starcli.training.run import TrainingRun
 IMAGES, BATCH, SOURCES = 50_000, 128, 50
 
 
-def step_seconds(architecture: str, repeats: int) -> list[float]:
-    """Seconds of plain steps: forward, backward, SGD; channels last."""
+def step_seconds(architecture: str, repeats: int, batch: int) -> list[float]:
+    """Seconds of plain steps of `batch` images: forward, backward, SGD; channels last."""
     arguments = complete_arguments(architecture, {}, input_shape=(3, 32, 32), num_classes=10)
     flat = FlatNetwork(build_network(architecture, generator=torch.Generator().manual_seed(0), **arguments))
     optimizer = torch.optim.SGD(flat.network.parameters(), lr=0.01, momentum=0.9, fused=True)
-    inputs = torch.randn(BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
-    labels = torch.randint(10, (BATCH,))
+    inputs = torch.randn(batch, 3, 32, 32).to(memory_format=torch.channels_last)
+    labels = torch.randint(10, (batch,))
 
     def step() -> None:
         optimizer.zero_grad()
@@ -56,11 +56,14 @@ class Timed(SourceBank):
         return found[0]
 
 
-def alignments(name: str, sources: int, epochs: int, steps: int) -> tuple[list[tuple[float, int]], int]:
-    """Seconds and units moved of the alignment at the beginning of each epoch; and the units of all sources."""
+def alignments(name: str, sources: int, trained: int, epochs: int, steps: int) -> tuple[list[tuple[float, int]], int]:
+    """Seconds and units moved of the alignment at the beginning of each epoch; and the units of all sources.
+
+    Sources are trained for `trained` steps, the star for `epochs` of `steps`.
+    """
     workspace = random_workspace(name, (3, 32, 32), 32 * steps, {})
     networks = [workspace.network(seed) for seed in range(1, sources + 1)]
-    found = [train(flat.network, NETWORKS[name][2], 5, seed) for seed, flat in enumerate(networks)]
+    found = [train(flat.network, NETWORKS[name][2], trained, seed) for seed, flat in enumerate(networks)]
     bank = Timed([Source(str(i), lambda state=state: state) for i, state in enumerate(found)], workspace.network(0))  # type: ignore[misc]
     recipe = Recipe(epochs=epochs, batch_size=32, lr=0.02)
     settings = StarSettings(alignment=Alignment("weight"), draws_per_step=1)
@@ -76,9 +79,11 @@ def main() -> None:
     options_of.add_argument("--threads", type=int, default=2)
     options = options_of.parse_args()
     torch.set_num_threads(options.threads)
-    name, sources, steps = ("densenet40-12", 2, 2) if options.quick else ("resnet18-cifar", 6, 40)
-    found, units = alignments(name, sources, 4, steps)
-    epoch = [statistics.median(step_seconds(name, 1 if options.quick else 5)) * IMAGES / BATCH]
+    name, *sizes = ("densenet40-12", 2, 1, 2, 1) if options.quick else ("resnet18-cifar", 6, 5, 4, 40)
+    found, units = alignments(name, *sizes)
+    sources, *_, steps = sizes
+    repeats, batch = (1, 8) if options.quick else (5, BATCH)
+    epoch = [statistics.median(step_seconds(name, repeats, batch)) * IMAGES / batch]
     rows = []
     for what, those, target in (("aligned, cold", found[:1], ""), ("realigned, warm", found[1:], "0.03")):
         times, moved = zip(*those, strict=True)
