@@ -104,7 +104,8 @@ def by_every_symmetry(settings: Mapping[str, Any], activation: str, distance: fl
     models, data = two_layer.modules(trained), data_name(settings, distance)
     rows = []
     for method, alignment in SYMMETRIES.items():
-        worst = sc.all_pairs(models, alignment=sc.Alignment(**alignment), data=data).matrix().amax(dim=1)
+        steps = settings.get("learned_steps") if method == "learn" else None
+        worst = sc.all_pairs(models, alignment=sc.Alignment(**alignment, steps=steps), data=data).matrix().amax(dim=1)
         rows.append({"kind": method, "worst": [float(f"{each:.3g}") for each in worst]})
     return rows
 
@@ -245,7 +246,7 @@ EXPERIMENT = Experiment(
     scales={
         "quick": {
             "distances": [2], "widths": [2, 8], "networks": 3, "points": 40, "steps": 10, "further": 1,
-            "few": 3,
+            "few": 3, "learned_steps": 20,
         },
         "here": {
             "distances": [2, 6, 10], "widths": WIDTHS, "networks": 100, "points": 500, "steps": 2000, "further": 3,

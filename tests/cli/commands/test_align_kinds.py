@@ -7,7 +7,7 @@ from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read_metadata
 
-WORDS = ("--arch", "vit", "--arch-arg", "patch_size=4", "dim=16", "depth=2", "heads=2", "mlp_dim=16")
+WORDS = ("--arch", "vit", "--arch-arg", "patch_size=4", "dim=16", "depth=1", "heads=2", "mlp_dim=16")
 TRAINING = ("--data", "digits", "--limit", "200", "--epochs", "3", "--optimizer", "adam", "--lr", "0.01")
 
 
