@@ -53,7 +53,7 @@ def test_a_dry_run_builds_the_papers_networks(tmp_path: Path) -> None:
     aligns, bench = dict(settings["aligns"]), Bench(tmp_path)
     learns = {"--align learn --align-steps 2": aligns.pop("--align learn --align-steps 2")[:1]}  # 5 s a pair
     rows = KNOWN["vit"].measure({**settings, "aligns": aligns}, bench)
-    rows += KNOWN["vit"].measure({**settings, "aligns": learns, "held_out": 1}, bench)
+    rows += KNOWN["vit"].measure({**settings, "aligns": learns, "held_out": 2}, bench)
     lines = [each["line"] for each in bench.lines]
     assert lines[0].startswith("starcli train --recipe paper/vit-mnist --batch-size 4 --limit 8 --epochs 1 ")
     assert {row["align"] for row in rows} == {"none", "weight", "learn, align-steps 2"}
