@@ -28,7 +28,7 @@ from starcli.errors import need_several
 @command(
     "starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --samples 10",
     "starcli bma --star star.safetensors --sources ckpts/[0-4].safetensors --choose --temperature fit",
-    see="docs/tutorial.md",
+    see="docs/how-to/calibrated-averaging.md",
 )
 def bma_command(
     star: StarOpt,
