@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -168,3 +170,21 @@ def test_a_forked_worker_leaves_the_decision_to_its_parent():
             os._exit(3)
         _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 143
+
+
+def test_an_interrupt_while_the_program_is_read_is_one_line():
+    """Ctrl-C in the first half second, before there are commands that could be interrupted."""
+    code = """
+import sys
+from starcli.__main__ import console_script
+
+class Interrupted:
+    def find_spec(name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupted)
+console_script()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "starcli: interrupted\n")
