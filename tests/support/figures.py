@@ -136,11 +136,12 @@ def saved(rows: list[Row]) -> str:
 
 @contextmanager
 def drawn_figures() -> Iterator[list[Figure]]:
-    """The figures that would be saved within, laid out and drawn."""
+    """The figures that would be saved within, laid out as they would be drawn."""
     found: list[Figure] = []
 
     def save(self: Figure, *_: Any, **__: Any) -> None:
-        FigureCanvasAgg(self).draw()  # here, with the settings of the figure
+        FigureCanvasAgg(self)
+        self.draw_without_rendering()  # here, with the settings of the figure
         found.append(self)
 
     with mock.patch.object(Figure, "savefig", save):
