@@ -40,9 +40,10 @@ def run(lab: Lab) -> None:
     """Commands, then bytes, then precisions."""
     with warnings.catch_warnings(record=True) as said, tempfile.TemporaryDirectory() as place:
         warnings.simplefilter("always")
-        commands(lab, str(lab.device), "resnet", {"width": 8})
+        arguments = {"width": 4, "stages": 2} if lab.quick else {"width": 8}
+        commands(lab, str(lab.device), "resnet", arguments)
         for precision in ("fp32", "bf16"):
-            bytes_of_runs(lab, "resnet", {"width": 8}, precision)
+            bytes_of_runs(lab, "resnet", arguments, precision)
         if not lab.quick:
             commands(lab, str(lab.device), "vit", {})
             for precision in ("fp32", "bf16"):  # which take other kernels of attention
