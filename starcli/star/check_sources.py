@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from starcli.barriers.groups import TO_SOURCES
 from starcli.barriers.star_report import StarReport
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.lineage import Lineage, is_among
@@ -145,7 +146,7 @@ def check_domain(workspace: "Workspace", star: Checkpoint, sources: Sequence[Che
 
 def warn_of_weak_report(workspace: "Workspace", report: StarReport, what: str, progress: Progress) -> None:
     """Note a star (`what`) by the rule of `warn_of_weak_star`, by the training losses that its report rests on."""
-    others = [barrier.curves["train"].loss[-1] for barrier in report.groups["star-source"].barriers]
+    others = [barrier.curves["train"].loss[-1] for barrier in report.groups[TO_SOURCES].barriers]
     measured = "on the whole training split, as the ends of the lines were measured"
     _warn_of_weak(report.star["train"].loss, max(others), what, _loss_unit(workspace), measured, progress)
 

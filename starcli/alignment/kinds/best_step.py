@@ -18,6 +18,7 @@ from torch import Tensor
 
 from starcli.alignment.kinds.paths import Gains, is_rotated
 from starcli.alignment.matching.linear_assignment import assign
+from starcli.symmetry.kinds.elements import complement_of_ones
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.pairs import nearest_phases, phase_values
@@ -70,7 +71,7 @@ def nearest_rotation(gains: Tensor, *, fix_ones: bool = False) -> Tensor:
             [ 0., -1.]])
     """
     if fix_ones:
-        basis = _beside_ones(gains.shape[-1])
+        basis = complement_of_ones(gains.shape[-1])
         inner = nearest_rotation(basis.T @ gains @ basis)
         return basis @ inner @ basis.T + 1 / gains.shape[-1]
     left, _, right = torch.linalg.svd(gains)
@@ -88,7 +89,7 @@ def _rotation_values(gains: Tensor, kind: GroupKind) -> Tensor:
     if kind.pairs:
         return phase_values(gains, kind.pairs)
     if kind.fixes_ones:
-        basis = _beside_ones(gains.shape[-1])
+        basis = complement_of_ones(gains.shape[-1])
         return _singular_values(basis.T @ gains @ basis) + gains.sum((-1, -2)) / gains.shape[-1]
     return _singular_values(gains)
 
@@ -97,13 +98,6 @@ def _singular_values(gains: Tensor) -> Tensor:
     """Sums of singular values, (batch,)."""
     values: Tensor = torch.linalg.svdvals(gains)
     return values.sum(-1)
-
-
-def _beside_ones(n: int) -> Tensor:
-    """An orthonormal basis of what is orthogonal to (1, ..., 1), (n, n - 1)."""
-    columns = torch.cat([torch.ones(n, 1), torch.eye(n)[:, : n - 1]], dim=1).double()
-    basis: Tensor = torch.linalg.qr(columns).Q[:, 1:]
-    return basis
 
 
 def _single(gains: Gains) -> Tensor:
