@@ -9,7 +9,7 @@ from support.tensors import same
 
 import starcli as sc
 
-NETWORKS: Mapping[str, dict[str, Any]] = {"resnet": {"width": 4}, "mlp": {"hidden_dim": 16}}
+NETWORKS: Mapping[str, dict[str, Any]] = {"resnet": {"width": 4, "stages": 2}, "mlp": {"hidden_dim": 16}}
 
 
 def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
