@@ -93,7 +93,7 @@ class Ascent:
         """Names of the tensors that an element of each root, and of all groups within it, changes or reads."""
         spec, found = self.kinds.spec, dict[str, list[str]]()
         for root in self.paths:
-            groups = [name for name in spec.groups if name == root or root in spec.ancestors(name)]
+            groups = spec.family(root)
             kinds = [self.kinds.groups[name] for name in groups]
             names = {name for group in groups for name in spec.bearing[group]}
             names |= {place.tensor for kind in kinds for place in kind.at}
@@ -130,7 +130,7 @@ class Ascent:
 
     def _element(self, parts: Parts) -> Element:
         """A step as an element: the rest stays."""
-        index = {**self._still, **{name: each[0] for name, each in parts.index.items()}}
+        index = dict(self._still) | {name: each[0] for name, each in parts.index.items()}
         signs = {name: each[0].movedim(-2, 0) for name, each in parts.signs.items()}
         matrices = {name: each[0] for name, each in parts.matrices.items()}
         return Element(self.kinds, Permutation(self.kinds.spec, index), matrices, {}, signs)

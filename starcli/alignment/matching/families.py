@@ -81,7 +81,7 @@ def _families(
     return tuple(
         Family(
             root=root,
-            groups=tuple(name for name in spec.groups if (*spec.ancestors(name), name)[0] == root),
+            groups=spec.family(root),
             stacks=tuple(stacks[root]),
             quadratic=root in beside[root],
             neighbours=tuple(sorted(numbers[other] for other in beside[root])),

@@ -184,6 +184,10 @@ class Resolved:
         parent = self.groups[group].within
         return (*self.ancestors(parent), parent) if parent else ()
 
+    def family(self, root: str) -> tuple[str, ...]:
+        """A group that stands within none, and all groups within it, in the order of the spec."""
+        return tuple(name for name in self.groups if (*self.ancestors(name), name)[0] == root)
+
     def index_shape(self, group: str) -> tuple[int, ...]:
         """Shape of the group's permutation: sizes of the groups around it, outermost first, then its own."""
         return self._index_shapes[group]
