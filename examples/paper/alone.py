@@ -72,7 +72,7 @@ def measure_alone(
         else:
             for sign, at, other, mine in zip(("", "T_"), ("plain", "scaled"), base[1], drawn, strict=False):
                 pair = (getattr(scored, at), getattr(base[0], at))
-                found = {k: each.to_dict() for k, each in differences([pair], [less(mine, other)]).items()}
+                found = {k: each.to_dict() for k, each in differences([pair], less(mine, other)).items()}
                 row |= differences_of(sign, found)
         rows.append(row)
     return rows

@@ -6,76 +6,33 @@ the average is over softmax outputs. Section 4.1 of the paper. A temperature is 
 members: pool, then calibrate, is the better order (Rahaman and Thiery 2021).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from starcli.averaging.posterior_row import Posterior, PosteriorRow, ResampledDifferences, compared, row_of
+from starcli.averaging.members import Draw, Members, draw_members
+from starcli.averaging.posterior_row import Posterior, PosteriorRow, compared, row_of
+from starcli.averaging.repeat import Repeat, add_differences_
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.errors import StarcliError, number_of
-from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.evaluation.paired_bootstrap import less
-from starcli.evaluation.scoring import Resampled, Scored, Scoring
+from starcli.evaluation.evaluator import Evaluator, Model
+from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.temperature import VALIDATION
-from starcli.runtime.rehearsal import alike, repeated, sampled
-from starcli.runtime.sharing import own_share, share_out
+from starcli.runtime.rehearsal import first_few, present_rehearsal
+from starcli.runtime.sharing import deal, own_share, share_out
 
 COPIES_AVERAGED = 4
 """How many times predictions are held at least while they are averaged: sum, next sum, a member, and a mean."""
 
-KEPT_PREDICTION_BYTES = 2 * 2**30
-"""Predictions of sources are kept between repeats up to this size; beyond it they are computed again."""
-
+COUNTS_AT_ONCE = 250
+"""Numbers of models whose resamples are held together, 12 MB; of more models each repeat holds its sum in between."""
 
 Keep = Callable[[str, Callable[[], Any]], Any]
 """keep(name, compute): the JSON-able value of `compute`, or what was kept under that name by an earlier run."""
-
-
-class Members:
-    """Predictions of the sources and of points between them and the star, all with statistics re-estimated.
-
-    outputs: the predictions (N, classes) of what an evaluator has loaded.
-    """
-
-    def __init__(
-        self,
-        evaluator: Evaluator,
-        star: Model,
-        sources: Sequence[Model],
-        outputs: Callable[[Evaluator], Tensor],
-    ) -> None:
-        self.evaluator, self.star, self.outputs = evaluator, PathEnd(star), outputs
-        self.sources = [PathEnd(source) for source in sources]
-        self._kept: dict[int, Tensor] = {}
-
-    def source(self, position: int) -> Tensor:
-        """Of one source; kept, for other repeats need it too."""
-        if position in self._kept:
-            return self._kept[position]
-        output = repeated("models of the ensemble", lambda: self._found(self.sources[position].model))
-        if (len(self._kept) + 1) * output.nbytes <= KEPT_PREDICTION_BYTES:
-            self._kept[position] = output
-        return output
-
-    def between(self, position: int, t: float) -> Tensor:
-        """Of the point (1 - t) star + t source."""
-        return repeated("points of the star domain", lambda: self._point(position, t))
-
-    def _point(self, position: int, t: float) -> Tensor:
-        self.evaluator.load_between(self.star, self.sources[position], t)
-        return self._measured()
-
-    def _found(self, model: Model) -> Tensor:
-        self.evaluator.load(model)
-        return self._measured()
-
-    def _measured(self) -> Tensor:
-        output = self.outputs(self.evaluator)
-        self.evaluator.progress.step()
-        return output
 
 
 def average_models(
@@ -109,82 +66,69 @@ def average_models(
         raise StarcliError("nothing to average", problems)
     scoring = scoring or Scoring(evaluator.workspace.dataset)
     members = Members(evaluator, star, sources, scoring.outputs)
-    draws = [draw_members(len(sources), samples, points, generator) for _ in range(repeats)]
     evaluator.admit([star, *sources])
     evaluator.progress.start("bma", own_share(len(sources)) + own_share(repeats) * samples)
 
     def alone(position: int) -> Any:
         return keep(f"source {position}", lambda: asdict(scoring.score(members.source(position))))
 
-    def repeat(number: int) -> Any:
-        return keep(f"repeat {number}", lambda: _repeat(members, draws[number], samples, scoring))
-
     single = [Scored.from_dict(values) for values in share_out(range(len(sources)), alone)]
-    found: dict[tuple[Posterior, int], list[Scored]] = {}
-    drawn: dict[int, list[ResampledDifferences]] = {}
-    what = f"repeats of up to {number_of(samples, 'model')}"
-    for one in alike(what, range(repeats), lambda own: share_out(own, repeat)):
-        for posterior, count, values in one["scored"]:
-            found.setdefault((posterior, count), []).append(Scored.from_dict(values))
-        for count, differences in one["star_less_ensemble"]:
-            drawn.setdefault(count, []).append(differences)
+    draws = _Draws(members, samples, points, generator, scoring, keep)
+    rows = [row_of("single", 1, single), *_rows(draws, repeats, len(sources))]
     evaluator.progress.finish()
-    rows = [row_of("single", 1, single)]
-    for (posterior, count), values in found.items():
-        row = row_of(posterior, count, values)
-        if posterior == "star" and count in drawn:
-            models = min(count, len(sources))
-            row = compared(row, models, values, found["ensemble", models], drawn[count])
-        rows.append(row)
     fitted = scoring.temperature == "fit"
     return [replace(row, fitted_on=VALIDATION) if fitted and row.temperature is not None else row for row in rows]
 
 
 @dataclass(frozen=True)
-class Draw:
-    """One repeat: points (source, t) of the star domain, and the order of the ensemble's members."""
+class _Draws:
+    """All repeats, each drawn when the first of its averages is asked for, in their order."""
 
-    points: list[tuple[int, float]]
-    order: list[int]
+    members: Members
+    samples: int
+    points: PointSampling
+    generator: torch.Generator
+    scoring: Scoring
+    keep: Keep
+    _drawn: list[Draw] = field(default_factory=list)
+    _begun: dict[int, Repeat] = field(default_factory=dict)
+
+    @property
+    def pieces(self) -> list[range]:
+        """The numbers of models, those in a piece to be averaged together; a rehearsal takes few of one piece."""
+        size = self.samples if present_rehearsal() else COUNTS_AT_ONCE
+        return [range(first, min(first + size, self.samples + 1)) for first in range(2, self.samples + 1, size)]
+
+    def scored(self, number: int, counts: range) -> dict[str, Any]:
+        """What one repeat has at these numbers of models, as of `Repeat.scored`, or what was kept of it."""
+        while len(self._drawn) <= number:
+            self._drawn.append(draw_members(len(self.members.sources), self.samples, self.points, self.generator))
+        begun = self._begun.pop(number, None)
+        repeat = begun or Repeat(self.members, self._drawn[number], self.samples, self.scoring)
+        if counts[-1] < self.samples:
+            self._begun[number] = repeat
+        found: dict[str, Any] = self.keep(f"repeat {number}, {counts}", lambda: repeat.scored(counts))
+        return found
 
 
-def draw_members(sources: int, samples: int, points: PointSampling, generator: torch.Generator) -> Draw:
-    """`samples` points (source, t) of the star domain, and as many of the ensemble as there are, in random order."""
-    found = points.points(sources, samples, generator)
-    order = torch.randperm(sources, generator=generator)[:samples].tolist()
-    return Draw(found, order)
-
-
-def _repeat(members: Members, draw: Draw, samples: int, scoring: Scoring) -> dict[str, Any]:
-    """Metrics of the first 2, 3, ... members of both, which are computed as they are added, and their differences.
-
-    `scored` has (posterior, count, metrics), `star_less_ensemble` (count, differences in resamples of the examples):
-    from the ensemble of as many, or of all.
-    """
-    outputs: dict[Posterior, Iterator[Tensor]] = {
-        "star": (members.between(position, t) for position, t in draw.points),
-        "ensemble": (members.source(position) for position in draw.order),
-    }
-    number: dict[Posterior, int] = {"star": samples, "ensemble": len(draw.order)}  # a rehearsal draws few points
-    scored: list[tuple[Posterior, int, dict[str, Any]]] = []
-    resampled: dict[tuple[Posterior, int], Resampled] = {}
-    for posterior, each in outputs.items():
-        for count, average in enumerate(sampled(scoring.task.means(each), number[posterior]), start=1):
-            if count == 1:
-                continue
-            found = scoring.score(average)
-            scored.append((posterior, count, asdict(found)))
-            resampled[posterior, count] = scoring.resampled(average, found.temperature)
-    pairs = (
-        # a rehearsal has few counts, of the one posterior perhaps others than of the other
-        (count, star, resampled.get(("ensemble", min(count, number["ensemble"])), ()))
-        for (posterior, count), star in resampled.items()
-        if posterior == "star"
-    )
-    differences = [
-        # a temperature may have been found for one alone
-        (count, [less(a, b) for a, b in zip(star, others, strict=False)])
-        for count, star, others in pairs
-        if star and others
-    ]
-    return {"scored": scored, "star_less_ensemble": differences}
+def _rows(draws: _Draws, repeats: int, sources: int) -> list[PosteriorRow]:
+    """Rows of the star domain, then of the ensemble: means over the repeats, which the ranks share."""
+    what = f"repeats of up to {number_of(draws.samples, 'model')}"
+    rows: dict[Posterior, list[PosteriorRow]] = {"star": [], "ensemble": []}
+    ensembles: dict[int, list[Scored]] = {}
+    for counts in draws.pieces:
+        found: dict[Posterior, dict[int, list[Scored]]] = {"star": {}, "ensemble": ensembles}
+        summed: dict[int, Tensor] = {}
+        scored = partial(draws.scored, counts=counts)
+        for one in first_few(what, range(repeats), partial(deal, work=scored)):
+            for posterior, by_count in found.items():
+                for count, values in one[posterior]:
+                    by_count.setdefault(count, []).append(Scored.from_dict(values))
+            add_differences_(summed, one["star_less_ensemble"])
+        for count, values in found["star"].items():
+            row, models = row_of("star", count, values), min(count, sources)
+            if count in summed:
+                row = compared(row, models, values, ensembles[models], summed[count] / len(values))
+            rows["star"].append(row)
+        rows["ensemble"] += [row_of("ensemble", count, ensembles[count]) for count in ensembles if count in counts]
+    return [*rows["star"], *rows["ensemble"]]

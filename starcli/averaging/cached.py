@@ -1,14 +1,14 @@
 """Averages over the star domain, never measured twice."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
 
 from starcli.alignment.measure import Measure
 from starcli.alignment.notes import note_aligned_anew
-from starcli.averaging.bma import COPIES_AVERAGED, average_models
+from starcli.averaging.bma import COPIES_AVERAGED, COUNTS_AT_ONCE, average_models
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -16,7 +16,7 @@ from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.tasks.task import Measures
 from starcli.evaluation.temperature import NOT_FITTED
-from starcli.files.cache import cached, hash_json, recall, remember
+from starcli.files.cache import cached, forget, hash_json, recall, remember
 from starcli.runtime import distributed
 
 _FORM = [each.name for each in (*fields(PosteriorRow), *fields(Scored), *fields(Confidence), *fields(Measures))]
@@ -45,12 +45,11 @@ def posterior_rows(
     is_kept = measure.is_kept and isinstance(points.sampling, str)
     found = distributed.by_writer(lambda: recall("averages", key) if is_kept else None)
     if found is None:
-        measured = _Posterior(measure, star, sources, scoring, key if is_kept else None).rows(
-            samples, repeats, seed, points
-        )
-        found = [asdict(row) for row in measured]
+        posterior = _Posterior(measure, star, sources, scoring, key if is_kept else None)
+        found = [asdict(row) for row in posterior.rows(samples, repeats, seed, points)]
         if is_kept:
             remember("averages", key, found)
+            posterior.forget_parts()
     rows = [PosteriorRow.from_dict(row) for row in found]
     if scoring.temperature is not None and any(row.temperature is None for row in rows):
         measure.progress.note(NOT_FITTED)
@@ -66,11 +65,12 @@ class _Posterior:
     sources: Sequence[Checkpoint]
     scoring: Scoring
     key: str | None
+    _parts: list[str] = field(default_factory=list)
 
     def rows(self, samples: int, repeats: int, seed: int, points: PointSampling) -> list[PosteriorRow]:
         """The rows; `seed` is that of the draws."""
         measure = self.measure
-        self.scoring.need_room(COPIES_AVERAGED)
+        self.scoring.need_room(COPIES_AVERAGED + (repeats if samples > COUNTS_AT_ONCE else 0))
         note_aligned_anew(measure.workspace, measure.alignment, [self.star, *self.sources], measure.progress)
         models = measure.aligner.tensors_of_all(self.star, self.sources, progress=measure.progress)
         return average_models(
@@ -79,4 +79,12 @@ class _Posterior:
         )  # fmt: skip
 
     def _keep(self, name: str, compute: Callable[[], Any]) -> Any:
-        return compute() if self.key is None else cached("bma", hash_json([self.key, name]), compute)
+        if self.key is None:
+            return compute()
+        self._parts.append(hash_json([self.key, name]))
+        return cached("bma", self._parts[-1], compute)
+
+    def forget_parts(self) -> None:
+        """Remove what was kept of single repeats: the rows are there."""
+        for part in self._parts:
+            forget("bma", part)

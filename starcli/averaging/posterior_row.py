@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from torch import Tensor
+
 from starcli.evaluation.calibration import Reliability, pooled
 from starcli.evaluation.confidence import CONFIDENCE_METRICS, FEWEST_ERRORS, Confidence
 from starcli.evaluation.paired_bootstrap import COMPARED, Difference, differences
@@ -14,9 +16,6 @@ from starcli.evaluation.tasks.task import Measures
 from starcli.evaluation.temperature import VALIDATION
 
 Posterior = Literal["star", "ensemble", "single"]
-
-ResampledDifferences = Sequence[Mapping[str, Sequence[float]]]
-"""Differences of two predictors in resamples of the examples, by metric: as they are, and at their temperatures."""
 
 
 @dataclass(frozen=True)
@@ -110,21 +109,20 @@ def row_of(posterior: Posterior, samples: int, found: Sequence[Scored]) -> Poste
 
 
 def compared(
-    row: PosteriorRow,
-    models: int,
-    star: Sequence[Scored],
-    ensemble: Sequence[Scored],
-    drawn: Sequence[ResampledDifferences],
+    row: PosteriorRow, models: int, star: Sequence[Scored], ensemble: Sequence[Scored], drawn: Tensor
 ) -> PosteriorRow:
-    """The row of a star domain with what it has more than the ensemble of `models`, as found in each repeat."""
-    plain = [(a.plain, b.plain) for a, b in zip(star, ensemble, strict=True)]
-    scaled = [(a.scaled, b.scaled) for a, b in zip(star, ensemble, strict=True)]
-    at_temperature = all(len(one) > 1 for one in drawn)
+    """The row of a star domain with what it has more than the ensemble of `models`, as found in each repeat.
+
+    drawn: the means over the repeats of the differences in resamples, (kinds, metrics, resamples): of predictions as
+    they are, and where there is one in all repeats, at their temperatures.
+    """
+    both = list(zip(star, ensemble, strict=False))  # a rehearsal may have fewer of one
+    scaled = [(a.scaled, b.scaled) for a, b in both]
     return replace(
         row,
         ensemble_samples=models,
-        against_ensemble=differences(plain, [one[0] for one in drawn]),
-        scaled_against_ensemble=differences(scaled, [one[1] for one in drawn]) if at_temperature else None,
+        against_ensemble=differences([(a.plain, b.plain) for a, b in both], drawn[0]),
+        scaled_against_ensemble=differences(scaled, drawn[1]) if len(drawn) > 1 else None,
     )
 
 
@@ -153,4 +151,4 @@ def choose_samples(rows: Sequence[PosteriorRow]) -> list[PosteriorRow]:
         return math.inf if found is None or math.isnan(found) else found
 
     found = [[row for row in rows if row.posterior == posterior] for posterior in ("star", "ensemble")]
-    return [replace(min(some, key=loss), selected_on=VALIDATION) for some in found]
+    return [replace(min(some, key=loss), selected_on=VALIDATION) for some in found if some]

@@ -9,7 +9,8 @@ from torch import Tensor
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.notes import note_aligned_anew
-from starcli.averaging.bma import COPIES_AVERAGED, Members, draw_members
+from starcli.averaging.bma import COPIES_AVERAGED
+from starcli.averaging.members import Members, draw_members
 from starcli.averaging.predict_inputs import Inputs
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint

@@ -154,19 +154,16 @@ def _sums(values: Tensor) -> Tensor:
     return torch.cat([torch.zeros(1, *values.shape[1:], dtype=kind), values.cumsum(0, dtype=kind)])
 
 
-def differences(
-    pairs: Sequence[tuple[Any, Any]], drawn: Sequence[Mapping[str, Sequence[float]]]
-) -> dict[str, Difference]:
+def differences(pairs: Sequence[tuple[Any, Any]], drawn: Tensor) -> dict[str, Difference]:
     """The difference of each metric, first less second, and its interval, both of the mean over pairs of `Confidence`.
 
-    drawn: of each pair the differences in every resample, by metric, as `less` has them. Below 30 errors of one of the
-    two there is no verdict on accuracy, AUROC and AURC.
+    drawn: the mean over the pairs of what `less` has of each. Below 30 errors of one of the two there is no verdict on
+    accuracy, AUROC and AURC.
     """
     errors = min(np.mean([one.errors for one in side]) for side in zip(*pairs, strict=True))
     found = {}
-    for metric in COMPARED:
+    for metric, resampled in zip(COMPARED, drawn.numpy(), strict=True):
         mean = float(np.mean([getattr(a, metric) - getattr(b, metric) for a, b in pairs]))
-        resampled = np.mean([one[metric] for one in drawn], axis=0)
         ends = [(1 - COVERED) / 2, (1 + COVERED) / 2]
         low, high = np.quantile(resampled, ends) if np.isfinite(resampled).all() else (np.nan, np.nan)
         enough = metric not in OF_ERRORS or bool(errors >= FEWEST_ERRORS)
@@ -174,6 +171,6 @@ def differences(
     return found
 
 
-def less(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, list[float]]:
-    """What `a` has more than `b` of each metric in each resample, both as of `Resamples.metrics`."""
-    return {metric: (a[metric] - b[metric]).tolist() for metric in COMPARED}
+def less(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
+    """What `a` has more than `b`, both as of `Resamples.metrics`: (metrics, resamples), in the order of `COMPARED`."""
+    return torch.stack([a[metric] - b[metric] for metric in COMPARED])

@@ -18,7 +18,8 @@ from starcli.runtime.rehearsal import present_rehearsal
 CacheKind = Literal["averages", "barriers", "bma", "kinds", "lessons", "matches", "planes", "proofs", "specs"]
 """What is kept, and the name of its directory.
 
-`bma` has the parts of `averages`, sources and repeats; `lessons` what `matches` that are not yet learned have reached.
+`bma` has the parts of `averages` that are not yet measured, sources and repeats; `lessons` what `matches` that are not
+yet learned have reached.
 """
 
 

@@ -1,8 +1,9 @@
 """Rehearsals: work of which only so much is done as tells how long all of it would take, and nothing is written.
 
 A rehearsal runs the same code as the work itself, so that it cannot say anything else than what that does. Long loops
-go through `sampled` or `alike`, work that comes again and again through `repeated`; outside of a rehearsal these do
-nothing. What is left out moves a clock on by what it would have taken. `files/write.py` asks here before it writes.
+go through `sampled`, `first_few` or `alike`, work that comes again and again through `repeated`; outside of a rehearsal
+these do nothing. What is left out moves a clock on by what it would have taken. `files/write.py` asks here before it
+writes.
 """
 
 import sys
@@ -139,15 +140,26 @@ def repeated(what: str, work: Callable[[], T], *, count: int = 1, of: object = N
     return work() if rehearsal is None else rehearsal.once(what, count, of, work)
 
 
+def first_few(what: str, items: Sequence[S], work: Callable[[Sequence[S]], Iterable[T]]) -> Iterator[T]:
+    """The results of `work`, one for each item, as they come; in a rehearsal those of the first few.
+
+    >>> list(first_few("tens", [1, 2, 3], lambda some: (10 * each for each in some)))
+    [10, 20, 30]
+    """
+    rehearsal = _present.get()
+    if rehearsal is None or not items:
+        yield from work(items)
+        return
+    with rehearsal.part(what, len(items)):
+        for item in rehearsal.some(items, len(items)):
+            yield from work([item])
+
+
 def alike(what: str, items: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
     """The results of `work`, one for each item; in a rehearsal those of the first few, of which one stands for others.
 
     >>> alike("tens", [1, 2, 3], lambda some: [10 * each for each in some])
     [10, 20, 30]
     """
-    rehearsal = _present.get()
-    if rehearsal is None or not items:
-        return work(items)
-    with rehearsal.part(what, len(items)):
-        found = [result for item in rehearsal.some(items, len(items)) for result in work([item])]
+    found = list(first_few(what, items, work))
     return found + found[-1:] * (len(items) - len(found))

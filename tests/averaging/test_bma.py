@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -12,7 +12,8 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 import starcli as sc
-from starcli.averaging.bma import Members, average_models, draw_members
+from starcli.averaging.bma import average_models
+from starcli.averaging.members import Members, draw_members
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import PointSampling
 from starcli.errors import StarcliError
@@ -22,6 +23,7 @@ from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.tasks.classification import CLASSIFICATION
 from starcli.runtime.progress import Interrupted, Progress
+from starcli.runtime.rehearsal import rehearsing
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 
@@ -94,6 +96,36 @@ def test_rows_cover_every_number_of_samples(measured: tuple[Counting, list[Poste
     assert rows[0].repeats == 3  # the single models
     assert rows[1].repeats == 4
     assert [sum(row.reliability.count) for row in rows[:2]] == [3 * 360, 4 * 360]  # every prediction of each repeat
+
+
+def test_many_models_in_pieces_are_as_all_at_once(
+    workspace: Workspace, models: list[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In pieces of two numbers of models; then with what was kept of some of these by a run that was stopped."""
+    kept: dict[str, Any] = {}
+
+    def keep(name: str, compute: Callable[[], Any]) -> Any:
+        if name not in kept:
+            kept[name] = compute()
+        return json.loads(json.dumps(kept[name]))
+
+    def rows(evaluator: Evaluator, **how: Any) -> list[PosteriorRow]:
+        return average_models(evaluator, models[0], models[1:], generator=seeded(), samples=4, repeats=2, **how)
+
+    at_once = rows(Evaluator(workspace))
+    monkeypatch.setattr("starcli.averaging.bma.COUNTS_AT_ONCE", 2)
+    assert rows(Evaluator(workspace), keep=keep) == at_once
+    del kept["repeat 0, range(4, 5)"], kept["repeat 1, range(2, 4)"]
+    evaluator = Counting(workspace)
+    assert rows(evaluator, keep=keep) == at_once
+    assert evaluator.predicted == 4 + 3 + 3  # each from its first member to the last that is missing; all sources
+
+
+def test_a_rehearsal_of_many_repeats_is_short(workspace: Workspace, models: list[Model]) -> None:
+    with rehearsing() as found:
+        average_models(Evaluator(workspace), models[0], models[1:], generator=seeded(), samples=3, repeats=10**6)
+    assert found.parts["repeats of up to 3 models"].count == 10**6
+    assert found.skipped > 0.99 * found.now()
 
 
 def test_every_member_is_computed_once(measured: tuple[Counting, list[PosteriorRow]]) -> None:

@@ -62,7 +62,7 @@ def test_an_interval_is_that_of_the_normal_distribution() -> None:
     resamples = Resamples(torch.arange(4000), count=4000)
     first, second = judged((a, labels)), judged((b, labels))
     drawn = less(resamples.metrics(first), resamples.metrics(second))
-    found = differences([(first.measures(), second.measures())], [drawn])
+    found = differences([(first.measures(), second.measures())], drawn)
     paired = {
         "nll": second.each.true - first.each.true,
         "accuracy": first.each.correct.double() - second.each.correct.double(),
@@ -84,11 +84,11 @@ def test_repeats_are_averaged_before_the_interval_is_taken() -> None:
         a, b = judged((predictions(50, seed)[0], labels)), judged((predictions(50, seed + 2)[0], labels))
         pairs.append((a.measures(), b.measures()))
         drawn.append(less(resamples.metrics(a), resamples.metrics(b)))
-    mean = torch.tensor([one["aurc"] for one in drawn], dtype=torch.float64).mean(0)
-    found = differences(pairs, drawn)["aurc"]
+    mean = torch.stack(drawn).mean(0)
+    found = differences(pairs, mean)["aurc"]
     assert found.difference == pytest.approx(sum(a.aurc - b.aurc for a, b in pairs) / 2)
     assert [found.low, found.high] == pytest.approx(
-        torch.quantile(mean, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+        torch.quantile(mean[COMPARED.index("aurc")], torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     )
 
 
@@ -96,7 +96,7 @@ def test_without_an_error_there_is_no_ranking_and_no_verdict_on_it() -> None:
     logs = torch.tensor([[0.9, 0.1]], dtype=torch.float64).log().repeat(5, 1)
     judge, resamples = judged((logs, torch.zeros(5, dtype=torch.int64))), Resamples(torch.arange(5), count=10)
     drawn = less(resamples.metrics(judge), resamples.metrics(judge))
-    found = differences([(judge.measures(), judge.measures())], [drawn])
+    found = differences([(judge.measures(), judge.measures())], drawn)
     assert math.isnan(found["auroc_max_prob"].low)
     assert {one.verdict for one in found.values()} == {"not decided"}
 
@@ -105,7 +105,7 @@ def test_predictions_that_are_no_numbers_give_no_verdict_but_on_accuracy() -> No
     logs, labels = predictions(200, 0)
     broken = torch.where(torch.arange(200)[:, None] < 150, logs, math.nan)
     resamples, pair = Resamples(torch.arange(200), count=50), (judged((broken, labels)), judged((logs, labels)))
-    found = differences([tuple(each.measures() for each in pair)], [less(*(resamples.metrics(each) for each in pair))])
+    found = differences([tuple(each.measures() for each in pair)], less(*(resamples.metrics(each) for each in pair)))
     assert {name: each.verdict for name, each in found.items()} == {
         name: "worse" if name == "accuracy" else "not decided" for name in COMPARED
     }
@@ -120,7 +120,7 @@ def test_few_errors_give_no_verdict_on_what_errors_decide() -> None:
     resamples = Resamples(torch.arange(400), count=200)
     a, b = judged((worse.log_softmax(1), labels)), judged((logits.log_softmax(1), labels))
     drawn = less(resamples.metrics(a), resamples.metrics(b))
-    found = differences([(a.measures(), b.measures())], [drawn])
+    found = differences([(a.measures(), b.measures())], drawn)
     assert found["accuracy"].high < 0 < found["aurc"].low
     assert {found[name].verdict for name in ("accuracy", "auroc_max_prob", "aurc")} == {"not decided"}
     assert {found[name].verdict for name in ("nll", "brier")} == {"worse"}

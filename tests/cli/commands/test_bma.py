@@ -6,6 +6,7 @@ import pytest
 from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read, write
+from starcli.files.cache import cache_directory
 
 
 def test_bma(solutions, star, place):
@@ -20,6 +21,7 @@ def test_bma(solutions, star, place):
         assert metrics | {f"{name}_std" for name in metrics} <= set(row)
     assert (place / "b.png").exists()
     assert run_here(*words).rows == ran.rows
+    assert not [*(cache_directory() / "bma").glob("*")]  # parts of what is there as a whole
 
 
 def test_a_star_that_is_no_solution_is_named(solutions, star, place):
