@@ -5,7 +5,7 @@ may have parents: units that move whenever it leaves them (the head of a unit). 
 from all others. All methods take and return int64 arrays, so that an axis of 25,088 positions costs no Python loop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class Atoms:
         """Atoms that stand for one of several others, whichever the input chooses -> these (see `chosen.py`)."""
         self.experts: list[AtomLabels] = []
         """Units among which the input chooses."""
+        self.functions: dict[str, list[AtomLabels]] = {}
+        """Functions of single numbers -> the labels of what they were applied to."""
         self._ordinals: dict[int, int] = {}
 
     def new(self, n: int, fixed: str | None = None) -> AtomLabels:
@@ -173,6 +175,10 @@ class Atoms:
             self._choices[key] = int(self.new(1)[0])
             self.choices[self._choices[key]] = members
         return self._choices[key]
+
+    def note_applied(self, function: str, factors: Iterable[AtomLabels]) -> None:
+        """Note that a function of single numbers was applied to what has these labels: it tells them from others."""
+        self.functions.setdefault(function, []).extend(factor.reshape(-1) for factor in factors)
 
     def forget_above(self, gone: AtomLabels) -> None:
         """Take away all that was said of what `gone` stand above, and below."""

@@ -1,7 +1,7 @@
 """Classes of exchangeable atoms: colour refinement, and laws between the parents of the same children.
 
-Two atoms have one colour when they occur equally often in the same axes of the same tensors, and their parents and
-children have the same colours. A colour of one atom alone is fixed in effect.
+Two atoms have one colour when they occur equally often in the same axes of the same tensors, the same functions are
+applied to them, and their parents and children have the same colours. A colour of one atom alone is fixed in effect.
 """
 
 from dataclasses import dataclass
@@ -86,6 +86,8 @@ def refine(atoms: Atoms, where: Occurrences) -> Colours:
     children, parents = np.searchsorted(nodes, child), np.searchsorted(nodes, parent)
     start = np.zeros(len(nodes), dtype=np.uint64)
     np.add.at(start, np.searchsorted(nodes, where.atoms), _mix(where.axis) * where.count.astype(np.uint64))
+    for number, labels in enumerate(atoms.functions.values()):
+        start[np.isin(nodes, atoms.find(np.concatenate(labels)))] += _mix(np.array([number + (1 << 43)]))
     fixed = atoms.is_fixed(nodes)
     start[fixed] = _mix(np.flatnonzero(fixed) + (1 << 40))
     colour, number = _names(start)

@@ -103,11 +103,14 @@ def _bears(built: Built, members: MemberList, groups: Sequence[str]) -> bool:
 
 
 def _left(built: Built, members: MemberList, proof: Proof) -> Iterator[MemberList]:
-    """The list as far as a proof leaves it: without tensors whose order is of no matter, or none at all."""
+    """The list as far as a proof leaves it: without summands, whose order is of no matter, or none at all.
+
+    Of other tensors that could be left out the proof saw too little (below the bounds of a clamp, say).
+    """
     tensors = {*members.stacks, *members.rows} - members.still
     spared = {name for names in proof.spared.values() for name in names} & tensors
     fails = _bears(built, members, proof.failed) or (not spared and _bears(built, members, proof.undecided))
-    if not fails and spared != tensors:
+    if not fails and spared != tensors and spared <= members.summands:
         yield replace(members, still=members.still | spared)
 
 

@@ -76,11 +76,18 @@ def _input(trace: Trace, program: Any, node: fx.Node, spec: Any) -> Any:
     if spec.kind in (InputKind.BUFFER, InputKind.CONSTANT_TENSOR):
         tensors = program.constants if spec.target in program.constants else program.state_dict
         tensor = tensors.get(spec.target)
-        # float buffers in checkpoints are as unknown as parameters (the proof redraws them); others are what they are
-        if tensor is not None and not (tensor.is_floating_point() and spec.persistent):
+        # in checkpoints float buffers are as unknown as parameters (the proof redraws them), and what has one value
+        # throughout, as a mask of which nothing was pruned yet; other integers are what they are
+        unknown = tensor is not None and spec.persistent and (tensor.is_floating_point() or _is_uniform(tensor))
+        if tensor is not None and not unknown:
             return tensor.clone()  # the graph may write into it
     kind = "an input of the network" if spec.kind == InputKind.USER_INPUT else f"the constant {spec.target}"
     return fixed(trace.atoms, tuple(found.shape), range(found.dim()), kind)
+
+
+def _is_uniform(tensor: torch.Tensor) -> bool:
+    """Whether a tensor of several numbers has but one of them."""
+    return tensor.numel() > 1 and bool((tensor == tensor.flatten()[0]).all())
 
 
 class _Graph:

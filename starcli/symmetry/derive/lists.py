@@ -30,6 +30,8 @@ class MemberList:
     """Nodes that read, of an axis with a position for each member, that of one member."""
     joins: frozenset[fx.Node]
     """Nodes that lay something of all members side by side."""
+    summands: frozenset[str]
+    """Stacks and parameters that are added up over all members: their order may be of no matter."""
     still: frozenset[str] = frozenset()
     """Stacks and parameters whose order is of no matter, as that of summands: they stay."""
 
@@ -51,7 +53,7 @@ def member_lists(program: Any, same: Mapping[str, str]) -> list[MemberList]:
             sources = _walked(graph, alone).sources
             if sources:
                 walk = _walked(graph, [*sources, *other_readings(graph, count, sources)])
-                made = [_list_of(walk, each) for each in walk.together() if _is_list(walk, each)]
+                made = [_list_of(walk, each, tensors) for each in walk.together() if _is_list(walk, each)]
                 found += [each for each in made if each.name not in {other.name for other in found}]
     return [each for each in found if _outweighs(each, found)]
 
@@ -82,18 +84,22 @@ def _is_list(walk: MemberWalk, together: set[MemberSource]) -> bool:
     return strong and bool(walk.joined(together)) and walk.alike(together)
 
 
-def _list_of(walk: MemberWalk, together: set[MemberSource]) -> MemberList:
-    """The list of all these sources."""
+def _list_of(walk: MemberWalk, together: set[MemberSource], tensors: Mapping[str, fx.Node]) -> MemberList:
+    """The list of all these sources; `tensors` are the nodes of parameters by name."""
     strong = sorted(
         (source for source in together if not source.weak), key=lambda source: (not source.stacks, source.name)
     )
+    stacks = {name: members for source in strong for name, members in source.stacks.items()}
+    rows = {source.name: source.nodes for source in strong if not source.stacks}
+    reading = {name: [tensors[each] for each in members] for name, members in stacks.items()} | rows
     return MemberList(
         name=strong[0].name,
         count=strong[0].count,
-        stacks={name: members for source in strong for name, members in source.stacks.items()},
-        rows={source.name: source.nodes for source in strong if not source.stacks},
+        stacks=stacks,
+        rows=rows,
         picks={node: i for source in together if source.weak for node, i in source.nodes.items()},
         joins=frozenset(walk.joined(together) & walk.side_by_side),
+        summands=frozenset(name for name, own in reading.items() if all(map(walk.is_summand, own))),
     )
 
 

@@ -19,6 +19,10 @@ kind of symmetry of a stack says."""
 _INTO_ROWS = {"index_add", "index_put", "scatter_add"}
 """Operators that write, or add, what a member computed to rows of what all members write to."""
 _SIDE_BY_SIDE = {"cat", "concat", "concatenate", "stack"}
+_PASSING = {*nodes.AS_IT_IS, *nodes.RESHAPED, *nodes.TURNED, *_SIDE_BY_SIDE, "dropout", "add"}
+"""Operators after which a summand is still one."""
+_BIAS = {"linear": 2, "conv1d": 2, "conv2d": 2, "conv3d": 2, "addmm": 0}
+"""Which argument of a layer is added to all else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,7 @@ class MemberWalk:
             for source in sources
             for node, i in source.nodes.items()
         }
+        self.seeds = frozenset(self.marks)
         self.broken: set[MemberSource] = set()
         self.met: list[frozenset[MemberSource]] = []
         self.joins: dict[fx.Node, frozenset[MemberSource]] = {}
@@ -61,10 +66,10 @@ class MemberWalk:
 
     def through(self, graph: fx.Graph) -> None:
         """Mark all nodes."""
-        seeds, alive = set(self.marks), _alive(graph)
+        alive = _alive(graph)
         for node in graph.nodes if self.marks else ():
             given = [each for each in node.all_input_nodes if each in self.marks]
-            if not given or node in seeds or node not in alive:
+            if not given or node in self.seeds or node not in alive:
                 continue
             if node.op == "output":
                 self.refuse(given)
@@ -156,14 +161,26 @@ class MemberWalk:
         """The nodes in which all members of these sources meet."""
         return {node for node, own in self.joins.items() if own & sources}
 
+    def is_summand(self, node: fx.Node) -> bool:
+        """Whether nothing but sums, as of layers' biases, lies between a node and the sum in which all members meet."""
+        return bool(node.users) and all(self._is_added(node, user) for user in node.users)
+
+    def _is_added(self, node: fx.Node, user: fx.Node) -> bool:
+        name = nodes.name(user.target)
+        if name in ("sum", "mean") or (name == "add" and user in self.joins):
+            return True
+        bias = name in _BIAS and [i for i, each in enumerate(user.args) if each is node] == [_BIAS[name]]
+        return (bias or name in _PASSING) and self.is_summand(user)
+
     def alike(self, together: set[MemberSource]) -> bool:
-        """Whether the same operators are applied to each member; sums do not count, of which the first may be left."""
+        """Whether the same is done to each member; sums do not count, of which the first may be left."""
         found: dict[int, Counter[str]] = defaultdict(Counter)
         for node, mark in self.marks.items():
             name = nodes.name(node.target)
             counts = name not in _ANY_ORDER | _INTO_ROWS and node.op != "placeholder" and node not in self.written
             if mark.sources & together and len(mark.members) == 1 and counts:
-                found[next(iter(mark.members))][name] += 1
+                given = "" if node in self.seeds else nodes.plain_arguments(node)
+                found[next(iter(mark.members))][f"{name} {given}"] += 1
         return all(each == found[0] for each in found.values())
 
 

@@ -89,6 +89,11 @@ def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:
     return tuple(sizes), many
 
 
+def plain_arguments(node: fx.Node) -> str:
+    """The arguments of a node that are no results of others, in their order, as text."""
+    return str(fx.node.map_arg((node.args, node.kwargs), lambda _: None))
+
+
 def used(node: fx.Node) -> frozenset[int]:
     """Of an operator that gives a tuple, the results that something follows from."""
     taken = [user for user in node.users if user.target is operator.getitem]

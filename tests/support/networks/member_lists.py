@@ -136,6 +136,18 @@ class Prompts(nn.Module):
         return self.out(self.mix(torch.cat([*rows, self.read(x)], 1).relu()).mean(1))
 
 
+class Ended(nn.Module):
+    """A sum of what members give, each through an end of its own."""
+
+    def __init__(self, *ends: nn.Module) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(nn.Sequential(nn.Linear(8, 5), nn.GELU(), nn.Linear(5, 3), end) for end in ends)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of three classes."""
+        return sum((member(x) for member in self.members), torch.zeros(3))
+
+
 class Twins(nn.Module):
     """Two critics, of which the smaller score counts."""
 

@@ -52,6 +52,7 @@ CASES = {
     "branches, side by side": (member_lists.ConvBranches("cat"), IMAGES, orders(6, 4, *[5] * 8, *[6] * 4)),
     "pieces": (member_lists.Pieces(), VECTORS, orders(3, *[4] * 6, *[5] * 3)),
     "one unit each": (member_lists.OneUnitEach(), VECTORS, orders(6, 4, *[5] * 4)),
+    "dropout": (member_lists.Ended(nn.Dropout(0.1), nn.Dropout(0.1)), VECTORS, orders(2, 5, 5)),
     "recurrent": (member_lists.Recurrent(), torch.zeros(2, 6, 5), orders(3, *[4] * 3)),
     "the smaller of two": (member_lists.Twins(), VECTORS, orders(2, 5, 5)),
     "layers of lists": (expert_lists.Layered(), VECTORS, orders(6, *[3] * 3, *[5] * 9)),
@@ -65,6 +66,10 @@ TOLD_APART = {
     "gates on the stream": (expert_lists.GateOnStream(), VECTORS, orders(*[5] * 6)),
     "beside others": (member_lists.Prompts(), torch.zeros(2, 4, 8), orders(6, 5)),
     "chain": (member_lists.Chain(), torch.zeros(3, 6), 0.0),
+    "rates of dropout": (member_lists.Ended(nn.Dropout(0.1), nn.Dropout(0.2)), VECTORS, orders(5, 5)),
+    "bounds": (member_lists.Ended(nn.Hardtanh(-20, 20), nn.Hardtanh(-30, 30)), VECTORS, orders(5, 5)),
+    # within the bounds biases could be exchanged alone, beyond them not: nothing of that is seen
+    "the same bounds": (member_lists.Ended(nn.Hardtanh(-20, 20), nn.Hardtanh(-20, 20)), VECTORS, orders(5, 5)),
 }
 
 

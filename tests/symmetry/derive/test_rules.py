@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from starcli.symmetry.derive.algebra import merge, reduce, relate
 from starcli.symmetry.derive.atoms import Atoms
-from starcli.symmetry.derive.derive import derive
+from starcli.symmetry.derive.derive import derive, derive_and_prove
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.expressions import Writer
 from starcli.symmetry.derive.follow import follow
@@ -205,6 +205,49 @@ def _written(x: Tensor) -> Tensor:
 def test_operators_that_tell_units_apart(name):
     derived = derive(Between(FIXING[name]), (torch.rand(3, 3),))
     assert all(group.size < 4 for group in derived.resolved.groups.values())
+
+
+def _bounded_in_place(x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, :2].clamp_(max=20)
+    return x
+
+
+BY_PARTS = {
+    "functions": lambda x: torch.cat([x[:, :2].relu(), nn.functional.gelu(x[:, 2:])], -1),
+    "bounds": lambda x: torch.cat([x[:, :2].clamp(-20, 20), x[:, 2:].clamp(-30, 30)], -1),
+    "one bound": lambda x: torch.cat([nn.functional.relu6(x[:, :2]), x[:, 2:].relu()], -1),
+    "bounds by tensors": lambda x: torch.cat(
+        [x[:, :2].minimum(torch.tensor(20.0)), x[:, 2:].minimum(torch.tensor(30.0))], -1
+    ),
+    "in place": _bounded_in_place,
+    "dropout": lambda x: torch.cat([nn.functional.dropout(x[:, :2], 0.5, training=False), x[:, 2:]], -1),
+}
+
+
+@pytest.mark.parametrize("name", BY_PARTS)
+def test_units_to_which_other_functions_apply_are_others(name):
+    """Where these differ far from 0 alone, or in train mode, no proof would see that the two parts may not mix."""
+    derived = derive_and_prove(Between(BY_PARTS[name]), (torch.rand(3, 3),))
+    assert not derived.rejected
+    assert derived.resolved.expressions["last.weight"][1] == "first + first_2"
+
+
+class Pruned(nn.Module):
+    """Units behind a mask, or of a number of bits, that a state dict has and that training may change."""
+
+    def __init__(self, mask: Tensor) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+        self.register_buffer("mask", mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x).relu() * self.mask)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(4, dtype=torch.bool), torch.full((4,), 8)], ids=["mask", "bits"])
+def test_integers_of_one_value_may_have_others_in_a_checkpoint(mask):
+    assert not derive(Pruned(mask), (torch.rand(3, 3),)).resolved.groups
 
 
 def test_padding_with_zeros_keeps_the_units():

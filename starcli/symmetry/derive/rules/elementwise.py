@@ -1,5 +1,7 @@
 """Operators that act on every position separately, where broadcast operands meet (ATen tags them pointwise)."""
 
+from typing import Any
+
 import torch
 
 from starcli.symmetry.derive.call import Call, RuleResult, rule
@@ -18,8 +20,22 @@ from starcli.symmetry.derive.values import Value, along_axis
     *("logical_and", "logical_or", "logical_not", "__and__", "__or__", "__xor__"),
 )
 def elementwise(call: Call) -> RuleResult:
-    """An elementwise function of all tensor arguments."""
-    return call.merge(told_as_met(call))
+    """An elementwise function of all tensor arguments; units to which different ones of them alone apply differ."""
+    values = told_as_met(call)
+    varying = [value for value in values if value.factors]
+    if len(varying) == 1:
+        call.atoms.note_applied(_described(call), varying[0].factors)
+    return call.merge(values)
+
+
+def _described(call: Call) -> str:
+    """The function of its one argument that varies: the operator, and what its other arguments are."""
+
+    def plain(argument: Any) -> Any:
+        number = isinstance(argument, torch.Tensor) and argument.numel() > 0
+        return argument.flatten()[0].item() if number else "x" if isinstance(argument, Value) else argument
+
+    return f"{call.name} {[(name, plain(argument)) for name, argument in call.arguments.items()]}"
 
 
 @rule("eq", "ne")
