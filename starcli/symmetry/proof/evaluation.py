@@ -131,13 +131,14 @@ def leaves(value: object) -> Iterator[Tensor]:
 def spreads(first: Sequence[Tensor], second: Sequence[Tensor]) -> list[float]:
     """How far each output varies over inputs: rms(y(x1) - y(x2)) / sqrt 2.
 
-    Where an output does not vary at all its own size stands in, and 1 where it is zero throughout.
+    Where an output does not vary, but for rounding, its own size stands in, and 1 where it is zero throughout.
     """
     found = []
     for a, b in zip(first, second, strict=True):
         varies = float((a - b).square().mean().sqrt()) / 2**0.5 if a.shape == b.shape else 0.0
         size = float(a.square().mean().sqrt())
-        found.append(varies if varies > 1e-12 * size else size or 1.0)
+        rounding = 1e-12 if a.dtype is torch.float64 else 1e-6
+        found.append(varies if varies > rounding * size else size or 1.0)
     return found
 
 

@@ -8,7 +8,7 @@ import torch
 from support.proof import proof_of
 from torch import Tensor, nn
 
-from starcli.symmetry.proof.evaluation import ProofNetwork, last_example_alone, precision
+from starcli.symmetry.proof.evaluation import ProofNetwork, last_example_alone, precision, spreads
 
 
 class Norms(nn.Module):
@@ -209,3 +209,11 @@ def test_proofs_of_several_threads_keep_their_precisions() -> None:
         seen.append(torch.empty(0).dtype)
     thread.join()
     assert (seen, torch.get_default_dtype()) == ([torch.float64, torch.float32], torch.float32)
+
+
+def test_what_varies_by_rounding_alone_is_measured_by_its_size():
+    """Two bags of the same words give the same in another order: float32 then says nothing of how far outputs vary."""
+    first = torch.full((2, 3), 0.5)
+    second = first * (1 + 2**-23)
+    assert spreads([first], [second]) == [0.5]
+    assert spreads([first.double()], [second.double()])[0] < 1e-7
