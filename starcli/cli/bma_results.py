@@ -51,6 +51,7 @@ def shown_averages(
     star: "Checkpoint",
     sources: "Sequence[Checkpoint]",
     points: "PointSampling",
+    seed: int,
     results: Results,
 ) -> "Iterator[ResultRow]":
     """Show `rows`, and yield them as a figure takes them; only those of `star` have points between models."""
@@ -61,7 +62,7 @@ def shown_averages(
     for each in rows:
         models, between, law = of_star if each.posterior == "star" else (sources, RECALIBRATE, {})
         row = {"split": measure.split, **each.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
-        row |= {"renormalise": between.title, **stamp(models), **law}
+        row |= {"renormalise": between.title, "seed": seed, **stamp(models), **law}
         results.add("bma", row if results.for_programs else _for_people(row), _COLUMNS)
         yield {"type": "bma", **row}
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,13 +65,13 @@ class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
         [found] = read_groups(self.paths, distinct=self.ensemble or self.star is not None)
         return found
 
-    def how(self, models: "list[Checkpoint]") -> dict[str, str]:
+    def how(self, models: "list[Checkpoint]") -> dict[str, Any]:
         """What rows say of points between the models that were read, if these are a star and its sources."""
         if self.star is None:
             return {}
         star, *sources = models
         aligned = self.chosen(self.seed).labels((star, source) for source in sources)
-        return {"alignment": aligned, **self.between().settings()}
+        return {"alignment": aligned, "seed": self.seed, **self.between().settings()}
 
     def ask(self, predictor: "Predictor", models: "list[Checkpoint]") -> "AnyPredictions":
         """The predictions of the models that were read."""

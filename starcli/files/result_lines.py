@@ -1,8 +1,9 @@
 """Results that were saved: the JSON lines of commands, and the logs of runs."""
 
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from starcli.errors import StarcliError
 from starcli.files.formats import other_kind
 from starcli.files.names import is_standard_stream, shortest_names
 from starcli.files.write import raise_os_error
+
+_DECODER, _START = json.JSONDecoder(), re.compile(r"\S")
 
 SCHEMA = 1
 """Version of the JSON objects: keys may be added, none is renamed."""
@@ -26,7 +29,7 @@ def read_results(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_result_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file of JSON lines; `-` is stdin.
+    """The objects in a file of JSON lines, also as jq lays them out; `-` is stdin.
 
     Raises StarcliError for what is no such file, a line that was cut off, objects of a schema that is not known.
     """
@@ -38,26 +41,43 @@ def read_result_lines(path: Path) -> list[dict[str, Any]]:
     other = "a checkpoint" if content[8:10] in (b'{"', b"{}") else other_kind(content[:8])
     if other and not content.startswith(b"{"):
         raise StarcliError(f"{name}: is {other}: results are saved with --json")
-    lines = content.splitlines()
-    rows = [_row(name, number, line, len(lines)) for number, line in enumerate(lines, start=1) if line.strip()]
+    rows = [_row(name, line, value) for line, value in _values(name, content)]
     if not rows:
         raise StarcliError(f"{name}: holds no results")
     return rows
 
 
-def _row(name: str, number: int, line: bytes, count: int) -> dict[str, Any]:
-    """The object of one line."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        if number == count and number > 1 and line.lstrip().startswith(b"{"):
-            raise StarcliError(f"{name}: its last line is cut off (line {number})") from error
-        raise StarcliError(f"{name}: line {number} is not JSON: results are saved with --json") from error
+def _values(name: str, content: bytes) -> Iterator[tuple[int, Any]]:
+    """Each value with the line that it begins in: one a line, or spread over lines or in an array, as jq writes them.
+
+    >>> list(_values("stdin", b'{"a": 1} [{"b": 2}, {"c": 3}]'))
+    [(1, {'a': 1}), (1, {'b': 2}), (1, {'c': 3})]
+    """
+    at, line, text = 0, 1, _text(content)
+    while start := _START.search(text, at):
+        line += text.count("\n", at, start.start())
+        try:
+            value, at = _DECODER.raw_decode(text, start.start())
+        except (ValueError, RecursionError) as error:
+            if line > 1 and start[0] == "{" and "\n" not in text[start.start() :].rstrip():
+                raise StarcliError(f"{name}: its last line is cut off (line {line})") from error
+            raise StarcliError(f"{name}: line {line} is not JSON: results are saved with --json") from error
+        yield from ((line, each) for each in (value if isinstance(value, list) else [value]))
+        line += text.count("\n", start.start(), at)
+
+
+def _text(content: bytes) -> str:
+    """What a file says, in whatever encoding of Unicode; bytes that are none become characters that are not JSON."""
+    return content.decode(json.detect_encoding(content), "replace")
+
+
+def _row(name: str, line: int, row: Any) -> dict[str, Any]:
+    """The object that begins in a line."""
     if not isinstance(row, dict):
-        raise StarcliError(f"{name}: line {number} is not a result of starcli")
+        raise StarcliError(f"{name}: line {line} is not a result of starcli")
     schema = row.get("schema", SCHEMA if "epoch" in row else None)  # a run's log has none
     if schema is None:
-        raise StarcliError(f"{name}: line {number} is not a result of starcli: it has no schema")
+        raise StarcliError(f"{name}: line {line} is not a result of starcli: it has no schema")
     if schema != SCHEMA:
-        raise StarcliError(f"{name}: line {number} has schema {schema}, this program reads {SCHEMA}")
+        raise StarcliError(f"{name}: line {line} has schema {schema}, this program reads {SCHEMA}")
     return row

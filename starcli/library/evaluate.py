@@ -98,4 +98,4 @@ def bma(
     check_domain(workspace, found[0], found[1:], watcher)
     draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
     rows = posterior_rows(measure, found[0], found[1:], scoring, **draws)
-    return ResultTable({"split": split, **row.to_dict()} for row in rows)
+    return ResultTable({"split": split, **row.to_dict(), "seed": seed} for row in rows)

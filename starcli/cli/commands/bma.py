@@ -77,4 +77,4 @@ def bma_command(
         check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         rows = posterior_rows(measure, model, solutions, scoring, **draws)
-        paint(list(shown_averages(rows, measure, model, solutions, drawn, results)))
+        paint(list(shown_averages(rows, measure, model, solutions, drawn, seed, results)))

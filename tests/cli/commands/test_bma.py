@@ -66,6 +66,7 @@ def test_the_star_is_held_against_the_ensemble_of_as_many(solutions, star, monke
     assert not {"against_ensemble", "ensemble_samples", "sampling", "in_turn", "fitted_on"} & ensemble.keys()
     row = star_rows[2]
     assert (row["sampling"], row["in_turn"]) == ("beta:5,1", True)
+    assert {each["seed"] for each in ran.rows} == {0}
     for key, of in (
         ("against_ensemble", (row, ensemble)),
         ("scaled_against_ensemble", (row["scaled"], ensemble["scaled"])),

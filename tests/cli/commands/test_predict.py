@@ -274,7 +274,7 @@ def test_what_is_wrong_is_said_before_any_work(solutions, place):
 def test_rows_of_a_star_domain_say_their_alignment(solutions, star, place):
     words = ("predict", "--star", star, "--sources", *solutions.some(0, 1), "--samples", 2, "--align", "weight")
     [row] = run_here(*words, "-o", "p.csv").rows
-    assert row["alignment"] == "weight, 1 restart"
+    assert (row["alignment"], row["seed"]) == ("weight, 1 restart", 0)
     assert "alignment: weight, 1 restart\n" in run_here(*words, "-o", "q.csv", "--format", "table").out
     [alone] = run_here("predict", star, "-o", "r.csv").rows
     assert "alignment" not in alone
