@@ -2,7 +2,10 @@
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 WRONG_INPUT, OUR_BUG = 1, 70
 """Exit statuses: the input is wrong; a bug of ours (EX_SOFTWARE of sysexits.h)."""
@@ -128,6 +131,11 @@ def expected_and_found(problem: Mapping[str, Any]) -> str | None:
     """
     expected = _EXPECTED.get(problem["type"])
     return expected and f"expected {expected.format(**problem.get('ctx', {}))}, found {problem['input']!r:.80}"
+
+
+def wrong_fields(error: "ValidationError") -> list[str]:
+    """A line for each field of a record that is not as it has to be, the first 20 of them."""
+    return [f"{'.'.join(map(str, each['loc']))[:120]}: {each['msg']}" for each in error.errors(include_url=False)[:20]]
 
 
 def option_of(parameter: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, wrong_fields
 from starcli.files.strict_json import strict_json
 from starcli.registry.tasks import CLASSES, NEXT_TOKEN, OF_TOKENS
 from starcli.version import __version__
@@ -289,7 +289,6 @@ def parse_metadata(text: str | None, source: str) -> Metadata:
             )
         return Metadata.model_validate(content)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc']))[:120]}: {item['msg']}" for item in error.errors()[:20]]
-        raise StarcliError(f"{source}: its metadata is not in our form", problems) from error
+        raise StarcliError(f"{source}: its metadata is not in our form", wrong_fields(error)) from error
     except (ValueError, RecursionError) as error:
         raise StarcliError(f"{source}: its metadata is not readable: {str(error)[:120]}") from error

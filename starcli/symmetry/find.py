@@ -19,7 +19,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.symmetry.proof.prove import Proof, prove
-from starcli.symmetry.shipped import shipped_spec
+from starcli.symmetry.shipped import pattern_variables, shipped_spec
 from starcli.version import __version__
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def _look_up(
 ) -> tuple[str, Resolved]:
     """The origin of the spec, and the spec resolved against the tensors of `network`, not yet proved."""
     if file is not None:
-        variables = {name: value for name, value in architecture.arguments.items() if type(value) is int}
-        return file.name, resolve_for(network, load_spec(file), variables)
+        return file.name, resolve_for(network, load_spec(file), pattern_variables(architecture.arguments))
     if record is not None:
         return "recorded", recorded_spec(network, record)
     shipped = shipped_spec(architecture.name, architecture.arguments)

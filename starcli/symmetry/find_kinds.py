@@ -16,7 +16,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.find import DERIVATION, Proved, cache_key, kept
 from starcli.symmetry.kinds.kinds import Kinds, kinds_from_json
 from starcli.symmetry.kinds.read_spec import written_kinds
-from starcli.symmetry.shipped import shipped_spec
+from starcli.symmetry.shipped import pattern_variables, shipped_spec
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,8 +67,7 @@ def _written(
 ) -> Kinds | None:
     """What the spec of the file, or else the shipped one, writes of kinds; None where that is nothing or of others."""
     if file is not None:
-        arguments = {} if architecture is None else architecture.arguments
-        spec, variables = load_spec(file), {name: value for name, value in arguments.items() if type(value) is int}
+        spec, variables = load_spec(file), pattern_variables({} if architecture is None else architecture.arguments)
     elif architecture is not None and (shipped := shipped_spec(architecture.name, architecture.arguments)) is not None:
         spec, variables = shipped
     else:

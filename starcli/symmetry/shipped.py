@@ -31,6 +31,11 @@ def shipped_spec(name: str, arguments: Mapping[str, Any]) -> tuple[Spec, dict[st
     return spec if usual is None or values["activation"] == usual.default else permutations_of(spec), variables
 
 
+def pattern_variables(arguments: Mapping[str, Any]) -> dict[str, int]:
+    """The arguments of an architecture that patterns of a spec may compute with: all integers."""
+    return {name: value for name, value in arguments.items() if type(value) is int}
+
+
 def _file_of(name: str, values: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
     """The file of the spec that belongs to an architecture with these arguments, and the variables of its patterns."""
     match name:

@@ -32,7 +32,7 @@ from starcli.symmetry.derive.derive import derive
 from starcli.symmetry.find import recorded_spec
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.read_spec import written_kinds
-from starcli.symmetry.shipped import shipped_spec
+from starcli.symmetry.shipped import pattern_variables, shipped_spec
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
 from starcli.workspace.directories import directory_among, settled_by
@@ -74,9 +74,8 @@ class SpecNetwork:
         complete = complete_for_input(name, arguments, shape, trusted=trusted)
         module, example = build_network(name, trusted=trusted, **complete), example_input(shape, dtype)
         check_forward(name, module, example)
-        integers = {key: value for key, value in arguments.items() if type(value) is int}
         spec, variables = shipped_spec(name, complete) or (None, {})
-        return cls(recorded_name(name), module, (example,), {**integers, **variables}, spec)
+        return cls(recorded_name(name), module, (example,), {**pattern_variables(arguments), **variables}, spec)
 
     def resolve(self, given: str | None) -> Resolved:
         """The spec that `given` names (a shipped name, a file, a checkpoint), resolved against the network's tensors.

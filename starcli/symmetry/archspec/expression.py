@@ -9,7 +9,7 @@ A group's name may hold templates in braces (see `templates`): `inner.{b}`, `h.{
 nothing but braces, `{heads}`, is an integer.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -132,11 +132,14 @@ def references(node: Node) -> list[Ref]:
     return [found for child in children(node) for found in references(child)]
 
 
-def with_references(node: Node, refs: Iterator[Ref]) -> Node:
-    """The tree with other references in place of its own, in order."""
-    if isinstance(node, Ref):
-        return next(refs)
-    inner = tuple(with_references(child, refs) for child in children(node))
+def with_references(node: Node, change: Callable[[Ref], Node]) -> Node:
+    """The tree with what `change` makes of each group, in order, in its place."""
+    return change(node) if isinstance(node, Ref) else with_children(node, lambda each: with_references(each, change))
+
+
+def with_children(node: Node, change: Callable[[Node], Node]) -> Node:
+    """The node with what `change` makes of each node directly below it, in order, in its place."""
+    inner = tuple(map(change, children(node)))
     return type(node)(inner) if inner else node  # type: ignore[arg-type]
 
 

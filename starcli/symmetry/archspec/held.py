@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from starcli.symmetry.archspec.expression import Hole, Node, Ref, canonical, children
+from starcli.symmetry.archspec.expression import Hole, Node, canonical, with_references
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import make_resolved
 
@@ -17,17 +17,10 @@ def held(spec: Resolved, groups: Collection[str]) -> Resolved:
     {'v': ('2',), 'w': ('h', '2')}
     """
     gone = {name for name in spec.groups if name in groups or not set(spec.ancestors(name)).isdisjoint(groups)}
-    axes = {
-        name: tuple(canonical(_with_holes(node, gone), spec.sizes) for node in nodes)
-        for name, nodes in spec.axes.items()
-    }
+
+    def fixed(node: Node) -> Node:
+        return canonical(with_references(node, lambda ref: Hole(ref.name) if ref.name in gone else ref), spec.sizes)
+
+    axes = {name: tuple(map(fixed, nodes)) for name, nodes in spec.axes.items()}
     kept = {name: group for name, group in spec.groups.items() if name not in gone}
     return make_resolved(kept, axes, spec.shapes, spec.buffers, spec.tied)
-
-
-def _with_holes(node: Node, names: Collection[str]) -> Node:
-    """The tree with a hole in the place of every one of the groups `names`."""
-    if isinstance(node, Ref):
-        return Hole(node.name) if node.name in names else node
-    inner = tuple(_with_holes(child, names) for child in children(node))
-    return type(node)(inner) if inner else node  # type: ignore[arg-type]

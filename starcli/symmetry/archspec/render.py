@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from starcli.symmetry.archspec.blocks import UnitGroup
-from starcli.symmetry.archspec.expression import Fixed, Node, Ref, references, text, with_references
+from starcli.symmetry.archspec.expression import Fixed, Node, text, with_references
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.solve_sizes import Equation, solve
 from starcli.symmetry.archspec.spec import DEFAULT_BUFFERS
@@ -45,8 +45,8 @@ class KindLines:
         powers = self.powers.get((tensor, axis))
         if powers is None:
             return text(node)
-        refs = (Ref(ref.name, powers=each) for ref, each in zip(references(node), powers, strict=True))
-        return text(with_references(node, refs))
+        left = iter(powers)
+        return text(with_references(node, lambda ref: replace(ref, powers=next(left))))
 
 
 NO_KINDS = KindLines()

@@ -184,6 +184,11 @@ class Resolved:
         parent = self.groups[group].within
         return (*self.ancestors(parent), parent) if parent else ()
 
+    @cached_property
+    def around(self) -> frozenset[str]:
+        """Names of the groups around others."""
+        return frozenset(group.within for group in self.groups.values() if group.within)
+
     def family(self, root: str) -> tuple[str, ...]:
         """A group that stands within none, and all groups within it, in the order of the spec."""
         return tuple(name for name in self.groups if (*self.ancestors(name), name)[0] == root)

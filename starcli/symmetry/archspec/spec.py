@@ -1,11 +1,10 @@
 """Specs as written: lines for groups and tensors, with patterns. `resolve` checks one against a network's tensors."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from starcli.errors import StarcliError, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlScalar, YamlValue, read_yaml
-from starcli.symmetry.archspec.expression import Node, Ref, references, with_references
+from starcli.symmetry.archspec.expression import Node, references, with_references
 from starcli.symmetry.archspec.kind_names import KINDS, PAIR_LAYOUTS, KindName, PairLayout
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.templates import check_template
@@ -79,7 +78,9 @@ def permutations_of(spec: Spec) -> Spec:
     """A spec without what it says of kinds: of permutations alone."""
 
     def plain(line: TensorLine) -> TensorLine:
-        axes = (replace(axis, node=with_references(axis.node, _unmarked(axis.node))) for axis in line.axes)
+        axes = (
+            replace(axis, node=with_references(axis.node, lambda ref: replace(ref, powers=()))) for axis in line.axes
+        )
         return replace(line, axes=tuple(axes))
 
     def still(line: GroupLine) -> KindName:
@@ -87,10 +88,6 @@ def permutations_of(spec: Spec) -> Spec:
 
     groups = tuple(GroupLine(line.pattern, line.size, line.within, line.line, still(line)) for line in spec.groups)
     return replace(spec, groups=groups, tensors=tuple(map(plain, spec.tensors)), folds=())
-
-
-def _unmarked(node: Node) -> Iterator[Ref]:
-    return (replace(ref, powers=()) for ref in references(node))
 
 
 def parse(text: str, source: str = "<spec>") -> Spec:

@@ -6,7 +6,7 @@ reverse.
 
 from dataclasses import replace
 
-from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Interleave, Node, Product, Ref, children
+from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Node, Ref, children, with_children
 from starcli.symmetry.archspec.names import SUM, Bindings, PatternPiece, brace_value, is_group_name, pattern_pieces
 from starcli.symmetry.archspec.parse_expression import GrammarError
 
@@ -36,9 +36,7 @@ def expand_templates(node: Node, source: str, bindings: Bindings, hole: str) -> 
                 made = _expand_name(node, source, bindings, room)
                 room -= len(children(made))
                 return made
-            case Product() | Concat() | Interleave():
-                return type(node)(tuple(walk(child) for child in children(node)))
-        return node
+        return with_children(node, walk)
 
     return walk(node)
 

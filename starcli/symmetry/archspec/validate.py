@@ -10,17 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, wrong_fields
 from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, blocks, terms
-from starcli.symmetry.archspec.expression import (
-    Hole,
-    Node,
-    canonical,
-    children,
-    references,
-    size_of_expression,
-    symbols,
-)
+from starcli.symmetry.archspec.expression import Node, canonical, references, size_of_expression, symbols
 from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
 from starcli.symmetry.archspec.resolved import Resolved, natural_key
@@ -69,8 +61,7 @@ def resolved_from_json(value: object) -> Resolved:
     try:
         read = ResolvedJson.model_validate(value)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
-        raise StarcliError("this is no resolved spec", problems) from None
+        raise StarcliError("this is no resolved spec", wrong_fields(error)) from None
     axes: dict[str, tuple[Node, ...]] = {}
     parsed: dict[str, Node] = {}
     for name, expressions in read.tensors.items():
@@ -89,14 +80,9 @@ def _parse(expression: str, tensor: str) -> Node:
         node = parse_axis(expression)
     except GrammarError as error:
         raise StarcliError("this is no resolved spec", error.lines(tensor)) from None
-    marked = any(ref.powers for ref in references(node))
-    if marked or _has_hole(node) or not all(is_group_name(name) for name in symbols(node)):
+    if any(ref.powers for ref in references(node)) or not all(map(is_group_name, symbols(node))):  # `_` is no name
         raise StarcliError("this is no resolved spec", [f"{tensor}: {expression!r} is not resolved"])
     return node
-
-
-def _has_hole(node: Node) -> bool:
-    return isinstance(node, Hole) or any(_has_hole(child) for child in children(node))
 
 
 def make_resolved(

@@ -2,7 +2,8 @@
 
 derive.py        the whole way from a network to a spec; begin here
 export.py        a network as a graph of operators; branches.py, every_row.py: what eval mode and one input hide
-follow.py        labels of units (atoms.py) carried through the graph; nodes.py, call.py, values.py: what it knows there
+follow.py        labels of units (atoms.py) carried through the graph; trace.py: what comes of it; nodes.py, call.py,
+                 values.py: what it knows at one operator
 rules/           what operators do to labels, by the laws of algebra.py: a new operator gets its rule here
 joint.py         units told by two axes; chosen.py: by what the input chooses; lists.py: lists whose members may change
                  places (member_sources.py and marks.py find them, members.py labels them)

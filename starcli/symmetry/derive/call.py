@@ -87,13 +87,17 @@ class Call:
     def as_value(self, argument: Any) -> Value | None:
         """A value for a constant tensor or a value; None for everything else."""
         if isinstance(argument, torch.Tensor):
-            return constant_value(self.atoms, argument)
+            return constant_value(self.atoms, argument, self.where)
         return argument if isinstance(argument, Value) else None
 
     def values(self) -> list[Value]:
         """All tensor arguments as values, those in lists too."""
         flat = [each for argument in self.arguments.values() for each in _flat(argument)]
         return [value for each in flat if (value := self.as_value(each)) is not None]
+
+    def listed(self, name: str) -> list[Value]:
+        """The tensors in the list argument `name` as values."""
+        return [value for each in self[name] if (value := self.as_value(each)) is not None]
 
     def merge(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
         """The factors of an elementwise function of `values` (see `algebra.merge`)."""
@@ -131,8 +135,8 @@ def _flat(argument: Any) -> list[Any]:
     return [each for inner in argument for each in _flat(inner)] if isinstance(argument, list | tuple) else [argument]
 
 
-def constant_value(atoms: Atoms, tensor: torch.Tensor) -> Value:
-    """The value of a constant tensor: fixed positions along every axis on which it varies."""
+def constant_value(atoms: Atoms, tensor: torch.Tensor, where: str) -> Value:
+    """The value of a constant tensor, read at `where`: fixed positions along every axis on which it varies."""
     exact = torch.complex128 if tensor.is_complex() else torch.float64 if tensor.is_floating_point() else torch.int64
     data = tensor.detach().cpu().to(exact).numpy()
     axes = [
@@ -140,7 +144,7 @@ def constant_value(atoms: Atoms, tensor: torch.Tensor) -> Value:
         for axis, n in enumerate(data.shape)
         if n > 1 and not np.array_equal(np.broadcast_to(data.take([0], axis), data.shape), data)
     ]
-    return fixed(atoms, data.shape, axes, "a constant that differs along this axis")
+    return fixed(atoms, data.shape, axes, f"a constant that differs along this axis, {where}")
 
 
 def fixed(atoms: Atoms, shape: Sequence[int], axes: Iterable[int], reason: str) -> Value:

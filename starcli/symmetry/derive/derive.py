@@ -17,7 +17,7 @@ from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.follow import follow
 from starcli.symmetry.derive.joint import joint_axes
 from starcli.symmetry.derive.lists import MemberList, member_lists
-from starcli.symmetry.derive.trace import Trace, start
+from starcli.symmetry.derive.trace import start
 from starcli.symmetry.proof.prove import Proof, prove
 
 
@@ -53,7 +53,8 @@ def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[st
     """
     with garbage_collection_paused():
         traced = _traced(network, example_inputs, kwargs)
-        return _derived(traced.trace, traced.built())
+        built = traced.built()
+    return Derived(built.resolved, built.frozen, tuple(traced.trace.notes))
 
 
 def derive_and_prove(
@@ -92,7 +93,7 @@ def derive_and_prove(
                 traced.trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
         else:
             progress.finish()
-            return _derived(traced.trace, built, proof, rejected)
+            return Derived(built.resolved, built.frozen, tuple(traced.trace.notes), proof, rejected)
         built = traced.built()
 
 
@@ -143,15 +144,8 @@ def _traced(network: nn.Module, inputs: Sequence[Any], kwargs: Mapping[str, Any]
     check_traceable(network, inputs)
     with modes_restored(network):
         try:
-            target = (
-                traced_network(network, inputs, kwargs).train().eval()
-            )  # forgets what it computed from weights before
+            target = traced_network(network, inputs, kwargs)
+            target.train().eval()  # forgets what it computed from weights before
             return _Traced(export(target, tuple(inputs)), target)
         finally:
             network.train()  # and what it computed from weights while it was traced
-
-
-def _derived(
-    trace: Trace, built: Built, proof: Proof | None = None, rejected: Mapping[str, str] | None = None
-) -> Derived:
-    return Derived(built.resolved, built.frozen, tuple(trace.notes), proof, dict(rejected or {}))

@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,28 +17,28 @@ from starcli.runtime.blame import raised_at
 from starcli.symmetry.derive.every_row import EveryRow
 
 
-def export(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> Any:
+def export(network: nn.Module, args: tuple[Any, ...]) -> Any:
     """The exported program of `network`, with fixed sizes. StarcliError where torch.export cannot follow it.
 
     Where sizes depend on the values of the inputs, every choice of rows is of all (see `every_row.py`).
     """
     with _quiet(), torch.no_grad(), experts_without_loops(network):
         try:
-            program = torch.export.export(network, args, dict(kwargs or {}), strict=False)
+            program = torch.export.export(network, args, strict=False)
         except Exception as error:
-            program = _of_every_row(network, args, kwargs)
+            program = _of_every_row(network, args)
             if program is None:
                 reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
                 raise cannot_be_traced(f"{type(error).__name__}: {reason.strip()}", *raised_at(error)) from error
             return program
-        return program if has_fixed_sizes(program) else _of_every_row(network, args, kwargs) or program
+        return program if has_fixed_sizes(program) else _of_every_row(network, args) or program
 
 
-def _of_every_row(network: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None) -> Any:
+def _of_every_row(network: nn.Module, args: tuple[Any, ...]) -> Any:
     """The exported program that gives every module all rows, if there is one."""
     try:
         with EveryRow():
-            program = torch.export.export(network, args, dict(kwargs or {}), strict=False)
+            program = torch.export.export(network, args, strict=False)
     except Exception:  # what is wrong with the network itself was said before
         return None
     return program if has_fixed_sizes(program) else None

@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils._pytree import tree_leaves
 
 from starcli.symmetry.derive import nodes
+from starcli.symmetry.derive.algebra import pin
 from starcli.symmetry.derive.call import Call, Parameter, Unknown, fixed
 from starcli.symmetry.derive.chosen import settle
 from starcli.symmetry.derive.lists import MemberList
@@ -44,7 +45,7 @@ _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "
 def follow(trace: Trace, program: Any, lists: Sequence[MemberList] = ()) -> list[ListMembers]:
     """Carry labels through the whole exported program; what reaches an output is fixed.
 
-    Members of `lists` may change places: their atoms.
+    Returns the members of `lists`, which may change places, with their atoms.
     """
     members = [members_of(trace, each) for each in lists]
     environment: dict[fx.Node, Any] = {}
@@ -55,8 +56,7 @@ def follow(trace: Trace, program: Any, lists: Sequence[MemberList] = ()) -> list
     for leaf in tree_leaves(graph.run()):
         value = leaf.value if isinstance(leaf, Parameter) else leaf
         if isinstance(value, Value):
-            for factor in value.factors:
-                trace.atoms.pin(factor, "an output of the network")
+            pin(trace.atoms, value, "an output of the network")
             if value.names is not None and value.names.meaning != "counts":
                 trace.atoms.pin(value.names.units, "an output of the network")
     for each in members:
@@ -231,8 +231,7 @@ class _Graph:
         for leaf in tree_leaves(touched):
             value = leaf.value if isinstance(leaf, Parameter) else leaf
             if isinstance(value, Value):
-                for factor in value.factors:
-                    self.trace.atoms.pin(factor, reason)
+                pin(self.trace.atoms, value, reason)
                 if value.names is not None:
                     self.trace.atoms.pin(value.names.units, reason)
         shapes, many = nodes.shapes(node)

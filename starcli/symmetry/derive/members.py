@@ -14,7 +14,7 @@ from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Call, OperatorRule, Parameter, RuleResult, Unknown
 from starcli.symmetry.derive.joint import jointly_told
 from starcli.symmetry.derive.lists import MemberList
-from starcli.symmetry.derive.rules.shape import joined, reshaped, run
+from starcli.symmetry.derive.rules.shape import joined, laid_along, run
 from starcli.symmetry.derive.trace import Trace
 from starcli.symmetry.derive.values import Value, along_axis
 
@@ -86,12 +86,9 @@ class ListMembers:
     def _side_by_side(self, call: Call) -> RuleResult:
         """What all members give, in order, along one axis, whose positions or pieces are told by the member."""
         axis = call.arguments.get("dim", 0) % len(call.shape)
-        parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
+        parts = laid_along(call, axis)
         if len(parts) != len(self.labels):
             raise Unknown
-        if call.name == "stack":
-            shape = [1 if i == axis else n for i, n in enumerate(call.shape)]
-            parts = [reshaped(part, shape) for part in parts]
         return joined(call, parts, axis, self.labels)
 
 

@@ -6,7 +6,7 @@ of the name's numbers plus a constant; what fits no rule of its family gets a li
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,8 +43,7 @@ def to_yaml(
       "w.{l}": ["h.{l}", "h.{l-1}"]
       w.4: [_, h.3]
     """
-    nested = {name for name, group in resolved.groups.items() if group.within}
-    nested |= {group.within for group in resolved.groups.values() if group.within}
+    nested = resolved.around | {name for name, group in resolved.groups.items() if group.within}
     fields = {name: kinds.of(group, nested) for name, group in resolved.groups.items()}
     groups = {name: tuple(f"{key}={value}" for key, value in each.items()) for name, each in fields.items() if each}
     tensors = {name: kinds.axes(resolved, name) for name in resolved.axes if resolved.shapes[name]}
@@ -52,10 +51,7 @@ def to_yaml(
         {name: dict(each.split("=", 1) for each in said) for name, said in fold_families(groups).items()},
         _starred(fold_families(tensors), set(tensors)),
         resolved.tied,
-        folds=[
-            (first, *rest)
-            for first, rest in fold_families({first: tuple(rest) for first, *rest in kinds.folds}).items()
-        ],
+        folds=folded_ways(kinds.folds),
     )
     try:
         again = parse(written)
@@ -135,6 +131,12 @@ def fold_families(lines: Mapping[str, tuple[str, ...]]) -> Lines:
         for first, name, expressions in _folded(template, members):
             found.append((order[first], name, expressions))
     return {name: expressions for _, name, expressions in sorted(found)}
+
+
+def folded_ways(ways: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """As few ways (lists of names) as the families of their first names allow."""
+    families = fold_families({first: tuple(rest) for first, *rest in ways})
+    return [(first, *rest) for first, rest in families.items()]
 
 
 def _folded(template: str, members: list[Member]) -> list[tuple[str, str, tuple[str, ...]]]:

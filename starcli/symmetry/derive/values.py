@@ -4,7 +4,7 @@ Two positions whose labels agree in every factor hold equal values; an axis alon
 which the tensor is constant. Positions of images, tokens and batches are fixed atoms.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +49,11 @@ class Value:
     def along(self, axis: int) -> tuple[AtomLabels, ...]:
         """The factors that vary along `axis`."""
         return tuple(factor for factor in self.factors if factor.shape[axis] > 1)
+
+    def changed(self, axis: int, n: int, change: Callable[[AtomLabels], AtomLabels]) -> "Value":
+        """The value with `n` positions along `axis`: of factors that vary there what `change` makes, others as are."""
+        shape = (*self.shape[:axis], n, *self.shape[axis + 1 :])
+        return Value.of(shape, (change(each) if each.shape[axis] > 1 else each for each in self.factors))
 
     def aligned(self, axes: Sequence[int], ndim: int) -> "Value":
         """The value in a space of `ndim` axes: its axis i becomes axes[i], the others have size 1."""

@@ -95,7 +95,7 @@ def rotates(found: Derivatives, conjugated: Mapping[GroupPlace, Tensor], *, fix_
 
 
 def independent(
-    ways: Collection[frozenset[GroupPlace]], known: Collection[frozenset[GroupPlace]] = ()
+    ways: Collection[frozenset[GroupPlace]], known: Collection[frozenset[GroupPlace]]
 ) -> list[list[GroupPlace]]:
     """Sets of places of which none is the symmetric difference of others or known ones, small first, each in order.
 
@@ -113,7 +113,7 @@ def independent(
     return chosen
 
 
-def effect(found: PlaceDerivatives, *, skew: bool = False) -> float:
+def effect(found: PlaceDerivatives, *, skew: bool) -> float:
     """Root mean square change of a projection of the outputs, by a random unit change of every unit at the place."""
     if not skew:
         return float(found.diagonal.flatten(1).norm(dim=1).max())

@@ -27,9 +27,9 @@ from starcli.symmetry.proof.places import GroupPlace
 from starcli.symmetry.proof.redraw import is_scale
 
 
-def invertible_kinds(setting: GenericSetting, proof: KindProof) -> dict[str, GroupKind]:
+def invertible_kinds(proof: KindProof) -> dict[str, GroupKind]:
     """Groups on which all invertible matrices act, at all places: none that are on buffers."""
-    kinds = {}
+    setting, kinds = proof.setting, {}
     for name, found in setting.found.items():
         at = setting.active(name, buffers=True)
         if any(place.tensor in setting.spec.buffers for place in at):
@@ -37,15 +37,15 @@ def invertible_kinds(setting: GenericSetting, proof: KindProof) -> dict[str, Gro
         if exponents := claims.invertible_exponents(found, at):
             exponents = claims.with_inert(exponents, setting.inert[name])
             kinds[name] = GroupKind(name, "invertible", exponents, scalings=(exponents,))
-    return _proved(setting, proof, kinds)
+    return _proved(proof, kinds)
 
 
-def scaled_kinds(setting: GenericSetting, proof: KindProof, groups: Sequence[str]) -> dict[str, GroupKind]:
+def scaled_kinds(proof: KindProof, groups: Sequence[str]) -> dict[str, GroupKind]:
     """Groups on which positive scales act.
 
     Statistics are estimated anew from the data wherever weights are changed, so that no scale may rely on them.
     """
-    ways: dict[Claim, Exponents] = {}
+    setting, ways = proof.setting, dict[Claim, Exponents]()
     for name in groups:
         for found in setting.scalings(name):
             ways[name, len(ways)] = claims.with_inert(found, setting.inert[name])
@@ -61,11 +61,9 @@ def scaled_kinds(setting: GenericSetting, proof: KindProof, groups: Sequence[str
     return kinds
 
 
-def orthogonal_kinds(
-    setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]
-) -> dict[str, GroupKind]:
+def orthogonal_kinds(proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """Groups of `before` on which rotations act, but for scales that could be folded."""
-    kinds = {}
+    setting, kinds = proof.setting, {}
     folds = {name: tuple(possible_folds(setting, kind)) for name, kind in before.items()}
     with at_unit_scales(setting, (fold for own in folds.values() for fold in own)) as at_one:
         for name, kind in before.items():
@@ -78,7 +76,7 @@ def orthogonal_kinds(
                     exponents = claims.with_inert(dict.fromkeys(at, 1), setting.inert[name])
                     kinds[name] = GroupKind(name, "orthogonal", exponents, fix_ones, folds[name], scalings)
                     break
-        kinds = _proved(at_one, proof if at_one is setting else KindProof(at_one), kinds)
+        kinds = _proved(proof if at_one is setting else KindProof(at_one), kinds)
     return proved_shifts(proof, kinds)
 
 
@@ -134,7 +132,7 @@ def sign_elements(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> di
     }
 
 
-def _proved(setting: GenericSetting, proof: KindProof, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
+def _proved(proof: KindProof, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """Those kinds of which a random element holds."""
-    elements = {(name, 0): random_element(setting, kind) for name, kind in kinds.items()}
+    elements = {(name, 0): random_element(proof.setting, kind) for name, kind in kinds.items()}
     return {name: kinds[name] for name, _ in proof.holding(elements)}

@@ -1,7 +1,6 @@
 """Units that stand on an axis several times, written out one behind the other, so that each copy is a place."""
 
-from starcli.symmetry.archspec.expression import Concat, Fixed, Node, children, concat, product
-from starcli.symmetry.archspec.expression import Product as ProductNode
+from starcli.symmetry.archspec.expression import Concat, Fixed, Node, Product, concat, product, with_children
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.validate import make_resolved
 
@@ -26,13 +25,12 @@ def written_out(spec: Resolved) -> Resolved:
 
 def spelled_out(node: Node) -> Node:
     """The tree with every small fixed factor that stands before something as that many copies of it."""
-    if not isinstance(node, ProductNode):
-        inner = children(node)
-        return type(node)(tuple(map(spelled_out, inner))) if inner else node  # type: ignore[arg-type]
+    if not isinstance(node, Product):
+        return with_children(node, spelled_out)
     first, *rest = node.factors
     if not rest:
         return spelled_out(first)
     behind = spelled_out(product(tuple(rest)))
     if isinstance(first, Fixed) and first.size <= MOST_COPIES and not isinstance(behind, Fixed):
         return concat((behind,) * first.size)
-    return product((spelled_out(first), behind)) if not isinstance(behind, Concat) else ProductNode((first, behind))
+    return product((spelled_out(first), behind)) if not isinstance(behind, Concat) else Product((first, behind))

@@ -65,11 +65,11 @@ def derive_kinds(
     setting = GenericSetting(network, written_out(resolved), tuple(example_inputs), wanted, generator)
     proof = KindProof(setting)
     kinds = {name: GroupKind(name) for name in resolved.groups}
-    kinds |= invertible_kinds(setting, proof)
+    kinds |= invertible_kinds(proof)
     rest = [name for name in setting.found if kinds[name].kind != "invertible"]
-    kinds |= scaled_kinds(setting, proof, rest)
-    kinds |= orthogonal_kinds(setting, proof, {name: kinds[name] for name in rest})
-    kinds |= signed_kinds(setting, proof, {name: kinds[name] for name in rest if not kinds[name].includes("signed")})
+    kinds |= scaled_kinds(proof, rest)
+    kinds |= orthogonal_kinds(proof, {name: kinds[name] for name in rest})
+    kinds |= signed_kinds(proof, {name: kinds[name] for name in rest if not kinds[name].includes("signed")})
     pairs = complex_kinds(setting, resolved, kinds)
     kinds = {name: {**kinds, **pairs.kinds}[name] for name in pairs.whole.groups}
     notes = (NOT_DIFFERENTIABLE,) if setting.places and not setting.found else ()

@@ -106,7 +106,7 @@ def unit_values(spec: Resolved, place: GroupPlace, tensor: Tensor) -> Tensor:
 
 
 def spread_values(
-    spec: Resolved, place: GroupPlace, tensor: Tensor, values: Tensor, members: str | None = None
+    spec: Resolved, place: GroupPlace, tensor: Tensor, values: Tensor, members: str | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Each view (parents..., n, rest...) of what a place bears, and the values of its units as they stand in that.
 

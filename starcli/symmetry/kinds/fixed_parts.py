@@ -4,7 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 
 from starcli.symmetry.archspec.blocks import UnitGroup
-from starcli.symmetry.archspec.expression import Fixed, Node, Product, Ref, children, concat, references
+from starcli.symmetry.archspec.expression import (
+    Fixed,
+    Node,
+    Product,
+    Ref,
+    concat,
+    references,
+    with_children,
+    with_references,
+)
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.stacked import is_stack
 from starcli.symmetry.archspec.validate import make_resolved
@@ -67,8 +76,7 @@ def _labelled(node: Node, names: Iterator[str], made: dict[str, int], most: floa
         return Ref(name)
     if isinstance(node, Product):
         return Product((*node.factors[:-1], _labelled(node.factors[-1], names, made, most)))
-    inner = tuple(_labelled(child, names, made, most) for child in children(node))
-    return type(node)(inner) if inner else node  # type: ignore[arg-type]
+    return with_children(node, lambda child: _labelled(child, names, made, most))
 
 
 def _cut(node: Node, cuts: Mapping[int, Cut], sizes: Mapping[str, int]) -> Node:
@@ -83,7 +91,7 @@ def _cut(node: Node, cuts: Mapping[int, Cut], sizes: Mapping[str, int]) -> Node:
             return _cut(spelled_out(node), cuts, sizes)
         if ways:
             found[ref.name] = _parts(made[ref.name], ways[0], sizes)
-    return _filled(labelled, found)
+    return with_references(labelled, lambda ref: found.get(ref.name, ref))
 
 
 def _parts(size: int, cut: Cut, sizes: Mapping[str, int]) -> Node:
@@ -93,11 +101,3 @@ def _parts(size: int, cut: Cut, sizes: Mapping[str, int]) -> Node:
         parts += [Fixed(start - here), Ref(group)] if start > here else [Ref(group)]
         here = start + sizes[group]
     return concat((*parts, Fixed(size - here)) if size > here else tuple(parts))
-
-
-def _filled(node: Node, found: Mapping[str, Node]) -> Node:
-    """The tree with what was found in place of the names that stand for it."""
-    if isinstance(node, Ref):
-        return found.get(node.name, node)
-    inner = tuple(_filled(child, found) for child in children(node))
-    return type(node)(inner) if inner else node  # type: ignore[arg-type]

@@ -48,11 +48,10 @@ class GenericSetting:
         self.spec, self.generator = spec, generator
         generic, self.reference = _evaluated(network, spec, example, generator)
         self.base, self.subject = generic.base, generic.subject
-        around = {group.within for group in spec.groups.values()}
         self.places = {
             name: found
             for name, found in places(spec).items()
-            if name in groups and name not in around and all(map(self._plain, found))
+            if name in groups and name not in spec.around and all(map(self._plain, found))
         }
         self.passes = passes_needed(spec, self.places)
         few = {name for name in self.places if math.prod(spec.index_shape(name)) < FEW_UNITS}
@@ -65,18 +64,23 @@ class GenericSetting:
         seen = dict.fromkeys(few, 0.0) | {
             name: _equations(found) / (2 * len(found)) for name, found in self.found.items()
         }
-        thin = [name for name in self.places if seen.get(name, 1) < 1]
-        if thin:  # units that are off on these examples, or on at few positions
+        if thin := {name: share for name, share in seen.items() if share < 1}:
             like = example if self.reference.inputs is together else [each[-1:] for each in example]
-            least = min(seen[name] for name in thin)
-            count = min(MORE, math.ceil(2 / least)) if least else MORE
-            inputs = [fresh_inputs(network, like, generator) for _ in range(count)]
-            self.found |= self.derivatives(thin, inputs=[self.reference.inputs, *inputs])
+            self.found |= self._on_more_inputs(thin, lambda: fresh_inputs(network, like, generator))
         self.found = {name: self.found[name] for name in self.places if name in self.found}
         self.inert = {name: inert_places(found) for name, found in self.found.items()}
         self._scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         self.near_zero_scalings: dict[str, list[dict[GroupPlace, int]]] = {}
         """Ways to scale that hold near zero, as far as they were looked for (see `signs`)."""
+
+    def _on_more_inputs(
+        self, thin: Mapping[str, float], draw: Callable[[], tuple[Tensor, ...]]
+    ) -> dict[str, dict[GroupPlace, PlaceDerivatives]]:
+        """Derivatives of groups of which this share of what is needed was seen: off here, or on at few positions."""
+        least = min(thin.values())
+        count = min(MORE, math.ceil(2 / least)) if least else MORE
+        wanted = [name for name in self.places if name in thin]
+        return self.derivatives(wanted, inputs=[self.reference.inputs, *(draw() for _ in range(count))])
 
     def _misses(self, others: tuple[Tensor, ...]) -> bool:
         """Whether places that do nothing for the examples of the reference do something for others."""

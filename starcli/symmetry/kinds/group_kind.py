@@ -108,9 +108,8 @@ class GroupKind:
             return ""
         if kind == "orthogonal" and self.kind == kind:
             return "orthogonal only with `fixes: ones`"
-        reason = self.larger.get(kind) or self.larger.get(
-            "orthogonal", ""
-        )  # what rotates does not is no matrix's either
+        # what breaks rotations breaks the matrices among which they are
+        reason = self.larger.get(kind) or self.larger.get("orthogonal", "")
         return f"not {kind}{f': {reason}' if reason else ''}; what was proved is {self.kind}"
 
     def to_json(self, spec: Resolved) -> dict[str, object]:

@@ -15,7 +15,7 @@ from starcli.symmetry.kinds.elements import Acts, act_, inverse
 from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim, UnitScreen
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
-from starcli.symmetry.proof.places import GroupPlace
+from starcli.symmetry.proof.places import GroupPlace, redrawn_at
 from starcli.symmetry.proof.prove import TOLERANCE
 
 Doubtful = Callable[[Mapping[Claim, Acts]], set[GroupPlace]]
@@ -140,18 +140,8 @@ class KindProof:
         return self._measured_in(self.setting.moved(by_tensor(acts), lambda state: act_(self.spec, state, acts)))
 
     def redrawn(self, places: Collection[GroupPlace]) -> float:
-        """The change of the outputs when the values at some places are scaled one by one, by 1/2 to 3/2."""
-        generator = torch.Generator().manual_seed(0)
-        changed = {}
-        for name in dict.fromkeys(place.tensor for place in places):
-            mask = torch.zeros(self.base[name].shape, dtype=torch.bool)
-            for place in (place for place in places if place.tensor == name):
-                for block in self.spec.blocks[name]:
-                    if place.sub_axes(block):
-                        block.view(mask).fill_(True)
-            factor = 0.5 + torch.rand(mask.shape, generator=generator, dtype=torch.float64)
-            changed[name] = torch.where(mask, factor * self.base[name], self.base[name].double())
-        return self.measured(changed)
+        """The change of the outputs when every value at some places is drawn anew."""
+        return self.measured(redrawn_at(self.spec, self.base, places, torch.Generator().manual_seed(0)))
 
     def measured(self, tensors: Mapping[str, Tensor]) -> float:
         """The change of the outputs, in units of their spread, at other values of some tensors."""

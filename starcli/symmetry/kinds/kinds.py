@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, StrictBool, StrictInt, StrictStr, ValidationError
 
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, wrong_fields
 from starcli.files.cache import hash_json
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.archspec.kind_names import KindName, PairLayout
@@ -152,8 +152,7 @@ def kinds_from_json(value: object) -> Kinds:
     try:
         read = _KindsJson.model_validate(value)
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
-        raise StarcliError("this is no record of kinds", problems) from None
+        raise StarcliError("this is no record of kinds", wrong_fields(error)) from None
     whole = resolved_from_json(read.spec)
     spec = written_out(whole)
     kinds = {name: _group_kind(name, each) for name, each in read.groups.items()}

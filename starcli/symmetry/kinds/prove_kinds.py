@@ -48,16 +48,15 @@ def prove_kinds(
     generator = torch.Generator().manual_seed(seed)
     setting = GenericSetting(traced_network(network, example), kinds.spec, tuple(example), list(claimed), generator)
     refused = dict[str, str]()
-    around = {group.within for group in kinds.spec.groups.values()}
     for name in claimed.keys() - setting.places.keys():
-        refused[name] = GROUPS_OF_GROUPS if name in around else NOT_LOOKED_AT
+        refused[name] = GROUPS_OF_GROUPS if name in kinds.spec.around else NOT_LOOKED_AT
     for name, kind in claimed.items():
         if bad := [fold for fold in member_scales(setting.spec, kind.folds) if not goes_into(setting, fold)]:
             refused[name] = f"{bad[0].scale.tensor} does not fold into what is written behind it"
     tried = {name: kind for name, kind in claimed.items() if name not in refused}
     with at_unit_scales(setting, (fold for kind in tried.values() for fold in kind.folds)) as at_one:
         proof = KindProof(at_one)
-        refused |= _refused(at_one, proof, tried)
+        refused |= _refused(proof, tried)
     groups_now = {
         name: kind if name in claimed and name not in refused else GroupKind(name)
         for name, kind in kinds.groups.items()
@@ -72,9 +71,9 @@ def prove_kinds(
     return without_broken(proved, broken) if broken else proved, dict(sorted(refused.items()))
 
 
-def _refused(setting: GenericSetting, proof: KindProof, tried: Mapping[str, GroupKind]) -> dict[str, str]:
+def _refused(proof: KindProof, tried: Mapping[str, GroupKind]) -> dict[str, str]:
     """Why the kinds of some groups do not hold, by group; nothing of those that do."""
-    refused = dict[str, str]()
+    setting, refused = proof.setting, dict[str, str]()
     for elements, doubtful in (
         (
             {(name, 0): random_element(setting, k) for name, k in tried.items() if k.by_matrix},
@@ -84,18 +83,18 @@ def _refused(setting: GenericSetting, proof: KindProof, tried: Mapping[str, Grou
         (sign_elements(setting, tried), partial(even_places, setting)),
     ):
         for name, number in elements.keys() - set(proof.holding(elements, doubtful)):
-            refused.setdefault(name, _reason(setting, proof, tried[name], elements[name, number]))
+            refused.setdefault(name, _reason(proof, tried[name], elements[name, number]))
     return refused
 
 
-def _reason(setting: GenericSetting, proof: KindProof, kind: GroupKind, acts: Acts) -> str:
+def _reason(proof: KindProof, kind: GroupKind, acts: Acts) -> str:
     """Why an element does not hold: the operator that breaks it, or a place that does not need it."""
     words = f"not {kind.kind} as it is written"
     if not proof.refuted({(kind.group, 0): acts}):
         without = proof.unneeded(acts, acts)
         return f"{words}: nothing depends on what acts at {_name(without[0])}" if without else words
-    passes = passes_at(setting)
-    trailing = 2 if acts and next(iter(acts.values())).dim() > len(setting.shape(kind.group)) else 1
+    passes = passes_at(proof.setting)
+    trailing = 2 if acts and next(iter(acts.values())).dim() > len(proof.setting.shape(kind.group)) else 1
     alike: dict[GroupPlace, Tensor] = {}
     for place, act in acts.items():  # the same in all units around the group, as `Passes` compares
         alike[place] = act.reshape(-1, *act.shape[-trailing:])[0]

@@ -51,7 +51,8 @@ def ends_of_references(node: Node, sizes: Mapping[str, int]) -> list[list[int]]:
     """
     names = [ref.name for ref in references(node)]
     labels = [f"{name} {i}" for i, name in enumerate(names)]
-    labelled = spelled_out(with_references(node, map(Ref, labels)))
+    left = iter(labels)
+    labelled = spelled_out(with_references(node, lambda _: Ref(next(left))))
     starts: dict[str, list[int]] = {label: [] for label in labels}
     for term in terms(labelled, {label: sizes[name] for label, name in zip(labels, names, strict=True)}):
         for factor in term.factors:

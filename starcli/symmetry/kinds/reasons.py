@@ -38,13 +38,12 @@ NOT_LOOKED_AT = "no derivatives at its tensors"
 def with_reasons(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """The kinds with the operators that break the next larger ones, or why none were looked for."""
     passes = passes_at(setting)
-    around = {group.within for group in setting.spec.groups.values()}
     found = {}
     for name, kind in kinds.items():
         if name in setting.found:
             larger = {each: _reason(setting, passes, kind, each) for each in LARGER[kind.kind]}
         else:
-            why = GROUPS_OF_GROUPS if name in around else NOT_LOOKED_AT if name in setting.groups else ""
+            why = GROUPS_OF_GROUPS if name in setting.spec.around else NOT_LOOKED_AT if name in setting.groups else ""
             larger = dict.fromkeys(LARGER[kind.kind], why)
         found[name] = replace(kind, larger=larger)
     return found

@@ -33,8 +33,9 @@ FEW_TRIALS = 3
 """Places that are as soon tried one by one as all of them looked at by derivatives once more."""
 
 
-def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
+def signed_kinds(proof: KindProof, before: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """Groups of `before` on which signs act; none of units that are all off at the generic weights: nothing is seen."""
+    setting = proof.setting
     before = {name: kind for name, kind in before.items() if setting.active(name, buffers=True)}
     generic = {
         name: claims.scalings(
@@ -46,7 +47,7 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
     setting.near_zero_scalings = _linear(setting, [name for name, kind in before.items() if kind.kind == "permutation"])
     tried = {name: kind.scalings or [_everywhere(setting, name)] for name, kind in before.items()}
     signs: SignSets = {}
-    _prove(setting, proof, _odd_places(generic), signs)
+    _prove(proof, _odd_places(generic), signs)
     less_likely = (
         _odd_places(setting.near_zero_scalings),
         _odd_places(tried),  # u(x) * v(x), x^2, x - tanh x
@@ -54,27 +55,27 @@ def signed_kinds(setting: GenericSetting, proof: KindProof, before: Mapping[str,
         {name: _written(ways) for name, ways in tried.items()},  # |x|, cos x
         {name: _beside_scales(setting, kind, signs.get(name, ())) for name, kind in before.items()},  # an RMSNorm
     )
-    possible = _possible(setting, proof, less_likely, signs)
+    possible = _possible(proof, less_likely, signs)
     for suggested in less_likely:
         left = {name: [way for way in sets if (name, way) in possible] for name, sets in suggested.items()}
-        _prove(setting, proof, left, signs)
+        _prove(proof, left, signs)
     return {name: _with_signs(before[name], found) for name, found in signs.items()}
 
 
-def _prove(setting: GenericSetting, proof: KindProof, suggested: SignSets, signs: SignSets) -> None:
+def _prove(proof: KindProof, suggested: SignSets, signs: SignSets) -> None:
     """Add those of the suggested signs to `signs` that hold and do not follow from it."""
-    elements = _elements(setting, suggested, signs)
-    for claim in proof.holding(elements, partial(even_places, setting)):
+    elements = _elements(proof.setting, suggested, signs)
+    for claim in proof.holding(elements, partial(even_places, proof.setting)):
         signs.setdefault(claim[0], []).append(frozenset(elements[claim]))
 
 
 def _possible(
-    setting: GenericSetting, proof: KindProof, suggested: Sequence[SignSets], known: SignSets
+    proof: KindProof, suggested: Sequence[SignSets], known: SignSets
 ) -> set[tuple[str, frozenset[GroupPlace]]]:
     """Those of the suggested signs, by group, that few passes do not refute, all tried together."""
     elements: dict[Claim, Acts] = {}
     for each in suggested:
-        for (name, _), acts in _elements(setting, each, known).items():
+        for (name, _), acts in _elements(proof.setting, each, known).items():
             elements[name, len(elements)] = acts
     return {(name, frozenset(acts)) for (name, _), acts in proof.possible(elements).items()}
 

@@ -10,7 +10,7 @@ nothing there, and derivatives along what it would multiply must be zero.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -22,7 +22,7 @@ from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
-from starcli.symmetry.proof.prove import TOLERANCE
+from starcli.symmetry.proof.prove import TOLERANCE, at_fault
 
 Claim = tuple[str, int]
 """A group, and the number of one of the ways in which something acts on it."""
@@ -58,16 +58,8 @@ class UnitScreen:
     def possible(self, elements: Mapping[Claim, Acts]) -> dict[Claim, Acts]:
         """Those of some diagonal elements that may act, as far as few units tell."""
         uneven = self._uneven({claim: acts for claim, acts in elements.items() if claim[0] not in self.groups})
-        screened = [claim for claim in elements if claim[0] in self.groups]
-        rounds: list[dict[str, list[Claim]]] = []
-        for claim in screened:
-            most = len(self.units[claim[0]])
-            free = next((each for each in rounds if len(each.get(claim[0], ())) < most), None)
-            if free is None:
-                rounds.append(free := {})
-            free.setdefault(claim[0], []).append(claim)
         impossible = set[Claim]()
-        for each in rounds:
+        for each in self._rounds(claim for claim in elements if claim[0] in self.groups):
             units = self._shared_out(each)
             factors = self._factors(elements, units)
             value, after = self._derivatives(self._readers_of(self.groups), factors)
@@ -77,6 +69,17 @@ class UnitScreen:
                 return self.possible(elements)
             impossible |= self._refuted(elements, units, after)
         return {claim: acts for claim, acts in elements.items() if claim not in uneven | impossible}
+
+    def _rounds(self, claims: Iterable[Claim]) -> list[dict[str, list[Claim]]]:
+        """Claims by group, in as few rounds as leave a unit for each claim of a group."""
+        rounds: list[dict[str, list[Claim]]] = []
+        for claim in claims:
+            most = len(self.units[claim[0]])
+            free = next((each for each in rounds if len(each.get(claim[0], ())) < most), None)
+            if free is None:
+                rounds.append(free := {})
+            free.setdefault(claim[0], []).append(claim)
+        return rounds
 
     def _shared_out(self, claims: Mapping[str, Sequence[Claim]]) -> dict[Claim, Tensor]:
         """For each of some claims, by group, some units of its group."""
@@ -119,14 +122,14 @@ class UnitScreen:
         return factors
 
     def _leaking(self, factors: Mapping[GroupPlace, Tensor]) -> set[str]:
-        """Groups of which these factors change the outputs, although nothing reads their units."""
+        """Groups of which these factors change the outputs, as all together do, although nothing reads their units."""
 
-        def leaks(names: list[str]) -> bool:
+        def leaks(names: Sequence[str]) -> bool:
             own = {place: factor for place, factor in factors.items() if place.group in names}
             value, _ = self._derivatives(self._readers_of(names), own)
             return not abs(value - self.value) < TOLERANCE
 
-        return _at_fault(self.groups, leaks)
+        return at_fault(self.groups, leaks)
 
     def _refuted(
         self, elements: Mapping[Claim, Acts], units: Mapping[Claim, Tensor], after: Mapping[GroupPlace, Tensor]
@@ -229,13 +232,3 @@ def _slopes(
         place: unit_slopes(setting.spec, place, gradients[place.tensor], setting.base[place.tensor], some)
         for place, some in units.items()
     }
-
-
-def _at_fault(names: list[str], faulty: Callable[[list[str]], bool]) -> set[str]:
-    """Those of which some alone, or in the company of others, are `faulty`, by bisection."""
-    if not names or not faulty(names):
-        return set()
-    if len(names) == 1:
-        return set(names)
-    half = len(names) // 2
-    return _at_fault(names[:half], faulty) | _at_fault(names[half:], faulty) or set(names)

@@ -6,7 +6,7 @@ from starcli.symmetry.archspec.expression import mark, references
 from starcli.symmetry.archspec.render import KindLines
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.spec import Spec
-from starcli.symmetry.derive.to_yaml import fold_families, to_yaml
+from starcli.symmetry.derive.to_yaml import folded_ways, to_yaml
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.read_spec import ends_of_references, written_kinds
@@ -73,9 +73,7 @@ def _ways(group: str, ways: Sequence[Exponents], at: Sequence[GroupPlace]) -> st
     firsts = [first for first, *_ in lines]
     numbers = any(each.isdigit() for each in group)  # the names of several groups may become a pattern themselves
     if not numbers and len(set(firsts)) == len(firsts) and not any("/" in each or "^" in each for each in firsts):
-        lines = [
-            (first, *rest) for first, rest in fold_families({first: tuple(rest) for first, *rest in lines}).items()
-        ]
+        lines = folded_ways(lines)
     return " | ".join(" ".join(line) for line in lines)
 
 

@@ -24,7 +24,7 @@ from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.proof.evaluation import ProofNetwork, Reference
-from starcli.symmetry.proof.places import GroupPlace, Swap, places
+from starcli.symmetry.proof.places import GroupPlace, Swap, places, redrawn_at
 
 THRESHOLD = 1e-4
 """Least change of an output, in units of its spread, that shows that a place matters."""
@@ -246,14 +246,8 @@ class Controls:
         return self._measure({place.tensor: changed}, reference)
 
     def _redrawn(self, found: Iterable[GroupPlace], reference: Reference) -> float:
-        """The change of the output when every value at the places is drawn anew, positive ones positive."""
-        changed: dict[str, Tensor] = {}
-        for place in sorted(found, key=str):
-            tensor = changed.setdefault(place.tensor, self.base[place.tensor].clone())
-            for block, _ in self._blocks(place):
-                view = block.view(tensor)
-                view.mul_(0.5 + torch.rand(view.shape, generator=self.generator))
-        return self._measure(changed, reference)
+        """The change of the output when every value at the places is drawn anew."""
+        return self._measure(redrawn_at(self.spec, self.base, found, self.generator), reference)
 
     def _measure(self, tensors: Mapping[str, Tensor], reference: Reference) -> float:
         """The change of the output when `tensors` take the place of the generic ones."""

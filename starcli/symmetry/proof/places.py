@@ -1,7 +1,7 @@
 """Places where the groups of a spec stand, and involutions of units at some of them."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -65,6 +65,20 @@ def places(spec: Resolved) -> dict[str, list[GroupPlace]]:
                     if group is not None:
                         found[group].append(GroupPlace(tensor, axis, term.start, group))
     return found
+
+
+def redrawn_at(
+    spec: Resolved, base: Mapping[str, Tensor], found: Iterable[GroupPlace], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The tensors of some places, with every value there multiplied by 1/2 to 3/2: positive ones stay positive."""
+    changed: dict[str, Tensor] = {}
+    for place in sorted(found, key=str):
+        tensor = changed.setdefault(place.tensor, base[place.tensor].clone())
+        for block in spec.blocks[place.tensor]:
+            if place.sub_axes(block):
+                view = block.view(tensor)
+                view.mul_(0.5 + torch.rand(view.shape, generator=generator))
+    return changed
 
 
 class Swap:

@@ -1,15 +1,16 @@
 """Proof that a spec's permutations leave the function of a network unchanged, at generic weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, wrong_fields
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.controls import Controls
@@ -70,8 +71,7 @@ class Proof:
         try:
             read = _ProofJson.model_validate(value)
         except ValidationError as error:
-            problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)[:20]]
-            raise StarcliError("this is no record of a proof", problems) from None
+            raise StarcliError("this is no record of a proof", wrong_fields(error)) from None
         kept = "worst_difference" in read.model_fields_set
         worst = math.nan if not kept else math.inf if read.worst_difference is None else read.worst_difference
         proof = cls(worst, read.verdicts, read.reasons)
@@ -200,7 +200,8 @@ class _ProofRun:
             found = self.changed_by(permutation, self.reference)
             worst = max(worst, found)
             if not found < TOLERANCE:
-                failed |= self._at_fault(permutation, [name for name in self.spec.groups if name in permutation.moving])
+                moving = [name for name in self.spec.groups if name in permutation.moving]
+                failed |= at_fault(moving, partial(self._changed_by_some, permutation))
         return worst, failed
 
     def _sharing_conflicts(self) -> set[str]:
@@ -213,16 +214,9 @@ class _ProofRun:
             for group in self.groups_of(name) | self.groups_of(names[0])
         }
 
-    def _at_fault(self, permutation: Permutation, groups: Sequence[str]) -> set[str]:
-        """Groups of a set known to change the output that do so in the smallest sets; halves that pass are left out."""
-        if len(groups) == 1:
-            return set(groups)
-        middle = len(groups) // 2
-        at_fault: set[str] = set()
-        for half in (groups[:middle], groups[middle:]):
-            if not self.changed_by(_only(permutation, half), self.reference) < TOLERANCE:
-                at_fault |= self._at_fault(permutation, half)
-        return at_fault or set(groups)
+    def _changed_by_some(self, permutation: Permutation, groups: Sequence[str]) -> bool:
+        """Whether the outputs change when these groups alone are permuted."""
+        return not self.changed_by(_only(permutation, groups), self.reference) < TOLERANCE
 
     def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:
         """For each of `groups` with places that could not be shown to matter, the tensors of these places."""
@@ -232,6 +226,15 @@ class _ProofRun:
         for place in self.controls.open:
             found.setdefault(place.group, []).append(place.tensor)
         return found
+
+
+def at_fault(names: Sequence[str], faulty: Callable[[Sequence[str]], bool]) -> set[str]:
+    """Those of some names, which together are `faulty`, that are so in the smallest sets, by bisection."""
+    if len(names) == 1:
+        return set(names)
+    middle = len(names) // 2
+    halves = (half for half in (names[:middle], names[middle:]) if faulty(half))
+    return {name for half in halves for name in at_fault(half, faulty)} or set(names)
 
 
 def _only(permutation: Permutation, groups: Sequence[str]) -> Permutation:

@@ -172,6 +172,8 @@ FREE = {
     "einsum": lambda x: torch.einsum("bi,bi,bj->bj", x, x, x),
     "outer": lambda x: (x[:, :, None] @ x[:, None, :]).sum(1),
     "constant that is uniform": lambda x: x * torch.full((4,), 2.0),
+    "between boundaries": lambda x: torch.bucketize(x, torch.tensor([-1.0, 0.0, 1.0, 2.0])) + x,
+    "between more of them": lambda x: torch.bucketize(x, torch.arange(5.0)) + x,
     "no_grad": lambda x: x * torch.no_grad()(torch.tanh)(x),
 }
 

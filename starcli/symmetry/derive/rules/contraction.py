@@ -133,7 +133,7 @@ def bilinear(call: Call) -> RuleResult:
 @rule("einsum")
 def einsum(call: Call) -> RuleResult:
     """An einsum, in the space of all its letters; the letters that the result lacks are summed over."""
-    operands = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
+    operands = call.listed("tensors")
     terms, result = letters_of(call["equation"], [len(each.shape) for each in operands])
     letters = result + sorted({letter for term in terms for letter in term} - set(result))
     space = []
@@ -181,8 +181,7 @@ def attention(call: Call) -> RuleResult:
 
 
 def _repeated(value: Value, axis: int, repeats: int) -> Value:
-    shape = [n * repeats if i == axis else n for i, n in enumerate(value.shape)]
-    return Value.of(shape, (f.repeat(repeats, axis) if f.shape[axis] > 1 else f for f in value.factors))
+    return value.changed(axis, value.shape[axis] * repeats, lambda factor: factor.repeat(repeats, axis))
 
 
 @rule("conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")

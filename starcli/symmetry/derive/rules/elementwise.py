@@ -14,7 +14,7 @@ from starcli.symmetry.derive.values import Value, along_axis
     *("conj", "resolve_conj", "conj_physical", "resolve_neg", "real", "imag", "polar"),
     *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "bernoulli"),
     *("relu6", "mish", "hardswish", "hardsigmoid", "hardtanh", "gelu", "silu", "log_sigmoid", "selu", "celu", "elu"),
-    *("leaky_relu", "rrelu", "softplus", "softshrink", "hardshrink", "threshold", "clamp", "bucketize"),
+    *("leaky_relu", "rrelu", "softplus", "softshrink", "hardshrink", "threshold", "clamp"),
     *("positive", "square", "one_minus", "rsub", "subtract", "multiply", "divide", "true_divide", "floor_divide"),
     *("float_power", "fix", "zero", "where", "masked_fill", "nan_to_num", "isnan", "_assert_tensor_metadata"),
     *("logical_and", "logical_or", "logical_not", "__and__", "__or__", "__xor__"),
@@ -54,6 +54,15 @@ def equal_or_not(call: Call) -> RuleResult:
     return elementwise(call)
 
 
+@rule("bucketize")
+def bucket(call: Call) -> RuleResult:
+    """Between which of some boundaries (m,), in order, each number lies: a function of that number."""
+    value = call.value("self")
+    call.pin(call.value("boundaries"))
+    call.atoms.note_applied(f"{call.name} {call['boundaries']}", value.factors)
+    return value
+
+
 @rule("fill")
 def written_over(call: Call) -> RuleResult:
     """One value everywhere: of what was there nothing stays."""
@@ -82,12 +91,8 @@ def prelu(call: Call) -> RuleResult:
 @rule("glu")
 def glu(call: Call) -> RuleResult:
     """A gated linear unit: the first half of the axis times a gate made of the second."""
-    value, axis = call.value("self"), call.arguments.get("dim", -1)
-    halves = []
-    for k in range(2):
-        factors = [
-            f.take(range(k * f.shape[axis] // 2, (k + 1) * f.shape[axis] // 2), axis) if f.shape[axis] > 1 else f
-            for f in value.factors
-        ]
-        halves.append(Value.of(call.shape, factors))
-    return call.merge(halves)
+    value = call.value("self")
+    axis = call.arguments.get("dim", -1) % len(value.shape)
+    n = call.shape[axis]
+    first = value.changed(axis, n, lambda factor: factor.take(range(n), axis))
+    return call.merge([first, value.changed(axis, n, lambda factor: factor.take(range(n, 2 * n), axis))])

@@ -7,7 +7,7 @@ import numpy as np
 
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, rule
 from starcli.symmetry.derive.rules.contraction import matrix_product
-from starcli.symmetry.derive.rules.shape import joined, reshaped
+from starcli.symmetry.derive.rules.shape import joined, position, reshaped
 from starcli.symmetry.derive.values import Value
 
 GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
@@ -89,18 +89,8 @@ def _linear(call: Call, x: Value, weight: Value, biases: Sequence[Value]) -> Val
 def _units(call: Call, value: Value, gates: int) -> Value:
     """(..., gates h) -> (..., h), an elementwise function of all gates."""
     *lead, n = value.shape
-    axis, h = len(lead), n // gates
-    split = reshaped(value, (*lead, gates, h))
-    parts = [
-        Value.of(
-            (*lead, h),
-            (
-                call.picked(f.take([k], axis)).squeeze(axis) if f.shape[axis] > 1 else f.squeeze(axis)
-                for f in split.factors
-            ),
-        )
-        for k in range(gates)
-    ]
+    split = reshaped(value, (*lead, gates, n // gates))
+    parts = [position(call, split, len(lead), k) for k in range(gates)]
     return call.merge(parts, parts[0].shape)
 
 

@@ -91,26 +91,19 @@ def along_one_axis(call: Call) -> RuleResult:
 @rule("select")
 def select(call: Call) -> RuleResult:
     """One position of an axis."""
-    axis = call["dim"]
-    factors = (
-        call.picked(run(call, factor)[0]) if factor.shape[axis] > 1 else factor.squeeze(axis)
-        for factor in call.value("self").factors
-    )
-    return Value.of(call.shape, factors)
+    return position(call, call.value("self"), call["dim"], call["index"])
 
 
 @rule("unbind")
 def unbind(call: Call) -> RuleResult:
     """Each position of an axis as a tensor of its own."""
-    value, axis = call.value("self"), call["dim"]
-    return tuple(
-        Value.of(shape, (_unbound(call, factor, k, axis) for factor in value.factors))
-        for k, shape in enumerate(call.shapes)
-    )
+    return tuple(position(call, call.value("self"), call["dim"], k) for k in range(len(call.shapes)))
 
 
-def _unbound(call: Call, factor: AtomLabels, k: int, axis: int) -> AtomLabels:
-    return call.picked(factor.take([k], axis)).squeeze(axis) if factor.shape[axis] > 1 else factor.squeeze(axis)
+def position(call: Call, value: Value, axis: int, k: int) -> Value:
+    """The k-th position of an axis, which is gone."""
+    axis %= len(value.shape)
+    return value.changed(axis, 1, lambda factor: call.picked(factor.take([k], axis))).dropped([axis])
 
 
 @rule("roll", "flip", "repeat", "tile")
@@ -136,30 +129,28 @@ def everywhere(call: Call) -> RuleResult:
     return Value.of(call.shape, (run(call, np.broadcast_to(factor, value.shape))[0] for factor in value.factors))
 
 
-@rule("cat", "concat", "concatenate")
+@rule("cat", "concat", "concatenate", "stack")
 def cat(call: Call) -> RuleResult:
-    """Concatenation along an axis."""
-    parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None and value.shape != (0,)]
-    return joined(call, parts, call.arguments.get("dim", 0) % len(call.shape))
+    """Concatenation along an axis, or along a new one."""
+    axis = call.arguments.get("dim", 0) % len(call.shape)
+    return joined(call, laid_along(call, axis), axis)
+
+
+def laid_along(call: Call, axis: int) -> list[Value]:
+    """What is laid side by side along an axis; where that is a new one, each part has one position there."""
+    parts = [part for part in call.listed("tensors") if part.shape != (0,)]
+    shape = [1 if i == axis else n for i, n in enumerate(call.shape)]
+    return [reshaped(part, shape) for part in parts] if call.name == "stack" else parts
 
 
 @rule("hstack", "vstack", "row_stack", "dstack", "column_stack")
 def side_by_side(call: Call) -> RuleResult:
     """Concatenation along the axis that the name tells, of tensors that have it."""
-    parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
+    parts = call.listed("tensors")
     axis = {"vstack": 0, "row_stack": 0, "dstack": 2}.get(call.name, 1)
     if axis >= min(len(part.shape) for part in parts):
         raise Unknown
     return joined(call, parts, axis)
-
-
-@rule("stack")
-def stack(call: Call) -> RuleResult:
-    """Concatenation along a new axis."""
-    axis = call.arguments.get("dim", 0) % len(call.shape)
-    parts = [value for each in call["tensors"] if (value := call.as_value(each)) is not None]
-    shape = [1 if i == axis else n for i, n in enumerate(call.shape)]
-    return joined(call, [reshaped(part, shape) for part in parts], axis)
 
 
 @rule("view_as_complex", "complex")
@@ -168,9 +159,7 @@ def as_complex(call: Call) -> RuleResult:
     if call.name == "complex":
         return call.merge(call.values())
     value = call.value("self")
-    axis = len(value.shape) - 1
-    parts = (Value.of(call.shape, (_unbound(call, factor, k, axis) for factor in value.factors)) for k in (0, 1))
-    return call.merge(list(parts))
+    return call.merge([position(call, value, -1, k) for k in (0, 1)])
 
 
 @rule("view_as_real")

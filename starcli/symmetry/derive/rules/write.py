@@ -116,14 +116,9 @@ def put_back(call: Call, view: str, value: Value, part: Value) -> Value:
     rest = np.setdiff1d(np.arange(value.shape[axis]), places)
     if not len(rest):
         return part
-    kept = Value.of(
-        [len(rest) if i == axis else n for i, n in enumerate(value.shape)],
-        (call.picked(factor.take(rest, axis)) if factor.shape[axis] > 1 else factor for factor in value.factors),
-    )
-    whole = joined(call, [kept, part], axis)
+    kept = value.changed(axis, len(rest), lambda factor: call.picked(factor.take(rest, axis)))
     order = np.argsort(np.concatenate([rest, places]))
-    factors = (factor.take(order, axis) if factor.shape[axis] > 1 else factor for factor in whole.factors)
-    return Value.of(whole.shape, factors)
+    return joined(call, [kept, part], axis).changed(axis, len(order), lambda factor: factor.take(order, axis))
 
 
 def _shown(call: Call, view: str) -> Any:
