@@ -56,7 +56,7 @@ def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
     """The plan of a merge of files: what they say of network and data alike."""
     first = first_that_says(models, "architecture")
     alike = all(each.metadata.architecture in (None, first.metadata.architecture) for each in models)
-    refuse_differences(models if alike else [without_defaults(each) for each in models])
+    refuse_differences(models if alike else [without_defaults(each) for each in models], Choices())
     data, spec = (getattr(first_that_says(models, what).metadata, what) for what in ("data", "spec"))
     settings = {**training_settings(first), "fused": fusion.record()}
     directory = directory_among(Choices(), models)

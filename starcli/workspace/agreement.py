@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,35 +15,50 @@ from starcli.errors import StarcliError, few, first_of, short
 from starcli.models.dtypes import float_types
 from starcli.models.names import imports_code
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
+from starcli.workspace.choices import Choices
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 
 
-def refuse_differences(checkpoints: Sequence[Checkpoint], *, spec: Path | None = None) -> None:
+def refuse_differences(checkpoints: Sequence[Checkpoint], choices: Choices) -> None:
     """Raise StarcliError where checkpoints say different things of their architecture, data or spec.
 
-    A `spec` from the command line takes the place of all that they record.
+    A spec, a limit and a validation split that are chosen take the place of all that they record.
     """
-    told = ("architecture", "data", *(() if spec else ("spec",)))
+    told = ("architecture", "data", *(() if choices.spec else ("spec",)))
     sayers = {what: first_that_says(checkpoints, what) for what in told}
-    problems = []
+    problems, ways = list[str](), dict[str | None, None]()
     for other in checkpoints:
         for what, first in sayers.items():
-            mine, theirs = _settled(first.metadata, what), _settled(other.metadata, what)
+            mine, theirs = _settled(first.metadata, what, choices), _settled(other.metadata, what, choices)
             if mine is None or theirs is None:
                 continue
             different = [key for key in mine | theirs if mine.get(key) != theirs.get(key)]
             if "name" in different:
                 different = ["name"]  # all else follows from it
+            if "val_fraction" in different and "split_seed" in different:
+                different.remove("split_seed")
             problems += [
                 f"{what} {key}: {short(theirs.get(key))} in {other.name}, {short(mine.get(key))} in {first.name}"
                 for key in different
             ]
+            ways |= dict.fromkeys(_WAYS_OUT.get(f"{what} {key}") for key in different)
             if different:
                 break
-    if problems and all(line.startswith("spec ") for line in problems):
-        problems.append("--spec FILE says one for all of them; starcli spec derive -o FILE finds the network's own")
     if problems:
-        raise StarcliError("the checkpoints do not belong together", problems)
+        # a way out of one difference is none where there are others
+        hints = [] if None in ways else [way for way in ways if way]
+        raise StarcliError("the checkpoints do not belong together", [*problems, *hints])
+
+
+_ONE_SPLIT = "--val-fraction 0 does without a validation split"
+
+_WAYS_OUT = {
+    "data limit": "--limit N takes the same examples for all of them",
+    "data val_fraction": _ONE_SPLIT,
+    "data split_seed": _ONE_SPLIT,
+    "spec sha256": "--spec FILE says one for all of them; starcli spec derive -o FILE finds the network's own",
+}
+"""What makes one of what checkpoints record differently."""
 
 
 def first_that_says(checkpoints: Sequence[Checkpoint], what: str) -> Checkpoint:
@@ -52,13 +66,21 @@ def first_that_says(checkpoints: Sequence[Checkpoint], what: str) -> Checkpoint:
     return next((each for each in checkpoints if getattr(each.metadata, what) is not None), checkpoints[0])
 
 
-def _settled(metadata: Metadata, what: str) -> dict[str, Any] | None:
-    """What a checkpoint says of its architecture, data or spec, arguments beside the rest; of a spec the hash."""
+def _settled(metadata: Metadata, what: str, choices: Choices) -> dict[str, Any] | None:
+    """What a checkpoint says of its architecture, data or spec, arguments beside the rest; of a spec the hash.
+
+    Without what of its data is chosen otherwise.
+    """
     record = getattr(metadata, what)
     if record is None:
         return None
     fields: dict[str, Any] = record.model_dump(mode="json", include={"sha256"} if what == "spec" else None)
     arguments = fields.pop("arguments", {})
+    if what == "data":
+        chosen = {name: getattr(choices, name) for name in ("limit", "val_fraction", "split_seed")}
+        fields |= {name: value for name, value in chosen.items() if value is not None}
+        if not fields["val_fraction"]:
+            del fields["split_seed"]  # it divides nothing
     return {**fields, **arguments}
 
 

@@ -139,7 +139,7 @@ def open_agreed(
     if record is None:
         return dataset, scaling_notes(dataset) or _standardised_note(dataset, choices)
     if dataset.fingerprint == record.fingerprint:
-        _refuse_leaks(dataset, record, model)
+        refuse_leaks(dataset, record, model)
         return as_trained(dataset, choices, record, model, measures=measures)
     what = f"{dataset.name}: not the data that {model} was trained on{_lengths(dataset, record)}"
     if choices.data is None or not measures:
@@ -280,7 +280,10 @@ def agreed_in_memory(
     return dataset, (f"the data {dataset.name} are not those that {model} was trained on ({record.name}){how}",)
 
 
-def _refuse_leaks(dataset: Dataset, record: DataRecord, model: str) -> None:
+def refuse_leaks(dataset: Dataset, record: DataRecord | None, model: str) -> None:
+    """Raise StarcliError where the validation split of a model's own data holds examples that it was trained on."""
+    if record is None or dataset.fingerprint != record.fingerprint:
+        return
     split = {name: getattr(dataset, name) for name in ("val_fraction", "split_seed", "limit")}
     trained = {name: getattr(record, name) for name in split}
     if dataset.val_fraction and split != trained:

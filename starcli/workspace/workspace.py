@@ -37,6 +37,7 @@ from starcli.workspace.data import (
     open_agreed,
     open_named,
     record_of,
+    refuse_leaks,
     refuse_unknown_tokens,
     statistics_note,
 )
@@ -232,7 +233,7 @@ def workspace_of(
     recorded = any(each.metadata.data is not None for each in checkpoints)
     choices = settled_by(directory, choices, recorded=recorded)
     checkpoints = [in_terms_of_network(each, choices) for each in checkpoints]
-    refuse_differences(checkpoints, spec=choices.spec)
+    refuse_differences(checkpoints, choices)
     first, trained = first_that_says(checkpoints, "architecture"), first_that_says(checkpoints, "data")
     record = trained.metadata.data
     if given.builder is None:
@@ -240,6 +241,8 @@ def workspace_of(
     opened, notes = opened_data(choices, given, record, trained.name, needed=data, measures=measures)
     if opened is not None:
         refuse_unknown_tokens(opened, first.metadata.architecture)
+        for each in checkpoints:
+            refuse_leaks(opened, each.metadata.data, each.name)
         record = record_of(opened)
     with misfits_explained(opened):
         architecture = given.architecture(record, choices) or agreed_architecture(first, choices, record, data=data)

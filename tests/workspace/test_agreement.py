@@ -1,15 +1,18 @@
 """Checkpoints as states of their network: whole files stay as they lie, and nothing large is built for small ones."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 import starcli as sc
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import Metadata
+from starcli.checkpoints.metadata import DataRecord, Metadata
 from starcli.errors import StarcliError
 from starcli.models.build import build_network, build_outline, runnable
-from starcli.workspace.agreement import fitted
+from starcli.workspace.agreement import fitted, refuse_differences
+from starcli.workspace.choices import Choices
 
 ARGUMENTS = {"width": 4, "in_channels": 1, "num_classes": 3}
 
@@ -78,3 +81,50 @@ def test_files_of_other_specs_go_together_by_one_that_is_said(solutions, tmp_pat
     said = sc.barrier(first, tmp_path / "b.safetensors", points=3, spec=fewer, alignment=None)
     as_given = sc.barrier(first, second, points=3, alignment=None)
     assert said.curves["train"].loss[::2] == pytest.approx(as_given.curves["train"].loss[::2])
+
+
+def on_data(name: str, **settings: Any) -> Checkpoint:
+    facts: dict[str, Any] = {"num_classes": 2, "input_shape": [1], "mean": [0.0], "std": [1.0]}
+    return Checkpoint({}, Metadata(data=DataRecord(name="digits", fingerprint="f", **facts, **settings)), name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "chosen", "way"),
+    [
+        ({"val_fraction": 0.2}, {"val_fraction": 0.0}, "--val-fraction 0 "),
+        ({"val_fraction": 0.2, "split_seed": 1}, {"val_fraction": 0.0}, "--val-fraction 0 "),
+        ({"limit": 100}, {"limit": 100}, "--limit N "),
+    ],
+)
+def test_a_setting_of_the_data_that_is_chosen_is_no_difference(
+    settings: dict[str, Any], chosen: dict[str, Any], way: str
+) -> None:
+    models = [on_data("a"), on_data("b", **settings)]
+    with pytest.raises(StarcliError) as caught:
+        refuse_differences(models, Choices())
+    line, hint = caught.value.problems
+    assert line.startswith(f"data {next(iter(settings))}: ")
+    assert hint.startswith(way)
+    refuse_differences(models, Choices(**chosen))
+
+
+def test_a_seed_that_splits_nothing_is_no_difference() -> None:
+    refuse_differences([on_data("a"), on_data("b", split_seed=1)], Choices())
+    with pytest.raises(StarcliError, match="do not belong"):
+        refuse_differences([on_data("a", val_fraction=0.2), on_data("b", val_fraction=0.2, split_seed=1)], Choices())
+
+
+def test_a_way_out_of_one_difference_is_not_said_where_there_are_others() -> None:
+    with pytest.raises(StarcliError) as caught:
+        refuse_differences([on_data("a"), on_data("b", limit=3, arguments={"num_train": 5})], Choices())
+    assert not any(line.startswith("--") for line in caught.value.problems)
+
+
+def test_no_models_examples_may_lie_in_the_split_that_is_chosen_for_all() -> None:
+    how: dict[str, Any] = {"arch_args": {"hidden_dim": 4}, "limit": 100, "epochs": 1}
+    held_back, whole = (sc.train("mlp", "digits", val_fraction=share, **how) for share in (0.2, 0.0))
+    for models in ([held_back, whole], [whole, held_back]):
+        with pytest.raises(StarcliError, match="records no validation split"):
+            sc.evaluate(*models, data="digits", val_fraction=0.2)
+        found = sc.evaluate(*models, data="digits", val_fraction=0.0)
+        assert len(found) == 2
