@@ -9,7 +9,7 @@ from starcli.cli.fuse_jobs import FuseOptions
 from starcli.cli.job import Job
 from starcli.cli.read_models import refuse_repeats
 from starcli.errors import StarcliError
-from starcli.files.names import model_place
+from starcli.files.names import output_name
 
 if TYPE_CHECKING:
     from starcli.files.lazy_tensors import LazyTensors
@@ -28,7 +28,7 @@ class MergedFile:
         """What is known of it without data: how large it is."""
         size = {"tensors": len(self.tensors), "parameters": sum(form.numel for form in self.tensors.forms.values())}
         made = {"output": str(self.job.path), "seed": self.job.finished.seed}
-        yield {"model": "fused", "name": model_place(self.job.path).name, "alignment": self.alignment, **size, **made}
+        yield {"model": "fused", "name": output_name(self.job.path), "alignment": self.alignment, **size, **made}
 
 
 @dataclass(frozen=True)

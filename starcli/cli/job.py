@@ -119,6 +119,7 @@ class Job:
         stored = write_model(self.path, *content, self.plan.directory, shard_size=self.shard_size)
         if self.state is not None:
             self.state.remove()
+            self.watch.kept = present_rehearsal() is None
         # as it will be read: results made from it are then the same when the line is typed again
         return metadata.parse_metadata(stored.to_text(), str(self.path))
 
@@ -127,6 +128,8 @@ def note_finished(path: Path, watch: "Bars") -> None:
     """Say that what was asked for is there already, and why nothing is made."""
     if (rehearsal := present_rehearsal()) is not None:
         rehearsal.found[path] = "finished already"
+    else:
+        watch.kept = True
     watch.note(f"{path}: finished already with these settings; --force makes it anew")
 
 

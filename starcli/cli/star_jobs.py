@@ -16,7 +16,7 @@ from starcli.cli.read_models import grouped_like, note_files, read_groups
 from starcli.cli.star_results import FoundStar
 from starcli.cli.star_sources import Keeper
 from starcli.errors import number_of
-from starcli.files.names import model_place
+from starcli.files.names import is_standard_stream, model_place, output_name
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -59,14 +59,15 @@ class StarRuns:
         jobs = self._jobs(kind, paths)
         keeper = self.keeper = self._keeper(jobs, places)
         for job in jobs:
-            place = model_place(job.path)
+            place = None if is_standard_stream(job.path) else model_place(job.path)
+            name = output_name(job.path)
             with job.making() as needed:
                 if needed:
                     found = self.make(job)
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
-                    model = Checkpoint(found.tensors, job.finished, place.name, place)
+                    model = Checkpoint(found.tensors, job.finished, name, place)
                 else:
-                    model = replace(read(job.path, kinds=(kind,)), name=place.name, path=place)
+                    model = replace(read(job.path, kinds=(kind,)), name=name, path=place)
                     if keeper is not None and not keeper.complete(job):
                         kept = keeper.places[job.path][0].parent
                         self.watch.note(f"{kept}: what training's permutations were is known no more; use --force")

@@ -26,6 +26,7 @@ from starcli.data.targets import Targets, read_targets, task_of_targets
 from starcli.data.text import LABEL, number_parts
 from starcli.data.text_options import TextOptions
 from starcli.errors import StarcliError, few
+from starcli.files.number_words import is_number
 from starcli.registry.tasks import CLASSES
 
 PANDAS_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
@@ -144,7 +145,7 @@ def _task(parts: Sequence[_Labels], options: TextOptions) -> str:
     """What is predicted: as is said, else what the labels of all parts look like."""
     if options.task is None:
         _refuse_nearly_numbers(parts)
-    if options.task != CLASSES and all(_is_number(word) for part in parts for word in part.first):
+    if options.task != CLASSES and all(is_number(word) for part in parts for word in part.first):
         return options.task or task_of_targets(np.concatenate([part.numbers() for part in parts]))
     if options.task not in (None, CLASSES):
         raise StarcliError(f"{parts[0].where}: words, and --task {options.task} predicts numbers")
@@ -163,7 +164,7 @@ def _targets(
         raise StarcliError(f"{first.where}: several columns of classes, expected one, or numbers", [hint])
     words = {role: part.first for role, part in parts.items()}
     where = {role: part.where for role, part in parts.items()}
-    if options.classes or not options.unnamed or not all(_is_number(word) for part in words.values() for word in part):
+    if options.classes or not options.unnamed or not all(is_number(word) for part in words.values() for word in part):
         return number_parts(words, options.classes, where)
     try:
         return number_parts({role: [*map(_whole, part)] for role, part in words.items()}, options.unnamed, where)
@@ -183,15 +184,6 @@ def _flags(words: Sequence[str]) -> Sequence[str]:
     return [numbers[word.lower()] for word in words] if {*map(str.lower, words)} <= numbers.keys() else words
 
 
-def _is_number(word: str) -> bool:
-    """Whether a word reads as a number."""
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
 def _whole(word: str) -> str:
     """A number as whole numbers are written, if it is one.
 
@@ -205,10 +197,10 @@ def _whole(word: str) -> str:
 def _refuse_nearly_numbers(parts: Sequence[_Labels]) -> None:
     """StarcliError for words among numbers with fractions, and for commas in numbers: these are no names of classes."""
     for name in parts[0].columns:
-        fractions = any(float(word) % 1 > 0 for part in parts for word in part.columns[name] if _is_number(word))
+        fractions = any(float(word) % 1 > 0 for part in parts for word in part.columns[name] if is_number(word))
         for part in parts:
             for row, word in enumerate(part.columns[name], 1):
-                if THOUSANDS.fullmatch(word) or (fractions and word.strip() and not _is_number(word)):
+                if THOUSANDS.fullmatch(word) or (fractions and word.strip() and not is_number(word)):
                     what = f"{part.path}: {name}: row {row}: {word!r:.40} is no number, and the others are"
                     hint = "write numbers without commas, leave out rows without one; --task classes takes all as words"
                     raise StarcliError(what, [hint])
@@ -217,7 +209,7 @@ def _refuse_nearly_numbers(parts: Sequence[_Labels]) -> None:
 def _numbers(words: Sequence[str], name: str, path: Path) -> NDArray[np.float32]:
     """A column as finite numbers (N,). StarcliError with the first row that is none."""
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported as such
-        found = np.array([float(word) if _is_number(word) else math.nan for word in words]).astype(np.float32)
+        found = np.array([float(word) if is_number(word) else math.nan for word in words]).astype(np.float32)
     for row in np.flatnonzero(~np.isfinite(found))[:1]:
         hint = "leave out columns of words and rows where a value is missing, or write numbers in their place"
         raise StarcliError(f"{path}: row {row + 1}: {name}: {words[row]!r:.40} is no number (of 32 bits)", [hint])

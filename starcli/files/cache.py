@@ -23,6 +23,10 @@ yet learned have reached.
 """
 
 
+MEASURED: tuple[CacheKind, ...] = ("barriers", "bma", "matches", "planes")
+"""Measurements and learned matches: what takes long; proofs and the like do not count. Averages are made of `bma`."""
+
+
 GENERATION = "10"
 """Raised with any change by which something that is kept would come out otherwise: what was kept before is not found.
 
@@ -32,16 +36,22 @@ Keys have the program's version; this is for what changes between two versions.
 
 @dataclass
 class CacheUse:
-    """Whether the cache is used, and how many results of each kind it had and lacked."""
+    """Whether the cache is used, and how many results of each kind it had, lacked and was given."""
 
     on: bool = True
     found: Counter[str] = field(default_factory=Counter)
     missing: Counter[str] = field(default_factory=Counter)
+    kept: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether measurements or matches were found or kept, which need not be made again."""
+        return any(self.found[kind] or self.kept[kind] for kind in (*MEASURED, "lessons"))
 
     def counts(self) -> tuple[int, int]:
         """Number of measurements and learned matches that were found, and of all; proofs and the like are neither."""
-        found = sum(self.found[kind] for kind in ("averages", "barriers", "bma", "matches", "planes"))
-        return found, found + sum(self.missing[kind] for kind in ("barriers", "bma", "matches", "planes"))
+        found = sum(self.found[kind] for kind in (*MEASURED, "averages"))
+        return found, found + sum(self.missing[kind] for kind in MEASURED)
 
 
 _use: ContextVar[CacheUse] = ContextVar("use of the cache", default=CacheUse())  # noqa: B039  never read by others
@@ -97,6 +107,7 @@ def remember(kind: CacheKind, key: str, value: Any) -> None:
         return
     with contextlib.suppress(OSError, StarcliError, RuntimeError):
         write_atomically(_cache_path(kind, key), json.dumps(value, sort_keys=True).encode())
+        _use.get().kept[kind] += 1
 
 
 def forget(kind: CacheKind, key: str) -> None:

@@ -77,6 +77,15 @@ def model_place(path: Path) -> Path:
     return path.parent if path.parent.name and path.name.removesuffix(INDEX) in WHOLE else path
 
 
+def output_name(path: Path) -> str:
+    """What results call a model that is written to a path: as its `model_place`; `stdout` where it goes there.
+
+    >>> output_name(Path("ckpts/0.safetensors")), output_name(Path("-"))
+    ('0.safetensors', 'stdout')
+    """
+    return "stdout" if is_standard_stream(path) else model_place(path).name
+
+
 def shortest_names(paths: Sequence[Path]) -> list[str]:
     """For each path the fewest of its last parts that no other path ends with, so that people can tell them apart.
 

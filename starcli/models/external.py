@@ -7,6 +7,7 @@ checkpoint never names code.
 import contextlib
 import hashlib
 import inspect
+import os
 import sys
 import sysconfig
 from collections.abc import Mapping
@@ -138,17 +139,19 @@ def code_hash(name: str, network: nn.Module) -> str:
 
 def _sources(roots: set[str]) -> dict[str, bytes]:
     """Sources of loaded modules, by name: of the packages `roots`, and of all outside of what is installed."""
-    standard = Path(sysconfig.get_paths()["stdlib"])
-    found = {}
+    standard, found = sysconfig.get_paths()["stdlib"] + os.sep, {}
     for name, module in list(sys.modules.items()):
-        file, root = getattr(module, "__file__", None), name.partition(".")[0]
-        if not isinstance(file, str) or root in (*LIBRARIES, "starcli", "__main__"):
+        root = name.partition(".")[0]
+        if root in (*LIBRARIES, "starcli", "__main__"):
             continue
-        path = Path(file)
-        own = not INSTALLED & set(path.parts) and not path.is_relative_to(standard)
-        if path.suffix == ".py" and (own or root in roots):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.endswith(".py"):
+            continue
+        # as text: thousands of paths would take 10 ms
+        installed = file.startswith(standard) or not INSTALLED.isdisjoint(file.split(os.sep))
+        if root in roots or not installed:
             with contextlib.suppress(OSError):  # an archive, or deleted since
-                found[name] = path.read_bytes()
+                found[name] = Path(file).read_bytes()
     return found
 
 

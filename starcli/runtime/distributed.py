@@ -206,7 +206,9 @@ def _exchanging() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        problems = ["a process was killed or a machine is gone; the same line typed again goes on from the last state"]
+        problems = [
+            "a process was killed or a machine is gone; type the same line again, which goes on from what was kept"
+        ]
         raise Lost(f"rank {rank()} of {size()} lost the others", problems) from error
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+HOW_TO_GO_ON = "type the same line again to go on"
+"""What is said where something was kept of what was interrupted."""
+
 
 class Interrupted(Exception):
-    """Interruption by a signal, `signal` 1 (SIGHUP), 2 (SIGINT) or 15 (SIGTERM); what was done so far is saved."""
+    """Interruption by a signal, `signal` 1 (SIGHUP), 2 (SIGINT) or 15 (SIGTERM)."""
 
     def __init__(self, signal: int, how_to_continue: str = "") -> None:
         """`how_to_continue` is shown to the user; empty where nothing was saved."""

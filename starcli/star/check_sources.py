@@ -56,7 +56,7 @@ def _example_count(workspace: "Workspace") -> int:
 
 def _first_examples(workspace: "Workspace") -> str:
     """What the losses of `first_losses` are measured on, for notes that name one."""
-    return f"on {_example_count(workspace)} training examples, as in its file"
+    return f"measured on {_example_count(workspace)} training examples, each model as its file has it"
 
 
 def outliers(losses: Sequence[float], unit: float = 1.0) -> list[int]:
@@ -147,7 +147,7 @@ def check_domain(workspace: "Workspace", star: Checkpoint, sources: Sequence[Che
 def warn_of_weak_report(workspace: "Workspace", report: StarReport, what: str, progress: Progress) -> None:
     """Note a star (`what`) by the rule of `warn_of_weak_star`, by the training losses that its report rests on."""
     others = [barrier.curves["train"].loss[-1] for barrier in report.groups[TO_SOURCES].barriers]
-    measured = "on the whole training split, as the ends of the lines were measured"
+    measured = "measured on the whole training split, as the ends of the lines were"
     _warn_of_weak(report.star["train"].loss, max(others), what, _loss_unit(workspace), measured, progress)
 
 

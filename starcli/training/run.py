@@ -19,7 +19,7 @@ from starcli.errors import StarcliError
 from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
-from starcli.runtime.progress import SILENT, Interrupted, Progress
+from starcli.runtime.progress import HOW_TO_GO_ON, SILENT, Interrupted, Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated, sampled
 from starcli.training.epoch_batches import Batch, EpochBatches
 from starcli.training.exchange import Exchange
@@ -34,7 +34,6 @@ SAVE_INTERVAL = 1.0
 SAVE_SHARE = 30
 """And so many times what the last one took: a state of a GPU's run takes a tenth of a short epoch."""
 
-HOW_TO_GO_ON = "type the same line again to go on"
 """What an interrupted run tells the user."""
 
 CHECK_EVERY = 50
@@ -228,12 +227,17 @@ class TrainingRun:
             yield
         except Interrupted as stop:
             self._save()
-            raise Interrupted(stop.signal, HOW_TO_GO_ON) from None
+            raise Interrupted(stop.signal, self._how_to_go_on) from None
 
     def _stop(self) -> None:
         """Save and raise Interrupted."""
         self._save()
-        raise Interrupted(distributed.maximum(self.progress.stop_signal), HOW_TO_GO_ON)
+        raise Interrupted(distributed.maximum(self.progress.stop_signal), self._how_to_go_on)
+
+    @property
+    def _how_to_go_on(self) -> str:
+        """What is said to who stopped the run: nothing where it has no file, or is a rehearsal."""
+        return "" if self.file is None or present_rehearsal() is not None else HOW_TO_GO_ON
 
     def _save(self) -> None:
         """Save the state, on rank 0. StarcliError for one after a loss that is not finite."""

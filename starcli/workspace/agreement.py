@@ -185,12 +185,19 @@ def _refuse_fewer_weights(outline: nn.Module, tensors: Mapping[str, Tensor]) -> 
 
 def note_of_types(models: Sequence[Checkpoint], *, writes: bool, dtype: str | None) -> list[str]:
     """A note on weights that are not float32: what is written of them, or that float32 is computed with; or none."""
-    types = sorted({each for model in models for each in float_types(model.tensors)})
+    models_of: dict[str, list[str]] = {}
+    for model in models:
+        for each in float_types(model.tensors):
+            models_of.setdefault(each, []).append(model.name)
+    types = sorted(models_of)
     if dtype is not None or types == ["float32"] or (writes and types == ["float64"]):
         return []
     kept = "what is written has their types" if len(types) == 1 else "a file keeps its model's, a mean has one for all"
     what = f"{kept}; --dtype chooses one" if writes else "they are computed with in float32"
-    return [f"the weights are {few(types, 5)}: {what}"]
+    if all(names == models_of[types[0]] for names in models_of.values()):  # it is so in each model
+        return [f"the weights are {few(types, 5)}: {what}"]
+    listed = "; ".join(f"{each} in {few(models_of[each], 3)}" for each in types)
+    return [f"the weights are of several types, {listed}: {what}"]
 
 
 def _not_finite(tensors: Mapping[str, Tensor], outline: nn.Module) -> list[str]:

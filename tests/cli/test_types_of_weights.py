@@ -183,14 +183,15 @@ def test_a_note_tells_of_types_where_nothing_was_chosen(write: Write) -> None:
         return [line.removeprefix("note: the weights are ") for line in lines if "the weights are" in line]
 
     digits = ("--data", "digits", "--limit", 100)
+    of_two = "of several types, float16 in 0.safetensors; float32 in 1.safetensors"
     to_file = ("--align", "none", "-o", "x.safetensors", "--input", "1,1,8,8", "--force")
     for types, written, measured in (
         ((torch.float32, torch.float32), [], []),
         ((torch.float64, torch.float64), [], ["float64: they are computed with in float32"]),
         (
             (torch.float16, torch.float32),
-            ["float16, float32: a file keeps its model's, a mean has one for all; --dtype chooses one"],
-            ["float16, float32: they are computed with in float32"],
+            [f"{of_two}: a file keeps its model's, a mean has one for all; --dtype chooses one"],
+            [f"{of_two}: they are computed with in float32"],
         ),
     ):
         write("net", *types)

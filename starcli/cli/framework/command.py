@@ -16,6 +16,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from starcli.cli.framework.help import page
 from starcli.cli.framework.project_file import PROJECT_WORDS, find_project_file
 from starcli.errors import StarcliError
+from starcli.files.number_words import is_number
 from starcli.runtime import stdout
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -139,18 +140,9 @@ def _takes_many(parameter: object) -> bool:
     return isinstance(parameter, TyperOption) and bool(parameter.multiple)
 
 
-def _is_number(word: str) -> bool:
-    """Whether a word is a number."""
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_option(word: str, known: set[str]) -> bool:
     """Whether a word is an option or meant to be one: it begins with a dash, and is neither stdin nor a number."""
-    return word.startswith("-") and word != "-" and (word in known or not _is_number(word))
+    return word.startswith("-") and word != "-" and (word in known or not is_number(word))
 
 
 def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], known: set[str]) -> Iterator[str]:
@@ -171,7 +163,7 @@ def _repeated(args: list[str], lists: dict[str, Any], numbers: frozenset[str], k
         yield args[position]  # a missing value is Typer's to report
         position += 1
         while position < len(args) and not _is_option(args[position], known):
-            if lists[word].name in numbers and not _is_number(args[position]):
+            if lists[word].name in numbers and not is_number(args[position]):
                 break
             yield word
             yield args[position]

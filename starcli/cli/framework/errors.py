@@ -71,11 +71,13 @@ def _status(error: BaseException) -> int:
         case typer.TyperException():
             return _wrong_words(error)
         case Interrupted():
-            say("interrupted" + (f": {error}" if str(error) else ""), *_how_to_continue(error))
+            say("interrupted" + (f": {error}" if str(error) else ""))
             return 128 + error.signal
         case signals.Leave():
             say("interrupted")
             return 128 + error.signal
+        case _ if leave := _leave_behind(error):
+            return _status(leave)
         case KeyboardInterrupt():
             say("interrupted")
             return 130
@@ -99,9 +101,12 @@ def _status(error: BaseException) -> int:
     return OUR_BUG
 
 
-def _how_to_continue(error: Interrupted) -> tuple[str, ...]:
-    """Line that tells how to go on after an interruption."""
-    return () if str(error) else ("the same line typed again goes on after what was kept so far",)
+def _leave_behind(error: BaseException) -> signals.Leave | None:
+    """The signal that an error comes from: one that arrives while compiled code is being imported is ImportError."""
+    found = error.__cause__
+    while found is not None and not isinstance(found, signals.Leave):
+        found = found.__cause__
+    return found
 
 
 def _wrong_words(error: typer.TyperException) -> int:

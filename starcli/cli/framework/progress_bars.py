@@ -27,6 +27,8 @@ class Bars(Progress):
         self.quiet = quiet
         self.log: RunLogs | None = None
         """The logs of the file that is being made."""
+        self.kept = False
+        """Whether a file is finished, which the same line typed again does not make again."""
         self.stop_signal = 0
         self._task, self._total, self._done, self._since = "", 0, 0, 0.0
         self._bar: rich.progress.Progress | None = None

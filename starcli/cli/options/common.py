@@ -21,6 +21,7 @@ from starcli.files.cache import cache_directory, using_cache
 from starcli.files.names import is_standard_stream
 from starcli.runtime import distributed
 from starcli.runtime.garbage import begin_garbage_collection
+from starcli.runtime.progress import HOW_TO_GO_ON, Interrupted
 from starcli.runtime.rehearsal import rehearsing
 
 
@@ -97,7 +98,10 @@ class CommonCached(Common):
     def session(self, *to: Path | None) -> Iterator[tuple[Bars, Results]]:
         """As without a cache; at the end a note says which results were not measured now."""
         with super().session(*to) as (watch, results), using_cache(on=not self.no_cache) as use:
-            yield watch, results
+            try:
+                yield watch, results
+            except Interrupted as stop:
+                raise Interrupted(stop.signal, str(stop) or (HOW_TO_GO_ON if watch.kept or use.keeps else "")) from None
             found, asked = map(sum, zip(*distributed.all_gather(use.counts()), strict=True))
             if found:
                 watch.note(f"{found} of {asked} results from the cache, {cache_directory()}; --no-cache measures anew")

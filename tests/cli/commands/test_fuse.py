@@ -1,5 +1,6 @@
 """starcli fuse: the fused model beside its sources, the best of them, their ensemble and their mean."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,13 @@ def test_means_are_of_the_sources_as_they_are_and_aligned_jointly(solutions, pla
     ran = run_here("fuse", "--sources", *sources, "--epochs", 1, "--align", "none", "-o", "g.safetensors")
     means = {row["model"]: row["loss"] for row in ran.rows if row["split"] == "test" and "mean" in row["model"]}
     assert means == dict.fromkeys(("aligned_mean", "mean"), found["mean"]["loss"])
+
+
+def test_a_fused_model_that_goes_to_stdout_is_called_so(solutions, place):
+    words = ("fuse", "--sources", *solutions.some(0, 1), "--method", "mean", "--align", "none", "--split", "test")
+    ran = run_here(*words, "-o", "-")
+    [name] = {row["name"] for row in map(json.loads, ran.err.splitlines()) if row["model"] == "fused"}
+    assert name == "stdout"
 
 
 def test_a_split_that_is_not_there_is_refused_before_the_search(solutions, place):

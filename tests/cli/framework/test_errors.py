@@ -6,6 +6,7 @@ from support.program import run_here
 
 from starcli.cli import main as program
 from starcli.cli.commands import eval as eval_module
+from starcli.cli.framework import signals
 
 
 @pytest.fixture
@@ -52,6 +53,15 @@ def test_what_the_system_refuses_is_one_line(broken):
     ran = run_here("eval", "-")
     assert ran.status == 1
     assert ran.err == "starcli: x.safetensors: No space left on device\n"
+
+
+def test_a_signal_while_compiled_code_is_imported_is_an_interruption(broken):
+    """Python makes an ImportError of whatever is raised there."""
+    error = ImportError("initialization failed")
+    error.__cause__ = signals.Leave(2)
+    broken(error)
+    ran = run_here("eval", "-")
+    assert (ran.status, ran.err) == (130, "starcli: interrupted\n")
 
 
 def test_traceback_on_demand(place):
