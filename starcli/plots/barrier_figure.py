@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LEAST_RANGE = 1e-3
 """Least range of an axis, as a share of its values."""
 
+NARROW = 0.35
+"""Narrow figures are less wide than so many inches for each point of their font."""
+
 MOST_THIN = 30
 """Largest number of pairs that have lines of their own beneath their mean: more would be a second band."""
 
@@ -43,18 +46,21 @@ def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: 
 
     def paint(figure: "Figure") -> None:
         ends = ends_of(bundles)
-        below = [Ruler(look).shorten(end, 0.16 * look.width) for end in ends]
+        narrow = look.width < NARROW * look.size
+        below = ["" if narrow else Ruler(look).shorten(end, 0.16 * look.width) for end in ends]
         spelt = [f"t = {t}: {end}" for t, end in enumerate(ends) if end != below[t]]
         heading(figure, look, common_words(bundles), names=spelt)
         axes = figure.subplots(len(splits), 2, squeeze=False, sharex=True)
-        height, line = 0.3 * look.width, Ruler(look).line
+        line = Ruler(look).line
+        labels = [f"{split} {title}" for split in splits for title in titles.values()]
+        height = max(0.3 * look.width, *map(Ruler(look).width, labels))
         grow(figure, len(splits) * (height + 0.1) + 3 * line)
         for row, split in zip(axes, splits, strict=True):
             for axis, metric in zip(row, titles, strict=True):
                 for bundle in bundles:
                     _paint_bundle(axis, bundle, split, metric)
                 axis.set_ylabel(f"{split} {titles[metric]}")
-                _finish(axis, metric, room=1.3 * line / height if marked else 0)
+                _finish(axis, metric, room=1.3 * line / height if marked else 0, narrow=narrow)
                 if marked:
                     _mark(axis, bundles, split, metric)
         for axis in axes[-1]:
@@ -127,13 +133,15 @@ def _mark(axis: "Axes", bundles: Sequence[Bundle], split: str, metric: str) -> N
             )  # fmt: skip
 
 
-def _finish(axis: "Axes", metric: str, *, room: float) -> None:
+def _finish(axis: "Axes", metric: str, *, room: float, narrow: bool) -> None:
     """Choose the range of an axis: that of the values, within what is possible.
 
+    narrow: whether there is room for no more than three numbers below it.
     room: for numbers above losses and below metrics, as a share of the range.
     """
     axis.set_xlim(-0.02, 1.02)
-    axis.set_xticks([0, 0.2, 0.4, 0.6, 0.8, 1], ["0", "0.2", "0.4", "0.6", "0.8", "1"])
+    ticks = [0, 0.5, 1] if narrow else [0, 0.2, 0.4, 0.6, 0.8, 1]
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     few_ticks(axis.yaxis)
     low, high = axis.get_ylim()
     widened = max(LEAST_RANGE * max(abs(low), abs(high)) - (high - low), 0) / 2  # rounding would look like hills

@@ -44,7 +44,7 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
     def paint(figure: "Figure") -> None:
         heading(figure, look, sorted({treatment_words(line.alignment, line.renormalise) for line in lines}))
         axes = figure.subplots(len(titles) * len(results), len(splits), squeeze=False)
-        small = Ruler(look, look.small)
+        ruler, small = Ruler(look), Ruler(look, look.small)
         for number, (file, found) in enumerate(results.items()):
             models = list(dict.fromkeys(model for line in found for model in (line.a, line.b)))
             names = small.distinct([model_name(model) for model in models], 0.2 * look.width)
@@ -55,11 +55,13 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
             for place, metric in enumerate(titles):
                 row = axes[number * len(titles) + place]
                 triangles = {split: _triangle(found, models, split, metric) for split in splits}
-                _paint_row(figure, row, triangles, titles[metric], small, side)
+                title = titles[metric]
+                label = title if ruler.width(title) <= side else title.replace(" ", "\n", 1)
+                _paint_row(figure, row, triangles, label, small, side)
                 for axis, split in zip(row, splits, strict=True):
                     above = [file] if len(results) > 1 and place == 0 else []
-                    title = [*above, split]
-                    axis.set_title("\n".join(Ruler(look).shorten(part, 0.9 * room) for part in title))
+                    above_panel = [*above, split]
+                    axis.set_title("\n".join(ruler.shorten(part, 0.9 * room) for part in above_panel))
                     last = place == len(titles) - 1
                     _name_sides(axis, names, small, side, left=axis is row[0], below=last)
 

@@ -128,12 +128,14 @@ def legend_below(
     tails: Sequence[str] = (),
     title: str = "",
 ) -> None:
-    """Draw a legend below the panels, in as many columns as fit; long labels are shortened, `tails` of them are not."""
+    """Draw a legend below the panels, in as many columns as fit.
+
+    Long labels are wrapped, those of long words shortened, but not their `tails`.
+    """
     ruler, em = Ruler(look), look.size / 72
-    room, tails = look.width - 0.2, tails or [""] * len(labels)
-    names = ruler.distinct(labels, room - (HANDLE + 1) * em - max(map(ruler.width, tails)))
-    texts = [name + tail for name, tail in zip(names, tails, strict=True)]
-    column = max(map(ruler.width, texts)) + (HANDLE + SPACE) * em
+    room = look.width - 0.2
+    texts = ruler.within(labels, room - (HANDLE + 1) * em, tails)
+    column = max(ruler.width(line) for text in texts for line in text.split("\n")) + (HANDLE + SPACE) * em
     columns = min(max(int((room + SPACE * em) / column), 1), len(texts))
     lines = [line for part in title.splitlines() for line in ruler.wrap(part, room)]
     legend = figure.legend(
@@ -143,4 +145,5 @@ def legend_below(
     for shown, text in zip(legend.get_texts(), texts, strict=True):
         shown.set_text(text)  # only now: matplotlib leaves out labels that begin with _
     legend.get_title().set_multialignment("center")
-    grow(figure, (math.ceil(len(texts) / columns) + len(lines)) * 1.15 * ruler.line + 0.12)
+    height = sum(1 + text.count("\n") for text in texts) if columns == 1 else math.ceil(len(texts) / columns)
+    grow(figure, (height + len(lines)) * 1.15 * ruler.line + 0.12)

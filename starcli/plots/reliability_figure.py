@@ -85,7 +85,7 @@ def paint_diagrams(axes: Any, diagrams: Sequence[Diagram], look: Look) -> Sequen
     Returns what the legend explains by `DIAGRAM_LABELS`.
     """
     columns = axes.shape[1]
-    titles = Ruler(look).distinct([diagram.title for diagram in diagrams], 0.95 * look.width / columns - 0.35)
+    titles = Ruler(look).within([diagram.title for diagram in diagrams], 0.95 * look.width / columns - 0.35)
     handles: Sequence[Any] = ()
     for number in range(axes.size // 2):
         row, column = divmod(number, columns)

@@ -68,6 +68,22 @@ class Ruler:
                 lines.append(self.shorten(word, inches))
         return lines
 
+    def within(self, names: Sequence[str], inches: float, tails: Sequence[str] = ()) -> list[str]:
+        """Names in lines of a width, in one line where it can be; where a word is too long, as of `distinct`.
+
+        tails: what follows each name and is never shortened.
+        """
+        tails = tails or [""] * len(names)
+        wrapped = []
+        for name, tail in zip(names, tails, strict=True):
+            if any(self.width(word) > inches for word in self.plain(name).split()):
+                short = self.distinct(names, inches - max(map(self.width, tails)))
+                return [name + tail for name, tail in zip(short, tails, strict=True)]
+            *before, last = self.wrap(name, inches) or [""]
+            end = last + tail if self.width(last + tail) <= inches else f"{last}\n{tail.lstrip(': ')}"
+            wrapped.append("\n".join([*before, end]))
+        return wrapped
+
     def distinct(self, names: Sequence[str], inches: float) -> list[str]:
         """Names that fit into a width and still differ where the names do: what all have in common goes first."""
         plain = [self.plain(name) for name in names]

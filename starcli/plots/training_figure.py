@@ -9,6 +9,7 @@ import numpy as np
 from starcli.plots.look import Look
 from starcli.plots.parts import few_ticks, legend_below
 from starcli.plots.rows import DrawnEpoch
+from starcli.plots.ruler import Ruler
 from starcli.plots.style import LINE_STYLES, draw_figure, grow
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ def training_figure(results: Mapping[str, Sequence[DrawnEpoch]], kind: str, look
 
     def paint(figure: "Figure") -> None:
         axes = figure.subplots(1, 2 if counted else 1, squeeze=False)[0]
-        grow(figure, 0.36 * look.width + 0.2)
+        titles = ("training loss (nats)" if counted else "training loss", "training accuracy (%)")
+        ruler = Ruler(look)
+        grow(figure, max(0.36 * look.width + 0.2, max(map(ruler.width, titles)) + 3.2 * ruler.line))
         for number, epochs in enumerate(results.values()):
             colour, marker, dash = LINE_STYLES[number % len(LINE_STYLES)]
             x = [epoch.epoch for epoch in epochs]
@@ -39,9 +42,7 @@ def training_figure(results: Mapping[str, Sequence[DrawnEpoch]], kind: str, look
             for axis, metric, factor in zip(axes, ("loss", "accuracy"), (1, 100), strict=False):
                 y = [factor * getattr(epoch, metric) for epoch in epochs]
                 axis.plot(x, y, color=colour, marker=marker, linestyle=dash, markeredgewidth=0)
-        for axis, title in zip(
-            axes, ("training loss (nats)" if counted else "training loss", "training accuracy (%)"), strict=False
-        ):
+        for axis, title in zip(axes, titles, strict=False):
             axis.set_ylabel(title)
         for axis in axes:
             axis.set_xlabel("epoch")

@@ -32,6 +32,8 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 COLUMN = Look(width=3.25, size=7)
 
+NARROW = Look(width=2.0)
+
 LONG = "resnet18_cifar10_width64_seed{:04d}_$lr=0.1$_wd5e-4_augmented_epoch200.safetensors"
 
 ODD = ["_begins with one", "$x^2$", "模型 🚀", "two\nlines", "a%b&c#d{e}~\\f", "Grüße", "naïve café"]
@@ -95,8 +97,18 @@ def laid_out(results: dict[str, list[Row]], look: Look) -> tuple[Figure, Any]:
     return found[0], found[0].canvas.get_renderer()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("look", [COLUMN, pytest.param(Look(), marks=pytest.mark.slow)], ids=["column", "page"])
-@pytest.mark.parametrize("case", CASES)
+LAYOUTS = [
+    *(pytest.param(case, COLUMN, id=f"{case}, column") for case in CASES),
+    *(pytest.param(case, Look(), id=f"{case}, page", marks=pytest.mark.slow) for case in CASES),
+    *(
+        pytest.param(case, NARROW, id=f"{case}, narrow", marks=pytest.mark.slow)
+        for case in CASES
+        if not re.search("plane|surface|pairs of two", case)  # scales of colours need 2.5 inches
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "look"), LAYOUTS)
 def test_nothing_is_clipped_and_nothing_lies_over_another(case: str, look: Look) -> None:
     figure, renderer = laid_out(CASES[case], look)
     whole = figure.bbox
@@ -114,6 +126,27 @@ def test_nothing_is_clipped_and_nothing_lies_over_another(case: str, look: Look)
         wide = min(first.x1, second.x1) - max(first.x0, second.x0)
         high = min(first.y1, second.y1) - max(first.y0, second.y0)
         assert min(wide, high) <= 1.5, (case, one, other)
+
+
+HOW = ["weight, 1 restart", "activation, 1 restart, 256 examples, best of 10 by midpoint", "none"]
+
+
+@pytest.mark.parametrize("look", [NARROW, COLUMN], ids=["narrow", "column"])
+def test_words_of_a_legend_are_wrapped_and_none_is_left_out(look: Look) -> None:
+    figure, _ = laid_out({"": [line("a", "b", 0.1, alignment=how) for how in HOW]}, look)
+    texts = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
+    for text, words in zip(texts, (f"aligned: {HOW[0]}", f"aligned: {HOW[1]}", "models as given"), strict=True):
+        assert text.startswith(words)
+        assert text.endswith("0.10 / 0.10")
+
+
+def test_a_narrow_figure_names_the_ends_above_and_no_label_is_longer_than_its_axis() -> None:
+    figure, renderer = laid_out({"": star_rows()}, NARROW)
+    assert figure._suptitle is not None
+    assert figure._suptitle.get_text().startswith("t = 0: star\nt = 1: other")
+    for axis in figure.axes:
+        label = axis.yaxis.get_label().get_window_extent(renderer)
+        assert label.height <= 1.1 * axis.get_window_extent(renderer).height
 
 
 KINDS = ("a line", "a star", "pairs", "averages", "a model", "a fused model", "a plane", "a run")

@@ -72,3 +72,16 @@ def test_fonts() -> None:
         Look.of(font="DejaVu Srif")
     with pytest.raises(StarcliError, match="size between"):
         Look.of(font="400")
+
+
+def test_names_stand_in_lines_and_what_follows_them_is_whole() -> None:
+    ruler = Ruler(Look())
+    names, tails = ["one two three four five", "six"], [": 0.10 / 0.20", ": 0.30 / 0.40"]
+    assert ruler.within(names, 9.0, tails) == [name + tail for name, tail in zip(names, tails, strict=True)]
+    for inches in (0.8, 1.2, 1.6):
+        for text, name, tail in zip(ruler.within(names, inches, tails), names, tails, strict=True):
+            assert all(ruler.width(part) <= inches for part in text.split("\n"))
+            assert text.replace("\n", " ") in (name + tail, f"{name} {tail.lstrip(': ')}")
+    [one, other] = ruler.within(["a" * 60 + "1", "a" * 60 + "2"], 1.2, tails)
+    assert one != other
+    assert max(map(ruler.width, (one, other))) <= 1.2
