@@ -42,8 +42,10 @@ class StarReport:
 
     def to_frame(self) -> Any:
         """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers."""
+        # a narrow terminal shows the first and the last columns
+        order = ("count", "std", "min", "max", "mean", "interval")
         return frame_of(
-            {"group": name, "split": split, "pairs": len(group.pairs), **summary.to_dict()}
+            {"group": name, "split": split, "pairs": len(group.pairs), **{key: summary.to_dict()[key] for key in order}}
             for name, group in self.groups.items()
             for split, summary in group.summaries.items()
         )

@@ -16,10 +16,10 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
     "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
+    "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""What the folder of a split may be called, in small letters or capitals."""
+"""What the folder of a split, its table or its shards may be called, in small letters or capitals."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,6 @@ from starcli.errors import StarcliError, few, first_line
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 """Suffixes of tables."""
-PART_NAMES = {**SPLIT_FOLDERS, "validation": (*SPLIT_FOLDERS["validation"], "dev")}
-"""What the table of a part may be called, without its suffix: as a folder of images, or `dev`, as in many of texts."""
 
 
 def as_test_part(table: Path) -> str:
@@ -28,13 +26,13 @@ def as_test_part(table: Path) -> str:
 
 
 def part_tables(folder: Path) -> dict[str, Path]:
-    """The tables in a folder that are parts of one data set, by part, training first.
+    """The tables in a folder that are parts of one data set, by part, training first; called as in `SPLIT_FOLDERS`.
 
     A test part may be alone. Raises StarcliError for two tables of one part, and for a validation part without a
     training one.
     """
     found: dict[str, Path] = {}
-    for role, names in PART_NAMES.items():
+    for role, names in SPLIT_FOLDERS.items():
         for path in sorted(folder.iterdir()):
             if path.suffix not in TABLE_SUFFIXES or path.stem.lower() not in names:
                 continue

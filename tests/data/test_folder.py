@@ -53,6 +53,15 @@ def streamed(root: Path, monkeypatch: pytest.MonkeyPatch, image_size: int | None
     return train
 
 
+@pytest.mark.parametrize("name", ["valid", "Validation", "dev"])
+def test_folders_of_validation_have_several_names(photos: Path, tmp_path: Path, name: str) -> None:
+    for here, there in (("train", "train"), (name, "val"), ("test", "val")):
+        (tmp_path / here).symlink_to(photos / there)
+    data = open_data(f"folder:{tmp_path}")
+    assert data.validation is not None
+    assert (len(data.validation), len(data.test)) == (6, 6)
+
+
 def test_folder_in_memory(photos: Path) -> None:
     data = open_data(f"folder:{photos}")
     assert (data.name, data.num_classes, data.input_shape) == ("folder", 2, (3, SIZE, SIZE))

@@ -209,6 +209,7 @@ def test_the_process_of_the_caller_is_left_alone(data: Data) -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.filterwarnings("ignore:.*hardly a solution", "ignore:.*it is no star")
 def test_results_become_tables(data: Data) -> None:
     pandas = pytest.importorskip("pandas")
     models = [sc.train(network, data, seed=seed, epochs=2, batch_size=30) for seed in (0, 1)]
@@ -218,6 +219,10 @@ def test_results_become_tables(data: Data) -> None:
     assert len(evaluated) == 2
     assert {"accuracy", "data.name", "data.fingerprint"} <= set(evaluated.columns)
     assert len(sc.all_pairs(models, alignment=None, points=3).to_frame()) == 1
+    report = sc.star_report(models[0], models[1:], held_out=[sc.train(network, data, seed=2, epochs=1)], points=3)
+    with pandas.option_context("display.width", 80, "display.max_columns", 0):
+        heading = str(report.to_frame()).splitlines()[0]
+    assert {"group", "split", "mean", "interval"} <= {*heading.split()}
 
 
 # -- what is wrong -----------------------------------------------------------------------------------------------------
