@@ -34,8 +34,8 @@ _COLUMNS = (
     Column("scaled.nll", "loss at T", LOSS),
     Column("scaled.ece", "ECE at T", LOSS, optional=1),
     Column("scaled_verdict", "than ensemble at T"),
-    Column("sampling", "t", usual="uniform"),
-    Column("in_turn", "in turn", usual="no"),
+    Column("sampling", "t drawn", common=True, usual="uniform"),
+    Column("in_turn", "sources in turn", common=True, usual="no"),
     Column("validation_nll", "validation loss", LOSS),
     Column("validation_loss", "validation loss", LOSS),
     Column("alignment", "alignment", common=True),
@@ -63,7 +63,7 @@ def shown_averages(
         models, between, law = of_star if each.posterior == "star" else (sources, RECALIBRATE, {})
         row = {"split": measure.split, **each.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
         row |= {"renormalise": between.title, "seed": seed, **stamp(models), **law}
-        results.add("bma", row if results.for_programs else _for_people(row), _COLUMNS)
+        results.add("bma", row if results.for_programs else _for_people(row | points.settings()), _COLUMNS)
         yield {"type": "bma", **row}
 
 

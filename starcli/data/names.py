@@ -103,7 +103,9 @@ def _kind_of_path(name: str) -> str:
         raise _unknown_suffix(name)
     if "/" in name or path.suffix:
         raise StarcliError(f"--data {name}: no such file or directory")
-    raise unknown("data set", name.partition(":")[0], DATASETS)
+    kind, colon, _ = name.partition(":")
+    error = unknown("data set", kind, DATASETS)
+    raise error if colon else StarcliError(error.summary, ["there is no file or folder of that name, either"])
 
 
 def _unknown_suffix(name: str) -> StarcliError:

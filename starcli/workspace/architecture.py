@@ -21,8 +21,9 @@ def agreed_architecture(first: Checkpoint, choices: Choices, record: DataRecord 
     recorded = first.metadata.architecture
     if choices.arch is None:
         if recorded is None:
+            needed = "--arch and --data" if data and record is None else "--arch"
             raise StarcliError(
-                f"{first.name}: does not say what network it is; give --arch{' and --data' if data else ''}",
+                f"{first.name}: does not say what network it is; give {needed}",
                 [] if first.path is None else why_unknown(first.path),
             )
         if choices.input or choices.input_dtype:

@@ -154,6 +154,7 @@ def test_names() -> None:
     for name, words in (
         ("digit", "did you mean digits"),
         ("./photos", "no such file or directory"),
+        ("photos", "no file or folder of that name"),
         ("idx:", "--data idx:DIR"),
         ("arrays", "FILE.npz"),
         ("digits:8", "takes nothing"),
