@@ -23,7 +23,7 @@ yet learned have reached.
 """
 
 
-MEASURED: tuple[CacheKind, ...] = ("barriers", "bma", "matches", "planes")
+LONG_WORK: tuple[CacheKind, ...] = ("barriers", "bma", "matches", "planes")
 """Measurements and learned matches: what takes long; proofs and the like do not count. Averages are made of `bma`."""
 
 
@@ -46,12 +46,12 @@ class CacheUse:
     @property
     def keeps(self) -> bool:
         """Whether measurements or matches were found or kept, which need not be made again."""
-        return any(self.found[kind] or self.kept[kind] for kind in (*MEASURED, "lessons"))
+        return any(self.found[kind] or self.kept[kind] for kind in (*LONG_WORK, "lessons"))
 
     def counts(self) -> tuple[int, int]:
         """Number of measurements and learned matches that were found, and of all; proofs and the like are neither."""
-        found = sum(self.found[kind] for kind in (*MEASURED, "averages"))
-        return found, found + sum(self.missing[kind] for kind in MEASURED)
+        found = sum(self.found[kind] for kind in (*LONG_WORK, "averages"))
+        return found, found + sum(self.missing[kind] for kind in LONG_WORK)
 
 
 _use: ContextVar[CacheUse] = ContextVar("use of the cache", default=CacheUse())  # noqa: B039  never read by others

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LEAST_RANGE = 1e-3
 """Least range of an axis, as a share of its values."""
 
-NARROW = 0.35
+NARROW_FIGURE = 0.35
 """Narrow figures are less wide than so many inches for each point of their font."""
 
 MOST_THIN = 30
@@ -46,7 +46,7 @@ def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: 
 
     def paint(figure: "Figure") -> None:
         ends = ends_of(bundles)
-        narrow = look.width < NARROW * look.size
+        narrow = look.width < NARROW_FIGURE * look.size
         below = ["" if narrow else Ruler(look).shorten(end, 0.16 * look.width) for end in ends]
         spelt = [f"t = {t}: {end}" for t, end in enumerate(ends) if end != below[t]]
         heading(figure, look, common_words(bundles), names=spelt)
