@@ -1,6 +1,7 @@
 """All that the library does on a device that is only pretended: no tensor on the wrong one, the CPU's results."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,11 +46,12 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
 @pytest.mark.parametrize("arch", NETWORKS)
-def test_the_results_of_the_cpu(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with sc.no_cache():
-        expected, figures = session(arch, "cpu")
-        with pretended_cuda(monkeypatch):
-            found, figures_there = session(arch, "cuda")
+def test_the_results_of_the_cpu(arch: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cpu"))  # a cache for each: neither has what the other found
+    expected, figures = session(arch, "cpu")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cuda"))
+    with pretended_cuda(monkeypatch):
+        found, figures_there = session(arch, "cuda")
     for one, other in zip(expected, found, strict=True):
         assert same(one.tensors, other.tensors)
     assert list(map(str, figures)) == list(map(str, figures_there))

@@ -8,7 +8,7 @@ host wait for a card is noted, with the line of starcli that asked for it.
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ class Pretended:
     def __init__(self) -> None:
         self.waits: Counter[tuple[str, str]] = Counter()
         self.copies: Counter[str] = Counter()
-        self.context = CPU
+        self.context: torch.device | list[Any] = CPU
 
     def device_of(self, tensor: Tensor) -> torch.device:
         """The device that a tensor is said to be on."""
@@ -63,6 +63,12 @@ class Pretended:
             self.labels[reference.cdata] = (reference, device)
             self.pinned.pop(reference.cdata, None)
         return value
+
+    def present(self) -> torch.device:
+        """The device of what is made of no tensor: of the last operator, or of the function that is called."""
+        if isinstance(self.context, list):
+            self.context = _common(self, _tensors(self.context))
+        return self.context
 
     def is_pinned(self, tensor: Tensor) -> bool:
         """Whether a tensor of the CPU lies in memory that a card can read by itself."""
@@ -102,9 +108,8 @@ class _Functions(TorchFunctionMode):
         if asked is not None and torch.device(asked).type == "meta":
             return func(*args, **keywords, device=asked)
         pinned = keywords.pop("pin_memory", False)
-        tensors = list(_tensors((args, keywords)))
-        device = _common(pretended, tensors) if asked is None else _device(asked)
-        before, pretended.context = pretended.context, device
+        device = CPU if asked is None else _device(asked)
+        before, pretended.context = pretended.context, [args, keywords] if asked is None else device
         try:
             found = func(*args, **keywords)
         finally:
@@ -119,6 +124,10 @@ class _Functions(TorchFunctionMode):
 class _Operators(TorchDispatchMode):
     """Looks at the devices of each operator's tensors, and labels what it makes."""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or torch would import its compiler, to be told at each operator that it is not wanted
+
     def __init__(self, pretended: Pretended) -> None:
         super().__init__()
         self.pretended = pretended
@@ -128,7 +137,7 @@ class _Operators(TorchDispatchMode):
     ) -> Any:
         pretended = self.pretended
         keywords = dict(kwargs or {})
-        tensors = list(_tensors((args, keywords)))
+        tensors = _tensors([args, keywords])
         known = {each.untyped_storage()._cdata for each in tensors}
         device = self._agreed(func, args, keywords, tensors)
         found = func(*args, **keywords)
@@ -141,7 +150,7 @@ class _Operators(TorchDispatchMode):
         """The device of an operator's tensors. RuntimeError where there are two."""
         pretended = self.pretended
         if not tensors:
-            return pretended.context
+            return pretended.present()
         first = pretended.device_of(tensors[0])
         if func in MOVING:
             source = tensors[-1]
@@ -163,15 +172,21 @@ class _Operators(TorchDispatchMode):
         return device
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: Any) -> list[Tensor]:
     """Those in a value and the tuples, lists and dicts in it; torch's own walk takes several times as long."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from _tensors(each)
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
+    found: list[Tensor] = []
+    _collect_([value], found)
+    return found
+
+
+def _collect_(values: Iterable[Any], found: list[Tensor]) -> None:
+    for each in values:
+        if isinstance(each, Tensor):
+            found.append(each)
+        elif isinstance(each, tuple | list):
+            _collect_(each, found)
+        elif isinstance(each, dict):
+            _collect_(each.values(), found)
 
 
 def _device(value: Any) -> torch.device:
