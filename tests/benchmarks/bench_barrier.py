@@ -162,7 +162,7 @@ def main() -> None:
     options_of.add_argument("--rounds", type=int, default=5)
     options = options_of.parse_args()
     if options.quick:
-        options.images, options.rounds = 300, 1
+        options.images, options.points, options.rounds = 50, 3, 1
     context = multiprocessing.get_context("spawn")
     pipes = []
     for keeps_memory in (False, True):

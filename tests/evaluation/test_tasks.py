@@ -4,13 +4,6 @@ import math
 
 import pytest
 import torch
-from torchmetrics.functional import mean_squared_error, r2_score
-from torchmetrics.functional.classification import (
-    multilabel_auroc,
-    multilabel_average_precision,
-    multilabel_exact_match,
-    multilabel_f1_score,
-)
 
 from starcli.errors import StarcliError
 from starcli.evaluation.tasks.classification import CLASSIFICATION
@@ -24,6 +17,8 @@ def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def test_regression_is_measured_as_by_torchmetrics() -> None:
+    from torchmetrics.functional import mean_squared_error, r2_score  # 3 s, in one worker and not in all
+
     targets = 3 + 2 * drawn(50, 3)
     found = targets + drawn(50, 3, seed=1)
     for pieces in ([(found, targets)], list(zip(found.split(7), targets.split(7), strict=True))):
@@ -46,6 +41,13 @@ def test_r2_is_one_for_the_targets_zero_for_their_mean_and_none_where_nothing_va
 
 
 def test_labels_are_measured_as_by_torchmetrics() -> None:
+    from torchmetrics.functional.classification import (
+        multilabel_auroc,
+        multilabel_average_precision,
+        multilabel_exact_match,
+        multilabel_f1_score,
+    )
+
     targets, logits = (drawn(60, 4) > 0.3).long(), drawn(60, 4, seed=1).round(decimals=1)  # ties
     values = MULTI_LABEL_TASK.measures(logits, targets.float()).values
     chances = logits.sigmoid()

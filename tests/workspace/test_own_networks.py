@@ -75,11 +75,11 @@ def test_an_edit_of_a_network_is_not_hidden_by_what_was_kept(place):
     source = f"from torch import nn\ndef build():\n    return nn.Sequential({layers})\n"
     words = ("--arch", "edited:build", "--data", "a.npz")
     (place / "edited.py").write_text(source.format("ReLU"))
-    assert run_process("train", *words, "--seeds", "0-1", "--epochs", 1, "-o", "{seed}.safetensors").status == 0
+    assert run_here("train", *words, "--seeds", "0-1", "--epochs", 1, "-o", "{seed}.safetensors").status == 0
     barrier = ("barrier", "0.safetensors", "1.safetensors", *words, "--points", 3, "--align", "none")
-    before = run_process(*barrier).rows[0]["train"]["loss"]
-    assert run_process(*barrier).rows[0]["train"]["loss"] == before
-    (place / "edited.py").write_text(source.format("Tanh"))
+    before = run_here(*barrier).rows[0]["train"]["loss"]
+    assert run_here(*barrier).rows[0]["train"]["loss"] == before
+    (place / "edited.py").write_text(source.format("Sigmoid"))
     assert run_process(*barrier).rows[0]["train"]["loss"] != before
 
 

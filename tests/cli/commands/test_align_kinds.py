@@ -61,11 +61,14 @@ def test_what_makes_no_sense_is_refused_before_anything_is_done(place, transform
     assert not list(place.glob("*.safetensors"))
 
 
-def test_all_together(place, transformers):
-    rows = run_here("align", *transformers, "--joint", "-o", "{name}.safetensors", "--align-kinds", "all").rows
+def test_all_together(place):
+    words = ("--arch-arg", "hidden_dim=8", "activation=tanh", "--data", "digits", "--limit", "100", "--epochs", "1")
+    assert run_here("train", "--arch", "mlp", *words, "--seeds", "0-2", "-o", "{seed}.safetensors").status == 0
+    models = [f"{seed}.safetensors" for seed in range(3)]
+    rows = run_here("align", *models, "--joint", "-o", "{name}-aligned.safetensors", "--align-kinds", "all").rows
     assert [row["joint"] for row in rows] == [3, 3]
     words = ("--align", "weight", "--align-kinds", "all", "-o", "mean.safetensors")
-    fused = run_here("fuse", "--method", "mean", "--sources", *transformers, *words)
+    fused = run_here("fuse", "--method", "mean", "--sources", *models, *words)
     assert {row["alignment"] for row in fused.rows if row["model"] == "joint_mean"} == {"weight, 1 restart, all kinds"}
 
 
