@@ -4,16 +4,20 @@ A stand-in for the program notes the words of each line instead of running it (3
 are then run here, in order, in the directory where the script had come to.
 """
 
+import contextlib
 import csv
+import io
 import itertools
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -130,17 +134,20 @@ def test_the_python_session_runs(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def printed(script: str, *words: object) -> str:
+    """What a script prints when it runs with these words, in this process."""
+    out = io.StringIO()
+    with mock.patch.object(sys, "argv", [script, *map(str, words)]), contextlib.redirect_stdout(out):
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    return out.getvalue()
+
+
 @pytest.mark.slow
 def test_table_of_alignments_is_printed_and_kept(tmp_path: Path) -> None:
     words = ["mlp", "--pairs", "1", "--methods", "weight, 10 restarts", "activation", "--out", str(tmp_path)]
-    first, again = (
-        subprocess.run(
-            [sys.executable, EXAMPLES / "alignment.py", *words], capture_output=True, timeout=60, check=True
-        ).stdout
-        for _ in range(2)
-    )
+    first, again = (printed("alignment.py", *words) for _ in range(2))
     assert again == first, "what is there is not measured again"
-    assert first.decode().count("| activation |") == 4, "barriers and their differences, for two splits"
+    assert first.count("| activation |") == 4, "barriers and their differences, for two splits"
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 2
 
 
@@ -150,23 +157,21 @@ def test_stars_are_measured_and_kept(tmp_path: Path) -> None:
     ways = ["none", "learn, once", "learn, then weight"]
     words = ["mlp", "--pairs", "0", "--stars", "2", "--trained", *ways, "--judged", "none", "activation"]
     words += ["--held-out", "1", "--judged-sources", "1", "--out", str(tmp_path)]
-    line = [sys.executable, EXAMPLES / "learned.py", *words]
-    first, again = (subprocess.run(line, capture_output=True, timeout=120, check=True).stdout for _ in range(2))
+    first, again = (printed("learned.py", *words) for _ in range(2))
     assert again == first, "what is there is not measured again"
     lines = [json.loads(each) for each in (tmp_path / "lines.jsonl").read_text().splitlines()]
     asked = {(star, how, group) for star in ways for how in ("none", "activation") for group in GROUPS}
     found = [(each["trained"], each["judged"], each["group"]) for each in lines]
     assert sorted(each for each in found if each in asked) == sorted(asked)
     assert [found.count((star, "as trained", "source")) for star in ways] == [2, 2, 2]
-    assert first.decode().count("| 2 `mlp`, 25 epochs |") == 3
+    assert first.count("| 2 `mlp`, 25 epochs |") == 3
 
 
 def test_tables_of_the_documentation_are_what_was_kept(tmp_path: Path) -> None:
     page, kept = (ROOT / "docs" / "alignment-measured.md").read_text(), ROOT / "tests" / "benchmarks" / "learned"
     written = tmp_path / "page"
     written.write_text(page)
-    line = [sys.executable, EXAMPLES / "learned.py", "--out", kept, "--page", written]
-    subprocess.run(line, check=True, timeout=60)
+    printed("learned.py", "--out", kept, "--page", written)
     assert written.read_text() == page
 
 
