@@ -40,6 +40,8 @@ _PICKING = {"slice", "narrow", "select", "index", "index_select"}
 """Operators that read a part of their operand."""
 _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "randperm"}
 """Operators that draw: their results are no constants, whatever they depend on."""
+_BLOCKS = {"wrap", "wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap_activation_checkpoint"}
+"""Operators of graphs that do what their graph does, with the operands behind it."""
 
 
 def follow(trace: Trace, program: Any, lists: Sequence[MemberList] = ()) -> list[ListMembers]:
@@ -160,9 +162,9 @@ class _Graph:
         return fixed(self.trace.atoms, tuple(found.shape), range(found.dim()), nodes.where(node))
 
     def nested(self, node: fx.Node, args: Sequence[Any]) -> Any:
-        """A block under no_grad or autocast: its graph is followed with the operands behind it."""
+        """A block under no_grad or autocast: its graph is followed. What else takes a graph (cond) has no rule."""
         at = next((i for i, each in enumerate(args) if isinstance(each, fx.GraphModule)), None)
-        if at is None:
+        if at is None or nodes.name(node.target) not in _BLOCKS:
             return self.unknown(node, args)
         inner = args[at]
         names = [each for each in inner.graph.nodes if each.op == "placeholder"]

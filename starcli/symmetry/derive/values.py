@@ -29,7 +29,7 @@ class Value:
 
     shape: tuple[int, ...]
     factors: tuple[AtomLabels, ...] = ()
-    names: "Names | None" = None
+    names: Names | None = None
     """Of integers that say which units were chosen, these units."""
 
     @classmethod

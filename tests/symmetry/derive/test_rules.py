@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from starcli.errors import StarcliError
 from starcli.symmetry.derive.algebra import merge, reduce, relate
 from starcli.symmetry.derive.atoms import Atoms
 from starcli.symmetry.derive.derive import derive, derive_and_prove
@@ -233,6 +234,18 @@ def test_units_to_which_other_functions_apply_are_others(name):
     derived = derive_and_prove(Between(BY_PARTS[name]), (torch.rand(3, 3),))
     assert not derived.rejected
     assert derived.resolved.expressions["last.weight"][1] == "first + first_2"
+
+
+def test_a_choice_of_graphs_has_no_rule():
+    def chosen(x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda a, b: a.relu() + b, lambda a, b: a.tanh() + b, (x, x * 2))
+
+    try:
+        derived = derive(Between(chosen), (torch.rand(3, 3),))
+    except StarcliError:
+        pytest.skip("this torch cannot trace it")
+    assert derived.notes[0].startswith("no rule for cond")
+    assert not derived.resolved.groups
 
 
 class Pruned(nn.Module):

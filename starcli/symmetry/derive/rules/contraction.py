@@ -48,12 +48,10 @@ def matmul(call: Call) -> RuleResult:
     return matrix_product(call, call.value("self"), call.value(second), whole=whole)
 
 
-@rule("addmm", "baddbmm", "addmv", "addbmm")
+@rule("addmm", "baddbmm", "addmv")
 def addmm(call: Call) -> RuleResult:
     """A summand plus a matrix product."""
     names = [name for name in ("mat1", "mat2", "batch1", "batch2", "mat", "vec") if name in call.arguments]
-    if call.name == "addbmm":
-        raise Unknown
     product = matrix_product(call, *(call.value(name) for name in names), whole=not set(names) & set(call.parameters))
     return call.merge([call.value("self"), product])
 
