@@ -27,6 +27,13 @@ def without_data(models: Sequence[Checkpoint]) -> list[str]:
     return [model.name for model in models if model.metadata.data is None]
 
 
+def note_silent(models: Sequence[Checkpoint], progress: Progress) -> None:
+    """A note where some models say their data and others none: then nothing is aligned or measured."""
+    silent = without_data(models)
+    if len(silent) < len(models):
+        progress.note(f"{silent[0]} says no data: all are merged as they are, unmeasured; --data measures them")
+
+
 def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progress = SILENT) -> LazyTensors:
     """The merge of `models` as files have them, by `fusion.merge`; see `merged_tensors`. The last may be the base.
 

@@ -1,6 +1,7 @@
 """The merge of several state dicts, made tensor by tensor when a tensor is asked for."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -168,21 +169,41 @@ def _common_names(models: Sequence[SlicedModel]) -> list[str]:
 
 
 def _prefixed(models: Sequence[SlicedModel]) -> list[str]:
-    """A line for each model whose names would be those of another one without a prefix, such as `model.`."""
-    lines = []
-    for model in models:
-        ends = re.finditer(r"\.", next(iter(model.tensors), ""))
-        prefixes = [end.string[: end.end()] for end in ends if _all_begin(model.tensors, end.string[: end.end()])]
-        names = [{name.removeprefix(prefix) for name in model.tensors} for prefix in prefixes]
-        for prefix, bare in zip(prefixes, names, strict=True):
-            if any(bare == set(other.tensors) for other in models):
-                key = prefix.removesuffix(".")
-                lines.append(f"{model.name}: all names begin with {prefix}; starcli convert --key {key} leaves it out")
+    """A line for each model whose names would be those of another one without a prefix, such as `module.`.
+
+    Both may have one; what lies outside it, such as the count of averaged weights, may be in one of the two.
+    """
+    lines, below = [], [_names_below(model.tensors) for model in models]
+    for number, model in enumerate(models):
+        count = len(model.tensors)
+        others = [
+            (names, len(models[at].tensors))
+            for at in range(len(models))
+            if at != number
+            for names in below[at].values()
+        ]
+        known, whole = {names for names, _ in others}, {names for names, of in others if len(names) == of}
+        shared = {
+            start: len(names)
+            for start, names in below[number].items()
+            if names in (known if len(names) == count else whole)
+        }
+        prefix = max(shared, key=shared.__getitem__, default="")
+        if prefix:
+            outside = [name for name in model.tensors if not name.startswith(prefix)]
+            names = f"all names but {', '.join(first_of(outside, 3))}" if outside else "all names"
+            line = f"starcli convert --key {prefix.removesuffix('.')} --plain"
+            lines.append(f"{model.name}: {names} begin with {prefix}; {line} leaves it out")
     return lines
 
 
-def _all_begin(names: Iterable[str], prefix: str) -> bool:
-    return all(name.startswith(prefix) for name in names)
+def _names_below(names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """For each prefix that ends with a dot, and for none, the rest of the names that begin with it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        for end in re.finditer(r"^|\.", name):
+            found[name[: end.end()]].add(name[end.end() :])
+    return {prefix: frozenset(rests) for prefix, rests in found.items()}
 
 
 def _is_copy(name: str, model: SlicedModel, common: Sequence[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from torch import nn
 
-from starcli.alignment.alignment import Alignment
+from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.notes import note_alignment
 from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -75,7 +75,7 @@ def fuse(
         by the settings of `MergeKeywords`; where some model says no data, all are merged as they are,
         each tensor when it is asked for, so that `save` holds one at a time, and there is no `.comparison`.
         Settings that a method has no use for are refused.
-    alignment: of `find_star`; "auto" is by activation, of the sources of a base not at all.
+    alignment: of `find_star`; "auto" is by activation, of the sources of a base and of models without data not at all.
     `.comparison` has the fused model beside its sources, their ensemble and their means, to whose activations is done
     what `renormalise` and `renormalise_logits` say, see `barrier`.
 
@@ -90,14 +90,13 @@ def fuse(
     settings, others = understood_search(options, mu=mu, normalised=normalised)
     lookup(FUSIONS, "method", method)
     merging, others = split_merge(others)
-    if alignment == AUTO:
-        alignment = None if "base" in merging else DEFAULT_METHOD
-    how = as_alignment(alignment)
+    usual = None if "base" in merging else DEFAULT_METHOD
+    how = as_alignment(usual if alignment == AUTO else alignment)
     given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
     given |= {"star": star is not None, "samples": samples != DomainTeacher.samples, "in_turn": in_turn}
     given |= dict.fromkeys((*split_options(others)[1], *merging), True)
-    usual = StarSettings(mu=1.0, renormalise=settings.renormalise)
-    said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(usual, each.name)]
+    plain = StarSettings(mu=1.0, renormalise=settings.renormalise)
+    said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(plain, each.name)]
     refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
     if method == "star":
         settings = replace(settings, alignment=how)
@@ -107,7 +106,7 @@ def fuse(
     points = PointSampling(settings.sampling, in_turn)
     teacher = None if star is None else partial(DomainTeacher, samples=samples, points=points)
     ends = {"init": init, "base": merging.get("base"), "star": star}
-    return _fused(fusion, sources, ends, teacher, recipe, others)
+    return _fused(fusion, sources, ends, teacher, recipe, others, said=alignment != AUTO)
 
 
 def _fused(
@@ -117,8 +116,13 @@ def _fused(
     teacher: Callable[[Checkpoint], DomainTeacher] | None,
     recipe: Recipe | str | Path | None,
     options: Mapping[str, Any],
+    *,
+    said: bool,
 ) -> StarModel:
-    """Fuse by another method than star: as `fusion`, with a recipe and the models `ends`, some of `_ENDS`."""
+    """Fuse by another method than star: as `fusion`, with a recipe and the models `ends`, some of `_ENDS`.
+
+    said: whether the caller says how the sources are aligned.
+    """
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
@@ -126,7 +130,7 @@ def _fused(
     if fusion.merge is not None and where.get("arch") is None and where.get("data") is None:
         read = opened(given)
         if need_no_network(read):
-            need_as_given(fusion.alignment)
+            need_as_given(fusion.alignment if said else AS_GIVEN)
             return StarModel(**merged_without_data(fusion.merge, read, ends["base"] is not None, fusion.seed))
         # a module says what network it is, what was read of it does not
         given = [one if isinstance(one, nn.Module) else model for one, model in zip(given, read, strict=True)]

@@ -8,7 +8,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
 from starcli.errors import StarcliError
 from starcli.fusion.fusing import Fusion
-from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, with_hashes, without_data
+from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, note_silent, with_hashes, without_data
 from starcli.library.inputs import ModelLike, as_checkpoint
 from starcli.library.made_models import MadeModel
 from starcli.library.notes import Warnings
@@ -70,6 +70,7 @@ def opened(models: Sequence[ModelLike]) -> list[Checkpoint]:
 
 def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, seed: int) -> dict[str, Any]:
     """Fields of the model that `merge` makes of `models`, of which the last may be the base; see `merge_files`."""
+    note_silent(models, Warnings())
     models = with_hashes(models)
     own = models[-1] if base else None
     fusion = Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=own)

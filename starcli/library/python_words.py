@@ -53,7 +53,7 @@ def in_python(text: str) -> str:
         text = text.replace(ours, theirs)
     text = re.sub(r"starcli convert (.+) --plain -o .+$", _load_call, text)
     text = re.sub(r"starcli convert (.+) --base BASE -o OUT", r'sc.load("\1", base=BASE)', text)
-    text = re.sub(r"starcli convert --key (\S+)", r'sc.load(path, key="\1")', text)
+    text = re.sub(r"starcli convert --key (\S+) --plain", r'sc.load(path, key="\1")', text)
     if "starcli convert " in text:  # a line for the shell
         return text
     return _OPTION.sub(lambda found: _KEYWORDS.get(found[0], found[0][2:].replace("-", "_")), text)

@@ -58,12 +58,30 @@ def test_tensors_that_differ_are_named():
 def test_names_that_differ_by_a_prefix_alone_say_how_to_leave_it_out():
     a = sliced("a.ckpt", **{"net.model.w": torch.zeros(2), "net.model.v": torch.zeros(3)})
     b = sliced("b.pt", w=torch.zeros(2), v=torch.zeros(3))
-    hint = "a.ckpt: all names begin with net.model.; starcli convert --key net.model leaves it out"
+    hint = "a.ckpt: all names begin with net.model.; starcli convert --key net.model --plain leaves it out"
     refused(hint, a, b)
     refused(hint, b, a)
     with pytest.raises(StarcliError) as caught:
         merged_tensors(LINEAR, [a, sliced("c", w=torch.zeros(2))])
     assert "convert" not in "\n".join(caught.value.problems)
+
+
+def test_prefixes_of_both_and_tensors_outside_them_are_said():
+    tensors = {"w": torch.zeros(2), "layer.v": torch.zeros(3), "layer.u": torch.zeros(3)}
+    plain, parallel, compiled, other = (
+        sliced(name, **{prefix + key: value for key, value in tensors.items()})
+        for name, prefix in (("plain", ""), ("parallel", "module."), ("compiled", "_orig_mod."), ("other", "x.layer."))
+    )
+    averaged = SlicedModel("averaged", {**parallel.tensors, "n_averaged": HeldTensor(torch.tensor(2))})
+    out = "starcli convert --key {} --plain leaves it out"
+    of_parallel = f"parallel: all names begin with module.; {out.format('module')}"
+    refused(f"{of_parallel}\ncompiled: all names begin with _orig_mod.; {out.format('_orig_mod')}", parallel, compiled)
+    refused(
+        f"averaged: all names but n_averaged begin with module.; {out.format('module')}\nlayer.u: in", averaged, plain
+    )
+    # of two trunks below one name with heads of their own nothing is to be left out
+    heads = [SlicedModel(name, {**other.tensors, f"{name}.w": HeldTensor(torch.zeros(1))}) for name in ("cat", "dog")]
+    refused("cat.w: in cat, not in dog\ndog.w: in dog, not in cat", *heads)
 
 
 def test_integers_that_are_no_counts_are_never_those_of_one_model():

@@ -190,6 +190,13 @@ def test_alignment_needs_an_input_shape_alone() -> None:
     assert torch.allclose(aligned.module()(x), b.eval()(x), atol=1e-5)
 
 
+def test_weights_alone_are_merged_as_they_are_unless_an_alignment_is_said() -> None:
+    sources = [{"w": torch.tensor([1.0, 3.0])}, {"w": torch.tensor([2.0, 5.0])}]
+    assert sc.fuse(sources, method="linear", weights=[3, 1]).tensors["w"].tolist() == [1.25, 3.5]
+    with pytest.raises(sc.StarcliError, match="alignment needs network and data"):
+        sc.fuse(sources, method="linear", alignment="weight")
+
+
 def test_uint8_images_are_scaled_and_floats_are_not() -> None:
     images, labels = torch.full((8, 1, 4, 4), 255, dtype=torch.uint8), torch.arange(8) % 2
     from starcli.data.in_memory import dataset_in_memory
