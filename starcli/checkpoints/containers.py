@@ -145,13 +145,26 @@ def _chosen(content: object, candidates: Sequence[_Candidate], source: str) -> t
     if averaged:
         taken = found.key or "the weights outside them"
         return found, (f"takes {taken}; {averaged_too([each.key for each in averaged])}",)
+    if others := [each.key for each in raw if each is not found and _same_names(each, found)]:
+        taken = found.key or "the weights outside these"
+        return found, (f"takes {taken}; tensors of the same names lie there too: {_chosen_by(others)}",)
     return found, ()
+
+
+def _same_names(one: _Candidate, other: _Candidate) -> bool:
+    """Whether two have tensors of the same names, whatever wrappers these were saved in."""
+    first, second = ({bare_name(name) for name in each.tensors} for each in (one, other))
+    return first == second
 
 
 def averaged_too(keys: Sequence[str]) -> str:
     """The end of a note on averaged weights under `keys`, which are not those that are taken."""
-    options = " or ".join(f"--key {shlex.quote(key)}" for key in keys[:3])
-    return f"averaged weights lie there too: {options} of starcli convert chooses them"
+    return f"averaged weights lie there too: {_chosen_by(keys)}"
+
+
+def _chosen_by(keys: Sequence[str]) -> str:
+    """What to type for the weights under one of `keys`."""
+    return f"{' or '.join(f'--key {shlex.quote(key)}' for key in keys[:3])} of starcli convert chooses them"
 
 
 def _nothing(content: object, source: str) -> StarcliError:

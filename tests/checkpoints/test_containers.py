@@ -202,6 +202,15 @@ def test_the_key_that_a_note_names_chooses(tmp_path: Path) -> None:
     assert same_function(loaded(path, Pick("module.net_ema")).tensors, AVERAGED)
 
 
+def test_other_weights_of_the_same_names_are_noted(tmp_path: Path) -> None:
+    content = {"model": RAW, "best": {"weights": under("module.", AVERAGED)}, "prior": {"w": torch.zeros(2)}}
+    path = saved(content, tmp_path / "x.pt")
+    [note] = loaded(path).notes
+    said = "takes model; tensors of the same names lie there too: --key best.weights of starcli convert chooses them"
+    assert note.endswith(said)
+    assert same_function(loaded(path, Pick("best.weights")).tensors, AVERAGED)
+
+
 def message(path: Path, pick: Pick | None = None) -> str:
     with pytest.raises(StarcliError) as caught:
         loaded(path, pick)
