@@ -1,8 +1,10 @@
 """The notebooks run, with fewer epochs, steps and patches; what they were shown with has no error."""
 
 import re
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.program import ROOT
@@ -22,8 +24,20 @@ def test_there_are_notebooks() -> None:
     assert len(NOTEBOOKS) == 3
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A kernel that notebooks share, for each imports the same for seconds; each begins without names."""
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.util import run_sync
+
+    manager = AsyncKernelManager(kernel_name="python3")
+    run_sync(manager.start_kernel)(cwd=str(tmp_path_factory.mktemp("notebooks")))
+    yield manager
+    run_sync(manager.shutdown_kernel)(now=True)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
+def test_a_notebook_runs(path: Path, kernel: Any) -> None:
     import nbformat
     from nbclient import NotebookClient
 
@@ -37,6 +51,7 @@ def test_a_notebook_runs(path: Path, tmp_path: Path) -> None:
         cell.source = re.sub(
             r"epochs(, steps)? = .*", lambda m: "epochs, steps = 1, 3" if m[1] else "epochs = 1", cell.source
         )
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+    client = NotebookClient(notebook, km=kernel, timeout=300)
+    client.execute()
+    client.kc.stop_channels()

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -75,6 +76,13 @@ def is_taken(name: str, state: State, versions: Any) -> tuple[bool, Tensor | Non
     return True, outputs(network)
 
 
+@cache
+def source_of(name: str) -> tuple[State, Any]:
+    """A state dict of a network, and its `_metadata`."""
+    source = made(name, 3)
+    return source.state_dict(), versions_of(source)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_torch_and_we_take_the_same_state_dicts_for_the_same_function(name: str) -> None:
     taken = [compare(name, change, saved) for change in CHANGES for saved in (True, False)]
@@ -83,9 +91,9 @@ def test_torch_and_we_take_the_same_state_dicts_for_the_same_function(name: str)
 
 def compare(name: str, change: str, saved: bool) -> bool:
     """Whether torch takes a changed state dict of a network, and so do we."""
-    source = made(name, 3)
-    versions = versions_of(source) if saved else None
-    state = CHANGES[change]({n: t.clone() for n, t in source.state_dict().items()})
+    source, versions = source_of(name)
+    versions = versions if saved else None
+    state = CHANGES[change]({n: t.clone() for n, t in source.items()})
     before = {n: t.clone() for n, t in state.items()}
     taken, expected = is_taken(name, state, versions)
     try:
@@ -100,8 +108,10 @@ def compare(name: str, change: str, saved: bool) -> bool:
     network.load(fitted)
     torch.testing.assert_close(outputs(network.network), expected, rtol=1e-5, atol=1e-6)
     # what comes out is a state of the network as it is: once more changes nothing
-    again = fit(made(name, 11), fitted, versions_of(made(name, 11)))
-    assert fitted.keys() == made(name, 1).state_dict().keys()
+    other = made(name, 11)
+    names, versions_there = other.state_dict().keys(), versions_of(other)
+    again = fit(other, fitted, versions_there)
+    assert fitted.keys() == names
     assert not again.made
     if is_state_of(made(name, 13), state):
         assert fitted.keys() == state.keys()
