@@ -36,12 +36,12 @@ from starcli.star.starlight import starlight
 class SearchSettings(TypedDict, total=False):
     """Settings of a search for a star, as the options of `starcli star`; what is left out is as `StarSettings` has it.
 
-    realign_every: None is never.
+    realign_every: None is never; "drawn": in each epoch the sources that its steps draw.
     renormalise, renormalise_logits: of points that are measured on the lines to sources, see `barrier`.
     """
 
     sampling: str | Sampling
-    realign_every: int | None
+    realign_every: int | Literal["drawn"] | None
     realign_restarts: int
     realign_method: str | None
     realign_drift: float | None

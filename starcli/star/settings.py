@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from starcli.alignment.alignment import Alignment
 from starcli.averaging.sampling import Sampling, sampling_name, sampling_of
@@ -27,7 +27,8 @@ class StarSettings:
     realign_restarts: rounds of the search in each later alignment, which begins from the one before; methods that learn
         do without a search there, and take a tenth of the steps.
     realign_method: of these later alignments (None: the method itself, of `learn` weight), by the same kinds.
-    realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch.
+    realign_every: epochs between alignments of the sources to the star; None: once, before the first epoch; "drawn":
+        all before the first epoch, then in each one those that its steps draw, for others are aligned for nothing.
     realign_drift: of these alignments, only those where the star has moved by more than this share of its norm since
         it was last aligned to (None: all).
     realign_noise: standard deviation of Gaussian noise on each tensor of the star that sources are aligned anew to, as
@@ -56,7 +57,7 @@ class StarSettings:
     normalised: bool = False
     sampling: str | Sampling = "uniform"
     alignment: Alignment = Alignment(DEFAULT_METHOD)  # noqa: RUF009  a frozen value
-    realign_every: int | None = 1
+    realign_every: int | Literal["drawn"] | None = 1
     realign_restarts: int = 1
     realign_method: str | None = None
     realign_drift: float | None = None
@@ -72,9 +73,11 @@ class StarSettings:
     def __post_init__(self) -> None:
         self._check_realign_method()
         problems = [] if 0 <= self.mu < math.inf else [f"mu is a finite number from 0 up, found {self.mu}"]
+        if isinstance(self.realign_every, str) and self.realign_every != "drawn":
+            problems.append(f"realign_every is a number of epochs, 'drawn' or None, found {self.realign_every!r}")
         for name in ("realign_every", "eval_every"):
             value = getattr(self, name)
-            if value is not None and value < 1:
+            if isinstance(value, int) and value < 1:
                 problems.append(f"{name} is a number of epochs from 1 up, found {value}")
         if self.realign_restarts < 1:
             problems.append(f"realign_restarts is at least 1, found {self.realign_restarts}")
@@ -116,6 +119,8 @@ class StarSettings:
             return [f"realign_drift is a share above 0, found {self.realign_drift}"]
         if not self.alignment.active or self.realign_every is None:
             return ["realign_drift is for sources that are aligned anew"]
+        if self.realign_every == "drawn":  # each would have moved from another star
+            return ["realign_drift is for sources that are all aligned at once, found realign_every drawn"]
         if self.realignment != self.alignment:  # nobody would know by which of them a source was aligned last
             return [f"realign_drift is for one method, found {self.alignment.method} and {self.realignment.method}"]
         return []
@@ -152,6 +157,12 @@ class StarSettings:
         restarts = how.restarts if self.realign_noise else self.realign_restarts
         return Alignment(method, restarts=restarts, seed=how.seed, kinds=kinds)
 
+    def realigns_in(self, epoch: int) -> bool:
+        """Whether sources are aligned before this epoch."""
+        if epoch == 0 or self.realign_every == "drawn":
+            return True
+        return self.realign_every is not None and epoch % self.realign_every == 0
+
     def last_alignment(self, epochs: int) -> Alignment:
         """How the sources are aligned in the last of so many epochs that aligns them; after them, with realign_noise.
 
@@ -159,8 +170,8 @@ class StarSettings:
         >>> settings.last_alignment(5).method, settings.last_alignment(6).method
         ('learn', 'weight')
         """
-        again = self.realign_every is not None and (self.realign_every < epochs or self.realign_noise > 0)
-        return self.realignment if again else self.alignment
+        anew = any(self.realigns_in(epoch) for epoch in range(1, epochs))
+        return self.realignment if anew or self.realign_noise else self.alignment
 
     @property
     def begins_at_mean(self) -> bool:
@@ -182,14 +193,16 @@ class StarSettings:
         how, every = self.alignment, self.realign_every
         if not how.active or every is None:
             return how.title
-        each = f"each {'epoch' if every == 1 else f'{every} epochs'}"
+        each = f"each {'epoch' if every in (1, 'drawn') else f'{every} epochs'}"
+        if every == "drawn":
+            each += " for the sources that it draws"
         if self.realign_drift is not None:
             each += f" if the star moved by {self.realign_drift:.3g}"
         if self.realign_noise:
             each += f" to the star with noise {self.realign_noise:.3g}"
         if self.realignment != how:
             return f"{how.title}, then {self.realignment.title} {each}"
-        plain = self.realign_drift is None and not self.realign_noise
+        plain = self.realign_drift is None and not self.realign_noise and every != "drawn"
         if plain and not how.learns and max(how.restarts, 1) == self.realign_restarts:
             return how.title
         count = how.later_steps

@@ -40,14 +40,20 @@ class Source:
 
 @dataclass(frozen=True)
 class Realignment:
-    """One alignment of all sources: units moved against the one before, and the mean inner product with the star."""
+    """One alignment of sources: units moved against the one before, and the mean inner product with the star.
+
+    drawn: numbers of the sources, where these are not all.
+    """
 
     moved: tuple[int, ...]
     objective: float
+    drawn: tuple[int, ...] | None = None
 
     def row(self) -> dict[str, Any]:
         """For the log."""
-        return {"moved": sum(self.moved), "moved_by_source": list(self.moved), "objective": self.objective}
+        drawn = {} if self.drawn is None else {"drawn_sources": list(self.drawn)}
+        moved = {"moved": sum(self.moved), **drawn, "moved_by_source": list(self.moved)}
+        return {**moved, "objective": self.objective}
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,8 @@ class _Found:
     objective: float
 
 
-def _realignment(found: Sequence[_Found]) -> Realignment:
-    return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found))
+def _realignment(found: Sequence[_Found], drawn: tuple[int, ...] | None = None) -> Realignment:
+    return Realignment(tuple(each.moved for each in found), sum(each.objective for each in found) / len(found), drawn)
 
 
 def _by_tensor(symmetry: Symmetry | None) -> Permutation | None:
@@ -95,24 +101,34 @@ class SourceBank:
         self._fixed: dict[int, dict[str, Tensor]] = {}
 
     def align(
-        self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, restarts: int, *, progress: Progress
+        self,
+        star: Mapping[str, Tensor],
+        aligner: Aligner,
+        seed: int,
+        restarts: int,
+        numbers: Sequence[int],
+        *,
+        progress: Progress,
     ) -> Realignment:
-        """Align every source to `star`, beginning from its present symmetry; all of them change, or none.
+        """Align sources to `star`, each from its present symmetry; all of these `numbers` change, or none.
 
         restarts: rounds of the search where all have one; else as `aligner` has them. The seed of each source comes
         from `seed` and from its number.
         """
-        restarts = aligner.alignment.restarts if None in self.symmetries else restarts
+        restarts = aligner.alignment.restarts if self._are_new(numbers) else restarts
+        matches = self._matches(numbers, star, aligner, seed, restarts, progress)
+        self.set({number: aligner.symmetry(each.tensors) for number, each in zip(numbers, matches, strict=True)})
+        return _realignment(matches, tuple(numbers) if len(numbers) < len(self.sources) else None)
 
-        matches = self._matches(range(len(self.sources)), star, aligner, seed, restarts, progress)
-        self.set([aligner.symmetry(each.tensors) for each in matches])
-        return _realignment(matches)
+    def _are_new(self, numbers: Sequence[int]) -> bool:
+        """Whether one of some sources has nothing to begin from."""
+        return None in [self.symmetries[number] for number in numbers]
 
     def gather(self, aligner: Aligner, seed: int, *, progress: Progress) -> Realignment:
         """Align all other sources to the first one, which stays as it is."""
         first, others = self.sources[0].open(), range(1, len(self.sources))
         matches = self._matches(others, first, aligner, seed, aligner.alignment.restarts, progress)
-        self.set([aligner.identity, *(aligner.symmetry(each.tensors) for each in matches)])
+        self.set(dict(enumerate([aligner.identity, *(aligner.symmetry(each.tensors) for each in matches)])))
         return _realignment(matches)
 
     def mean(self) -> Tensor:
@@ -143,14 +159,14 @@ class SourceBank:
             )
             return [_Found(match.symmetry.to_tensors(), match.moved, match.objective) for match in found]
 
-        again = "" if None in self.symmetries else " anew"
+        again = "" if self._are_new(numbers) else " anew"
         what = f"alignment of {len(numbers)} sources{again}: {aligner.alignment.title}"
         return repeated(what, lambda: alike(what, numbers, lambda own: sharing.share_list(own, aligned)))
 
-    def set(self, symmetries: Sequence[Symmetry | None]) -> None:
-        """Put these in the place of the present ones."""
+    def set(self, symmetries: Mapping[int, Symmetry | None]) -> None:
+        """Put these in the place of the present ones of their sources."""
         self._vectors.forget()
-        self.symmetries = tuple(symmetries)
+        self.symmetries = tuple(symmetries.get(number, own) for number, own in enumerate(self.symmetries))
         self._fixed.clear()
 
     def _open(self, number: int) -> Mapping[str, Tensor]:

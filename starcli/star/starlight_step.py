@@ -6,6 +6,7 @@ The network's own parameters hold the point on the line, the star is a vector ap
 times the gradient at the point.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Realignment, Source, SourceBank
+from starcli.training.batch_pieces import steps_per_epoch
 from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.objective import Row
 from starcli.training.seeds import substream
@@ -67,6 +69,7 @@ class OnLines(PlainObjective):
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
         self.passes = 2 if settings.mu > 0 else 1
         self.draws_per_step, self.draw_t = settings.draws(recipe), settings.draw_t
+        self.batch_size = recipe.batch_size
         self.vector = bank.flat.parameters.clone()
         self.parts = list(bank.flat.views(self.vector).values())
         self.point = fixed_in_training(bank.flat, workspace.dataset.train)
@@ -84,9 +87,7 @@ class OnLines(PlainObjective):
     def begin_epoch(self, epoch: int) -> Row:
         """Align the sources anew where it is their time; a resumed epoch finds that done."""
         self.flat.network.train()
-        every = self.settings.realign_every
-        due = epoch == 0 or (every is not None and epoch % every == 0)
-        if not self.aligner.active or not due or self.aligned_epoch == epoch:
+        if not self.aligner.active or not self.settings.realigns_in(epoch) or self.aligned_epoch == epoch:
             return {}
         if not self._has_moved():
             self.aligned_epoch = epoch  # a run that goes on in this epoch does not ask again
@@ -98,17 +99,27 @@ class OnLines(PlainObjective):
         else:
             aligner, restarts = self.realigner if epoch else self.aligner, self.settings.realign_restarts
             star = self._named(self._disturbed(epoch))
-            found = self._align(star, aligner, seed, restarts)
+            found = self._align(star, aligner, seed, restarts, self._to_align(epoch))
         self.aligned_epoch, self._centre = epoch, None
         if self.settings.realign_drift is not None:
             self.aligned_vector = self.vector.clone()
         return found.row()
 
-    def _align(self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, restarts: int) -> Realignment:
-        """Align the sources, from where they are; those that are to come in another order each time, from the start."""
+    def _align(
+        self, star: Mapping[str, Tensor], aligner: Aligner, seed: int, restarts: int, numbers: Sequence[int]
+    ) -> Realignment:
+        """Align sources, from where they are; those that are to come in another order each time, from the start."""
         if self.settings.realign_noise:
-            self.bank.set([None] * len(self.bank.sources))
-        return self.bank.align(star, aligner, seed, restarts, progress=self.progress)
+            self.bank.set(dict.fromkeys(numbers))
+        return self.bank.align(star, aligner, seed, restarts, numbers, progress=self.progress)
+
+    def _to_align(self, epoch: int) -> Sequence[int]:
+        """The sources that are aligned in an epoch which aligns: all, or those that its steps draw."""
+        if epoch == 0 or self.settings.realign_every != "drawn":
+            return range(len(self.bank.sources))
+        steps = range(steps_per_epoch(len(self.workspace.dataset.train), self.batch_size))
+        places = itertools.product(steps, range(self.draws_per_step))
+        return sorted({self.draw(epoch, step, number)[0] for step, number in places})
 
     def _disturbed(self, epoch: int) -> Tensor:
         """The star that sources are aligned to: with noise where that is asked for, for first it is random anyway."""
@@ -224,7 +235,7 @@ class OnLines(PlainObjective):
         """Put the star itself into the network, with its own BatchNorm statistics; sources are aligned to no noise."""
         if self.settings.realign_noise:
             seed, restarts = substream(self.seed, "align", "at the end"), self.settings.realign_restarts
-            self._align(self._named(), self.realigner, seed, restarts)
+            self._align(self._named(), self.realigner, seed, restarts, range(len(self.bank.sources)))
         self.bank.close()
         self._put_star()
         final_statistics_(self.flat, self.workspace, self.progress)
@@ -241,7 +252,8 @@ class OnLines(PlainObjective):
         self.aligned_epoch = state["aligned_epoch"]
         if "aligned_vector" in state:
             self.aligned_vector = state["aligned_vector"].to(self.vector.device)
-        self.bank.set([None if each is None else self.aligner.symmetry(each) for each in state["permutations"]])
+        kept = [None if each is None else self.aligner.symmetry(each) for each in state["permutations"]]
+        self.bank.set(dict(enumerate(kept)))
 
     def _named(self, vector: Tensor | None = None) -> dict[str, Tensor]:
         """The star (or `vector`) as a state dict; buffers are for completeness, matching does not look at them."""

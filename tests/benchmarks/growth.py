@@ -134,16 +134,20 @@ MLP = "--arch mlp --arch-arg depth=3 hidden_dim=64 --data digits"
 
 
 def by_sources(counts: Sequence[int]) -> list[Growth]:
-    """Epochs of stars of MLPs, with their sources aligned anew in each epoch and once."""
+    """Epochs of stars of MLPs, with their sources aligned anew in each epoch, when they are drawn, and once."""
     run(f"train {MLP} --epochs 2 --stacked --seeds 0-{counts[-1] - 1} -o sources/{{seed}}.safetensors")
     found = []
-    for realign, expected, lengths in (("epoch", "1", STAR_EPOCHS), ("never", "0", MANY_STAR_EPOCHS)):
+    for realign, aligned, expected, lengths in (
+        ("epoch", "sources aligned anew", "1", STAR_EPOCHS),
+        ("drawn", "those that it draws aligned anew", "0", MANY_STAR_EPOCHS),
+        ("never", "aligned once", "0", MANY_STAR_EPOCHS),
+    ):
         costs = []
         for count in counts:
             sources = " ".join(f"sources/{seed}.safetensors" for seed in range(count))
             line = f"star --sources {sources} --align weight --realign-every {realign} --epochs {{epochs}}"
             costs.append(epoch(f"{line} -o {{out}}.safetensors", f"star-{realign}-{count}", lengths))
-        what = "an epoch of a star, 12 steps, " + ("sources aligned anew" if realign == "epoch" else "aligned once")
+        what = f"an epoch of a star, 12 steps, {aligned}"
         found.append(Growth(what, "sources (MLP, digits)", counts, costs, expected))
     return found
 

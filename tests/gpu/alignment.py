@@ -36,17 +36,21 @@ def run(lab: Lab) -> None:
     for method in ("weight", "activation"):
         aligner = Aligner(Alignment(method), workspace)
         aligner.match(star, states[0])  # what is imported once
-        bank.set([None] * count)
+        bank.set(dict.fromkeys(range(count)))
         for what, limit in (("cold", 10.0), ("warm", 2.0), ("warm again", 2.0)):
             star = {n: _moved(tensor) for n, tensor in star.items()}  # as training does
-            taken = lab.seconds(lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, progress=SILENT))
+            taken = lab.seconds(
+                lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, range(count), progress=SILENT)
+            )
             lab.row(f"{count} sources aligned by {method}, {what}", seconds=taken, limit=limit)
         with mock.patch.object(search, "costs_device", return_value=torch.device("cpu")):
-            taken = lab.seconds(lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, progress=SILENT))
+            taken = lab.seconds(
+                lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, range(count), progress=SILENT)
+            )
         lab.row(f"{count} sources aligned by {method}, warm again, costs on the host's threads", seconds=taken)
     taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
     lab.row(f"{count} sources composed on the device, first time", seconds=taken)
-    bank.set(bank.symmetries)
+    bank.set({})
     taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
     lab.row(f"{count} sources composed on the device", seconds=taken)
     start, steps = bank.symmetries[0], 2 if lab.quick else 10

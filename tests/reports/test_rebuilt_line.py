@@ -58,6 +58,9 @@ MADE = {
     "a star by weight": (
         "star", "--sources", *PAIR, "--align", "weight", "--epochs", "1", "--realign-every", "2",
     ),
+    "a star of sources that are aligned when they are drawn": (
+        "star", "--sources", *PAIR, "--epochs", "1", "--realign-every", "drawn",
+    ),
     "a star aligned once, with two draws a step": (
         "star", "--sources", *PAIR, "--epochs", "1", "--realign-every", "never", "--draws-per-step", "2",
     ),

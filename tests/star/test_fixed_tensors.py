@@ -59,7 +59,7 @@ def test_the_whole_network_goes_along_the_line(frozen, sources, t, kept, monkeyp
     monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", kept)
     objective = objective_of(frozen, sources, sampling=lambda _: t)
     star = objective.flat.state()
-    objective.bank.set([None, *(Permutation.random(frozen.spec.resolved, generator(i)) for i in range(2))])
+    objective.bank.set({i: Permutation.random(frozen.spec.resolved, generator(i)) for i in (1, 2)})
     inputs, labels = next(iter(frozen.dataset.train.batches(47)))
     for step in range(4):
         source, _ = objective.draw(0, step, 0)

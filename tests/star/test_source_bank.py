@@ -26,12 +26,12 @@ def test_vectors_are_the_permuted_sources(resnet, resnets, monkeypatch, kept):
     monkeypatch.setattr(sources_module, "KEPT_SOURCE_BYTES", kept)
     flat = resnet.network()
     bank = SourceBank(resnets, flat)
-    bank.set([None, *(Permutation.random(resnet.spec.resolved, generator(i)) for i in range(2))])
+    bank.set({i: Permutation.random(resnet.spec.resolved, generator(i)) for i in (1, 2)})
     order = [0, 1, 1, 2, 0, 2]
     for number, following in zip(order, [*order[1:], None], strict=True):
         assert torch.equal(bank.vector(number, following), flat.flatten(bank.aligned(number)))
     assert torch.equal(bank.vector(1, 0), flat.flatten(bank.aligned(1)))
-    bank.set([None] * 3)  # what was made ready for the old permutations is not used
+    bank.set(dict.fromkeys(range(3)))  # what was made ready for the old permutations is not used
     assert torch.equal(bank.vector(0), flat.flatten(resnets[0].open()))
     bank.close()
 
@@ -62,7 +62,7 @@ def test_small_sources_are_opened_once(resnet, resnets, monkeypatch, kept, opene
     flat = resnet.network(0)
     bank, aligner = SourceBank(sources, flat), Aligner(Alignment("weight"), resnet)
     for _ in range(2):
-        bank.align(flat.state(), aligner, 0, 1, progress=SILENT)
+        bank.align(flat.state(), aligner, 0, 1, range(3), progress=SILENT)
     for number in range(3):
         bank.vector(number)
     bank.close()
@@ -78,7 +78,7 @@ def test_sources_are_never_written_to(mlp, mlps):
 @pytest.mark.parametrize("free", [8 << 30, 0])
 def test_vectors_on_a_gpu(resnet, resnets, monkeypatch, free):
     """Kept and composed there, or read ahead: the same vectors, and nothing that a step waits for."""
-    permutations = [None, *(Permutation.random(resnet.spec.resolved, generator(i)) for i in range(2))]
+    permutations = {i: Permutation.random(resnet.spec.resolved, generator(i)) for i in (1, 2)}
     flat = resnet.network()
     bank = SourceBank(resnets, flat)
     bank.set(permutations)

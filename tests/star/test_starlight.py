@@ -140,6 +140,8 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
     [
         ({"mu": -1.0}, "mu"),
         ({"realign_every": 0}, "realign_every"),
+        ({"realign_every": "dawn"}, "realign_every is a number of epochs, 'drawn' or None, found 'dawn'"),
+        ({"realign_every": "drawn", "realign_drift": 0.1}, "realign_drift is for sources that are all aligned at once"),
         ({"realign_restarts": 0}, "realign_restarts"),
         ({"realign_drift": 0.0}, "realign_drift is a share above 0"),
         ({"realign_drift": 0.1, "realign_every": None}, "realign_drift is for sources that are aligned anew"),
@@ -194,6 +196,42 @@ def test_sources_are_aligned_anew_where_the_star_is_far_from_where_it_was(mlp, m
     assert aligned(realign_drift=0.1)[1] == [True, False, True]
 
 
+@pytest.mark.parametrize("options", [{}, {"draws_per_step": 2, "realign_noise": 1.0}])
+def test_of_many_sources_those_are_aligned_anew_that_an_epoch_draws(mlp, mlps, options, monkeypatch):
+    """All at first; then those, and no others, that its steps read, each to the star as the epoch begins."""
+    seen = []
+    align, vector = SourceBank.align, SourceBank.vector
+
+    def aligning(bank, star, *arguments, **how):
+        before = bank.symmetries
+        found = align(bank, star, *arguments, **how)
+        changed = {n for n, own in enumerate(bank.symmetries) if own is not before[n]}
+        seen.append((changed, set()))
+        return found
+
+    def reading(bank, number, following=None):
+        seen[-1][1].add(number)
+        return vector(bank, number, following)
+
+    monkeypatch.setattr(SourceBank, "align", aligning)
+    monkeypatch.setattr(SourceBank, "vector", reading)
+    many = [Source(f"{copy}-{each.name}", each.open) for copy in range(3) for each in mlps]
+    recipe = RECIPE.override(epochs=4, batch_size=48)
+    star = search_star(mlp, many, recipe, 0, realign_every="drawn", **options)
+    (first, _), *later = seen[:4]
+    assert first == set(range(len(many)))
+    assert all(changed == read < first for changed, read in later)
+    assert [row.get("drawn_sources") for row in star.history] == [None, *(sorted(read) for _, read in later)]
+    assert [len(row["moved_by_source"]) for row in star.history] == [len(changed) for changed, _ in seen[:4]]
+
+
+def test_where_an_epoch_draws_all_sources_they_are_aligned_as_in_each_epoch(mlp, mlps):
+    recipe = RECIPE.override(batch_size=8)
+    stars = [search_star(mlp, mlps[:2], recipe, 0, realign_every=every) for every in (1, "drawn")]
+    assert same(stars[0].tensors, stars[1].tensors)
+    assert stars[0].history == stars[1].history
+
+
 def test_noise_on_what_sources_are_aligned_to_is_another_each_time_and_not_there_at_last(mlp, mlps, monkeypatch):
     """A star that moves by nothing finds its sources elsewhere in each epoch, and at the end where they were first."""
     references, align = [], SourceBank.align
@@ -241,6 +279,7 @@ def test_sources_of_a_star_with_noise_are_aligned_last_as_is_said(mlp, mlps):
         ({"restarts": 10, "realign_restarts": 10}, "weight, 10 restarts"),
         ({"restarts": 10, "realign_every": None}, "weight, 10 restarts"),
         ({"restarts": 1, "realign_restarts": 4, "realign_every": 5}, "weight, 1 restart, then 4 each 5 epochs"),
+        ({"realign_every": "drawn"}, "weight, 1 restart, then 1 each epoch for the sources that it draws"),
         ({"realign_drift": 0.05}, "weight, 1 restart, then 1 each epoch if the star moved by 0.05"),
         ({"restarts": 2, "realign_noise": 1.0}, "weight, 2 restarts, then 2 each epoch to the star with noise 1"),
         ({"method": None}, "none"),

@@ -68,5 +68,6 @@ OPTIONS = [
     {"method": None},
     {"turns": [0, 1, 2, 2, 2]},
     {"realign_drift": 0.1},
+    {"realign_every": "drawn"},
     {"realign_noise": 1.0, "pull": 0.01, "draws_per_step": 2},
 ]

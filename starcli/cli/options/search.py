@@ -53,8 +53,8 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
         str,
         typer.Option(
             "--realign-every",
-            metavar="epoch|K|never",
-            help="When the sources are aligned to the star anew.",
+            metavar="epoch|drawn|K|never",
+            help="When the sources are aligned to the star anew; drawn: in each epoch those that its steps draw.",
             rich_help_panel=ALIGNMENT,
         ),
     ] = "epoch"

@@ -96,12 +96,14 @@ def class_weights(text: str) -> str | list[float]:
         raise StarcliError(f"{where}: expected balanced, numbers, or a file of numbers", [hint]) from error
 
 
-def epochs_between(text: str) -> int | None:
-    """`--realign-every`: epoch is 1, never is None, otherwise a number of epochs."""
+def epochs_between(text: str) -> int | Literal["drawn"] | None:
+    """`--realign-every`: epoch is 1, never is None, otherwise a number of epochs, or drawn."""
     if text == "never":
         return None
+    if text == "drawn":
+        return "drawn"
     if text == "epoch":
         return 1
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise StarcliError(f"--realign-every {text}: expected epoch, never or a number of epochs")
+    raise StarcliError(f"--realign-every {text}: expected epoch, drawn, never or a number of epochs")

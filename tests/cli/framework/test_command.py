@@ -167,7 +167,7 @@ def test_wrong_architecture_arguments(text):
 
 
 def test_realignment():
-    assert [epochs_between(word) for word in ("epoch", "never", "5")] == [1, None, 5]
+    assert [epochs_between(word) for word in ("epoch", "never", "5", "drawn")] == [1, None, 5, "drawn"]
     for word in ("0", "often", "-1", "1.5"):
         with pytest.raises(StarcliError):
             epochs_between(word)
