@@ -6,12 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from starcli.runtime.device import to_device
-
-
-def float64(tensor: Tensor) -> Tensor:
-    """`tensor` in float64, on the CPU where its device has none (mps)."""
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+from starcli.runtime.device import float64, to_device
 
 
 @dataclass

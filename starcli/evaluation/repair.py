@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.evaluation.moments import Moments, float64
+from starcli.evaluation.moments import Moments
 from starcli.evaluation.repairable_layers import RepairableLayer, fold_
 from starcli.models.logits import token_places
 from starcli.models.modes import modes_restored, plain_attention, set_eval_
+from starcli.runtime.device import float64
 from starcli.runtime.progress import SILENT, Progress
 
 CONSTANT = 1e-6

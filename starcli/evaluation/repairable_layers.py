@@ -33,9 +33,9 @@ from torch.utils._pytree import tree_leaves
 from starcli.errors import StarcliError, few
 from starcli.evaluation.batchnorm_folding import FOLDING_EXAMPLES, LAYERS, SAME
 from starcli.evaluation.batchnorm_statistics import batch_norms
-from starcli.evaluation.moments import float64
 from starcli.evaluation.renormalise import Renormalise
 from starcli.models.modes import modes_restored, plain_attention, set_eval_
+from starcli.runtime.device import float64
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
 

@@ -12,6 +12,7 @@ from torch.nn.functional import pad, unfold
 
 from starcli.alignment.layer_inputs import layer_inputs
 from starcli.models.flat_network import FlatNetwork
+from starcli.runtime.device import float64
 
 
 @dataclass
@@ -53,7 +54,7 @@ def input_products(flat: FlatNetwork, batches: Iterable[Tensor]) -> dict[str, In
 
 def _add(found: dict[str, InputProducts], name: str, values: Tensor, *, transposed: bool = False) -> None:
     """Add the products of `values` (groups, inputs, positions)."""
-    products = (values.float() @ values.float().mT).double().cpu()
+    products = float64(values.float() @ values.float().mT).cpu()
     if name in found:
         found[name].products += products
     else:

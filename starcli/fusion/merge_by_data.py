@@ -16,6 +16,7 @@ from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import modes_restored, set_eval_
+from starcli.runtime.device import float64
 from starcli.training.seeds import generator
 
 EXAMPLES = 256
@@ -76,7 +77,7 @@ def fisher_information(
     text's, of labels the sum over all.
     """
     named = dict(flat.network.named_parameters())
-    total, count = torch.zeros_like(flat.parameters, dtype=torch.float64), 0
+    total, count = torch.zeros_like(float64(flat.parameters)), 0
     squares = flat.views(total)
     for inputs, labels in examples:
         outputs, _ = prediction_rows(flat.network(inputs), labels, num_classes, "evaluation")
@@ -86,7 +87,7 @@ def fisher_information(
         for name, square in squares.items():
             gradient = named[name].grad
             if gradient is not None:
-                square += gradient.detach().double().square()
+                square += float64(gradient.detach()).square()
         count += 1
     for parameter in named.values():
         parameter.grad = None

@@ -31,7 +31,6 @@ _INTEGERS = {
     "plants": 1,
     "samples": 1,
     "repeats": 1,
-    "realign_every": 1,
     "realign_restarts": 1,
     "draws_per_step": 1,
     "companions": 0,
@@ -79,7 +78,7 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
     parameters = signature.parameters
     known = _keywords_of(parameters.values())
     flags = {name for name, each in parameters.items() if isinstance(each.default, bool)}
-    needed = {name for name, each in parameters.items() if each.default is not None} - {"realign_every"}
+    needed = {name for name, each in parameters.items() if each.default is not None}
 
     @functools.wraps(function)
     def call(*arguments: _P.args, **keywords: _P.kwargs) -> _R:

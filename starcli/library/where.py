@@ -69,7 +69,8 @@ class Where(Surroundings, total=False):
     text_column, label_column, tokenizer, length, task: of texts, `text:FILE`, see `starcli.data.text_options`.
     input_shape, input_dtype: of one input, without the batch, for a network without data.
     spec: a file with the permutation spec. unproved: take that spec at its word.
-    device: auto, cpu, cuda, cuda:1 or mps, or a `torch.device`. precision: fp32, tf32 (GPUs) or bf16 (autocast).
+    device: auto (cuda, else cpu), cpu, cuda, cuda:1 or mps, or a `torch.device`. precision: fp32, tf32 (GPUs) or bf16
+        (autocast).
     fast: let a GPU take sums in another order each time: results are no longer the same to the bit.
     threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
     average_buffers: between models, average buffers that nothing computes anew (codebooks, scales); else an error.

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from starcli.errors import few
+from starcli.runtime.device import float64
 
 
 class SharedWrites(TorchFunctionMode):
@@ -35,7 +36,7 @@ class SharedWrites(TorchFunctionMode):
         groups = [group for group in self.groups if any(_overlap(target, self.state[name]) for name in group)]
         if groups and not torch.equal(before, after):
             names = few(groups[0], 3)
-            largest = float((after.double() - before.double()).abs().max())
+            largest = float((float64(after) - float64(before)).abs().max())
             self.differences[names] = max(largest, self.differences.get(names, 0.0))
         written.fill_(True)
         return found

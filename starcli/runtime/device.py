@@ -1,4 +1,4 @@
-"""The device that computes: its choice, and copies to it that nobody waits for."""
+"""The device that computes: its choice, and copies to it that nobody waits for, what it can hold."""
 
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,22 @@ if TYPE_CHECKING:
 
 
 def choose_device(name: str) -> "torch.device":
-    """Device for `--device`: cpu, cuda, cuda:1, mps or auto (cuda, else mps, else cpu).
+    """Device for `--device`: cpu, cuda, cuda:1, mps or auto (cuda, else cpu).
 
     A GPU comes with its number, as tensors on it name it: `cuda` is the present one, 0 unless the process says
-    otherwise (under torchrun each rank's own). Raises StarcliError where there is no such device.
+    otherwise (under torchrun each rank's own). An Apple GPU, mps, is taken only where it is asked for: nothing was
+    measured on one. Raises StarcliError where there is no such device.
     """
     import torch
 
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+        name = "cuda" if available["cuda"] else "cpu"
     kind, _, number = name.partition(":")
     if not available.get(kind, False):
         raise StarcliError(f"--device {name}: there is none here; use auto or cpu")
     if kind != "cuda":
-        return torch.device(kind)
+        return torch.device("cpu") if kind == "cpu" else torch.device(kind, 0)
     if not number:
         # asking a driver that nobody needed so far takes half a second; then it is the first
         started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
@@ -43,3 +44,8 @@ def to_device(tensor: "Tensor", device: "torch.device") -> "Tensor":
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)  # its memory is not used again before it was fetched
+
+
+def float64(tensor: "Tensor") -> "Tensor":
+    """`tensor` in float64, on the CPU where its device has none (mps)."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()

@@ -73,12 +73,8 @@ class StarSettings:
     def __post_init__(self) -> None:
         self._check_realign_method()
         problems = [] if 0 <= self.mu < math.inf else [f"mu is a finite number from 0 up, found {self.mu}"]
-        if isinstance(self.realign_every, str) and self.realign_every != "drawn":
-            problems.append(f"realign_every is a number of epochs, 'drawn' or None, found {self.realign_every!r}")
-        for name in ("realign_every", "eval_every"):
-            value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                problems.append(f"{name} is a number of epochs from 1 up, found {value}")
+        if self.eval_every is not None and self.eval_every < 1:
+            problems.append(f"eval_every is a number of epochs from 1 up, found {self.eval_every}")
         if self.realign_restarts < 1:
             problems.append(f"realign_restarts is at least 1, found {self.realign_restarts}")
         elif self.realign_restarts > 1 and self.realignment.learns:
@@ -87,7 +83,7 @@ class StarSettings:
             problems.append("realign_method is for sources that are aligned at first, too")
         elif self.realignment != self.alignment and self.realignment.learns:
             problems.append(f"realign_method is the method itself, or one that searches, found {self.realign_method}")
-        problems += self._problems_of_drift() + self._problems_of_shares()
+        problems += self._problems_of_times() + self._problems_of_drift() + self._problems_of_shares()
         if self.alignment.select:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
@@ -111,6 +107,13 @@ class StarSettings:
                 f"realign_method (--realign-method) {name} knows permutations alone; sources are aligned by all kinds",
                 [f"{', '.join(takers)}: these know them"],
             )
+
+    def _problems_of_times(self) -> list[str]:
+        every = self.realign_every
+        whole = isinstance(every, int) and not isinstance(every, bool)
+        if every is None or every == "drawn" or (whole and every >= 1):
+            return []
+        return [f"realign_every is a number of epochs from 1 up, 'drawn' or None, found {every!r}"]
 
     def _problems_of_drift(self) -> list[str]:
         if self.realign_drift is None:

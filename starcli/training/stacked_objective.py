@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
-from starcli.evaluation.moments import float64
 from starcli.evaluation.tasks.task import task_named
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.blame import raised_at
+from starcli.runtime.device import float64
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.backward import Backward
 from starcli.training.batched import batched_forward

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.pretended import pretended_cuda
+from support.pretended import pretended_cuda, pretended_mps
 from support.tensors import same
 
 import starcli as sc
@@ -24,11 +24,16 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
         *models,
         star,
         sc.find_star(sources, epochs=1, seed=8, alignment="activation", **there),
+        sc.find_star(sources, epochs=1, seed=9, noise=0.2, **there),
         sc.fuse(sources, epochs=1, seed=7, **there),
+        sc.fuse(sources, method="regmean", **there),
+        *([sc.fuse(sources, method="fisher", **there)] if arch == "mlp" else []),  # a backward pass for each example
         sc.align(models[0], models[1], **there),
         sc.align(models[0], models[1], method="activation", **there),
-        sc.align(models[0], models[1], method=sc.Alignment("straight-through", steps=2), **there),
-        sc.align(models[0], models[1], method=sc.Alignment("sinkhorn", steps=2), **there),
+        *(
+            sc.align(models[0], models[1], method=sc.Alignment(method, steps=2), **there)
+            for method in ("straight-through", "sinkhorn", "learn")
+        ),
         sc.interpolate(models[0], models[1], alignment=None, weights=[0.25, 0.75], **there),
         sc.interpolate(models[0], models[1], t=0.5, alignment=None, **repaired),
     ]
@@ -45,13 +50,17 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
-@pytest.mark.parametrize("arch", NETWORKS)
-def test_the_results_of_the_cpu(arch: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arch", "device"),
+    [("resnet", "cuda"), ("mlp", "cuda"), ("mlp", "mps")],  # convolutions have another layout on mps, and other sums
+)
+def test_the_results_of_the_cpu(arch: str, device: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretended = {"cuda": pretended_cuda, "mps": pretended_mps}[device]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cpu"))  # a cache for each: neither has what the other found
     expected, figures = session(arch, "cpu")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cuda"))
-    with pretended_cuda(monkeypatch):
-        found, figures_there = session(arch, "cuda")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / device))
+    with pretended(monkeypatch):
+        found, figures_there = session(arch, device)
     for one, other in zip(expected, found, strict=True):
         assert same(one.tensors, other.tensors)
     assert list(map(str, figures)) == list(map(str, figures_there))

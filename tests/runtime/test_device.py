@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from support.pretended import pretended_cuda
+from support.pretended import pretended_cuda, pretended_mps
 
 from starcli.errors import StarcliError
 from starcli.runtime import distributed
-from starcli.runtime.device import choose_device, to_device
+from starcli.runtime.device import choose_device, float64, to_device
 
 
 def test_a_gpu_has_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,6 +34,18 @@ def test_a_gpu_by_number_is_not_for_several_ranks(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(distributed, "size", lambda: 2)
     with pretended_cuda(monkeypatch), pytest.raises(StarcliError, match="each rank has a GPU of its own"):
         choose_device("cuda:0")
+
+
+def test_an_apple_gpu_is_for_those_who_ask_and_has_no_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pretended_mps(monkeypatch):
+        assert choose_device("auto") == torch.device("cpu")
+        there = torch.arange(3.0, device=choose_device("mps"))
+        assert there.device == choose_device("mps")
+        for wide in (there.double, lambda: torch.ones(2, dtype=torch.float64).to(there.device)):
+            with pytest.raises(TypeError, match=r"no torch\.float64 on mps"):
+                wide()
+        assert float64(there).device == torch.device("cpu")
+        assert float64(there).dtype == torch.float64
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

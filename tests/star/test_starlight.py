@@ -140,7 +140,10 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
     [
         ({"mu": -1.0}, "mu"),
         ({"realign_every": 0}, "realign_every"),
-        ({"realign_every": "dawn"}, "realign_every is a number of epochs, 'drawn' or None, found 'dawn'"),
+        *(
+            ({"realign_every": each}, f"realign_every is a number of epochs from 1 up, 'drawn' or None, found {each!r}")
+            for each in ("dawn", 1.5, True)
+        ),
         ({"realign_every": "drawn", "realign_drift": 0.1}, "realign_drift is for sources that are all aligned at once"),
         ({"realign_restarts": 0}, "realign_restarts"),
         ({"realign_drift": 0.0}, "realign_drift is a share above 0"),

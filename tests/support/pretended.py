@@ -1,8 +1,8 @@
-"""A device that is not there: tensors are said to be on cuda and lie on the CPU; who mixes devices or waits is told.
+"""A device that is not there: tensors are said to be on it and lie on the CPU; who mixes devices or waits is told.
 
 Every operator runs on the CPU, so that results are real and can be compared to the byte. Each memory has a label, the
 device that it is said to be on. An operator that meets two devices fails as it does with a card, and what makes the
-host wait for a card is noted, with the line of starcli that asked for it.
+host wait for a card is noted, with the line of starcli that asked for it. An Apple GPU (mps) has no float64.
 """
 
 import sys
@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -31,6 +32,8 @@ MOVING = {ATEN.copy_.default, ATEN._to_copy.default}
 """Operators that may have tensors of two devices."""
 INDEXING = {ATEN.index.Tensor, ATEN.index_put.default, ATEN.index_put_.default, ATEN._index_put_impl_.default}
 """Those that take indices of the CPU, and copy them."""
+WIDE = {torch.float64, torch.complex128}
+"""Types that Apple's GPUs do not have."""
 ASKING = {ATEN._local_scalar_dense.default, ATEN.equal.default, ATEN.nonzero.default, ATEN.is_nonzero.default}
 """Those whose result the host waits for."""
 
@@ -57,8 +60,10 @@ class Pretended:
         return device if reference is not None and not reference.expired() else CPU
 
     def put(self, value: Any, device: torch.device) -> Any:
-        """Say that the tensors in `value` are on a device."""
+        """Say that the tensors in `value` are on a device. TypeError for a type that it does not have."""
         for each in _tensors(value):
+            if device.type == "mps" and each.dtype in WIDE:
+                raise TypeError(f"no {each.dtype} on mps, at {_line()}")
             reference = StorageWeakRef(each.untyped_storage())
             self.labels[reference.cdata] = (reference, device)
             self.pinned.pop(reference.cdata, None)
@@ -191,7 +196,7 @@ def _collect_(values: Iterable[Any], found: list[Tensor]) -> None:
 
 def _device(value: Any) -> torch.device:
     device = torch.device("cuda", value) if isinstance(value, int) else torch.device(value)
-    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+    return device if device.type == "cpu" else torch.device(device.type, device.index or 0)
 
 
 def _common(pretended: Pretended, tensors: list[Tensor]) -> torch.device:
@@ -322,6 +327,14 @@ def _within(stream: Stream) -> Iterator[None]:
         PRESENT.stream = before
 
 
+class _Generator(torch.Generator):
+    """A generator of any device, which draws what that of the CPU draws."""
+
+    def __new__(cls, device: Any = None) -> "_Generator":
+        """Make one."""
+        return super().__new__(cls)
+
+
 @contextmanager
 def pretended_cuda(patch: pytest.MonkeyPatch, *, free: int = 8 << 30, count: int = 2) -> Iterator[Pretended]:
     """Context in which torch seems to have `count` GPUs with `free` bytes each; `patch` undoes what is put in place."""
@@ -350,9 +363,29 @@ def pretended_cuda(patch: pytest.MonkeyPatch, *, free: int = 8 << 30, count: int
     }
     for name, answer in answers.items():
         patch.setattr(torch.cuda, name, answer)
+    patch.setattr(torch, "Generator", _Generator)
     # Adam asks, in one of these ways, whether it is in a graph
     patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     patch.setattr(torch.accelerator, "current_stream", _present)
+    pretended = Pretended()
+    with _Operators(pretended), _Functions(pretended):
+        yield pretended
+
+
+@contextmanager
+def pretended_mps(patch: pytest.MonkeyPatch) -> Iterator[Pretended]:
+    """Context in which torch seems to have an Apple GPU."""
+    generator = torch.Generator()
+    answers: dict[str, Any] = {
+        "manual_seed": generator.manual_seed,
+        "get_rng_state": lambda device="mps": generator.get_state(),
+        "set_rng_state": lambda state, device="mps": generator.set_state(state),
+        "synchronize": lambda: None,
+    }
+    for name, answer in answers.items():
+        patch.setattr(torch.mps, name, answer)
+    patch.setattr(torch, "Generator", _Generator)
+    patch.setattr(torch.backends.mps, "is_available", cache(lambda: True))
     pretended = Pretended()
     with _Operators(pretended), _Functions(pretended):
         yield pretended

@@ -14,7 +14,7 @@ from starcli.symmetry.archspec.stacked import unstacked
 def learnable_floats(spec: Resolved, tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """The learnable parameters among `tensors`, float32 on a device."""
     tensors = spec.seen(tensors)
-    return {name: computable(tensors[name].detach().to(device)).float() for name in spec.learnable()}
+    return {name: computable(tensors[name].detach()).float().to(device) for name in spec.learnable()}
 
 
 class ParameterLayout:

@@ -168,7 +168,7 @@ class Setup(Choices):
         str,
         typer.Option(
             "--device",
-            help="auto, cpu, cuda (cuda:1 is the second GPU) or mps.",
+            help="auto (a GPU of NVIDIA's or AMD's, else the CPU), cpu, cuda (cuda:1 is the second) or mps (Apple's).",
             rich_help_panel=GENERAL,
             autocompletion=words_of("auto", "cpu", "cuda", "mps"),
             callback=a_device,

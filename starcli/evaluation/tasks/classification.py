@@ -9,10 +9,10 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy, nll_loss
 
 from starcli.evaluation.confidence import Judged, predicts
-from starcli.evaluation.moments import float64
 from starcli.evaluation.predictions import Predictions
 from starcli.evaluation.tasks.task import Pieces, Scores, Task
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
+from starcli.runtime.device import float64
 
 
 class Classification(Task):
@@ -52,7 +52,7 @@ class Classification(Task):
 
     def drawn_loss(self, outputs: Tensor, draws: Generator) -> Tensor:
         """Cross-entropy with a class of each prediction drawn by its probabilities."""
-        probabilities = outputs.detach().double().softmax(-1).cpu()
+        probabilities = float64(outputs.detach()).softmax(-1).cpu()
         drawn = torch.multinomial(probabilities, 1, generator=draws)[:, 0].to(outputs.device)
         return cross_entropy(outputs, drawn, reduction="sum")
 

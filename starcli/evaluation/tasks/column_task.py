@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from starcli.evaluation.moments import float64
 from starcli.evaluation.tasks.task import Measures, Pieces, Scores, Task
+from starcli.runtime.device import float64
 
 
 class ColumnTask(Task):
