@@ -96,7 +96,7 @@ def commands(lab: Lab, device: str, arch: str, arguments: dict[str, Any]) -> Non
 
 def bytes_of_runs(lab: Lab, arch: str, arguments: dict[str, Any], precision: str) -> None:
     """The same bytes twice, and in a run that was stopped."""
-    dataset = open_data("digits", limit=64 if lab.quick else 600)
+    dataset = open_data("digits", limit=100 if lab.quick else 600)
     workspace = lab.workspace(precision, arch=arch, dataset=dataset, **arguments)
     recipe = Recipe(epochs=2, batch_size=32, lr=0.02)
 
