@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
+from starcli.symmetry.derive import derive
 
 
 class Scaled(nn.Module):
@@ -256,3 +258,18 @@ def test_compiled_networks_are_those_they_were_made_from(data: Data) -> None:
     assert row["nll"] == sc.evaluate(a, data=data)[0]["nll"]
     trained = sc.train(lambda: torch.compile(Net()), data, recipe="default", epochs=1)
     assert set(trained.tensors) == set(a.state_dict())
+
+
+def test_a_proof_that_cannot_decide_is_refused_unless_it_is_waived(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of networks by name."""
+    proved = derive.prove
+
+    def undecided(*arguments: Any, **options: Any) -> Any:
+        proof = proved(*arguments, **options)
+        return replace(proof, verdicts=dict.fromkeys(proof.verdicts, "undecided"))
+
+    monkeypatch.setattr(derive, "prove", undecided)
+    a, b = modules(2)
+    with pytest.raises(sc.StarcliError, match="could not decide"):
+        sc.align(a, b, data=data)
+    assert sc.align(a, b, data=data, unproved=True).tensors.keys() == a.state_dict().keys()
