@@ -66,21 +66,21 @@ def entries(cache: Path) -> dict[str, int]:
 
 def counting(note: Path) -> None:
     """Write to `note` how many paths and predictions this process measures."""
-    from starcli.averaging import bma
+    from starcli.averaging.repeat import Repeat
     from starcli.barriers import pairs
 
     counts = [0]
     note.write_text("0")
 
-    def count(module: Any, name: str) -> None:
-        plain = getattr(module, name)
+    def count(place: Any, name: str) -> None:
+        plain = getattr(place, name)
 
         def counted(*args: Any, **words: Any) -> Any:
             counts[0] += 1
             note.write_text(str(counts[0]))
             return plain(*args, **words)
 
-        setattr(module, name, counted)
+        setattr(place, name, counted)
 
     count(pairs, "walk")
-    count(bma, "_repeat")
+    count(Repeat, "scored")
