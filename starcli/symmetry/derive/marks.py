@@ -21,7 +21,13 @@ _INTO_ROWS = {"index_add", "index_put", "scatter_add"}
 _SIDE_BY_SIDE = {"cat", "concat", "concatenate", "stack"}
 _PASSING = {*nodes.AS_IT_IS, *nodes.RESHAPED, *nodes.TURNED, *_SIDE_BY_SIDE, "dropout", "add"}
 """Operators after which a summand is still one."""
-_BIAS = {"linear": 2, "conv1d": 2, "conv2d": 2, "conv3d": 2, "addmm": 0}
+_LINEAR = {"neg", "mul", "div", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"}
+"""Linear maps of one operand, the same for each member: what is added before is added behind."""
+_BIAS = {
+    "linear": 2, "conv1d": 2, "conv2d": 2, "conv3d": 2, "conv_transpose1d": 2, "conv_transpose2d": 2,
+    "conv_transpose3d": 2, "bilinear": 3, "addmm": 0, "baddbmm": 0, "batch_norm": 2, "instance_norm": 2,
+    "layer_norm": 3, "group_norm": 3,
+}  # fmt: skip
 """Which argument of a layer is added to all else."""
 
 
@@ -162,7 +168,7 @@ class MemberWalk:
         return {node for node, own in self.joins.items() if own & sources}
 
     def is_summand(self, node: fx.Node) -> bool:
-        """Whether nothing but sums, as of layers' biases, lies between a node and the sum in which all members meet."""
+        """Whether only sums, as of layers' biases, and linear maps lie between a node and the sum of all members."""
         return bool(node.users) and all(self._is_added(node, user) for user in node.users)
 
     def _is_added(self, node: fx.Node, user: fx.Node) -> bool:
@@ -170,7 +176,11 @@ class MemberWalk:
         if name in ("sum", "mean") or (name == "add" and user in self.joins):
             return True
         bias = name in _BIAS and [i for i, each in enumerate(user.args) if each is node] == [_BIAS[name]]
-        return (bias or name in _PASSING) and self.is_summand(user)
+        # not x * x, nor 1 / x, nor division that rounds
+        linear = (
+            name in _LINEAR and user.args[0] is node and fx.Node not in map(type, user.args[1:]) and not user.kwargs
+        )
+        return (bias or linear or name in _PASSING) and self.is_summand(user)
 
     def alike(self, together: set[MemberSource]) -> bool:
         """Whether the same is done to each member; sums do not count, of which the first may be left."""

@@ -136,6 +136,22 @@ class Prompts(nn.Module):
         return self.out(self.mix(torch.cat([*rows, self.read(x)], 1).relu()).mean(1))
 
 
+class Half(nn.Module):
+    """Minus half of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As many numbers."""
+        return -x / 2
+
+
+class Square(nn.Module):
+    """The square of its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As many numbers."""
+        return x * x
+
+
 class Ended(nn.Module):
     """A sum of what members give, each through an end of its own."""
 
