@@ -19,17 +19,26 @@ from starcli.symmetry.derive.values import Value, along_axis, varies
 JointAxes = frozenset[tuple[int, int]]
 """Pairs of axes (outer, inner): an inner position is told by both."""
 
-_BATCHED = {"matmul", "bmm", "baddbmm", "_grouped_mm", "grouped_mm_fallback"}
+Axes = tuple[int | None, ...]
+"""Of each axis of a tensor that shows a parameter, the parameter's axis; None where it has one position."""
+
+_BATCHED = {"matmul", "bmm", "baddbmm", "_grouped_mm", "grouped_mm_fallback", "scaled_dot_product_attention"}
 _CHOOSING = {"topk", "argmax", "argmin", "argsort", "sort", "max", "min"}
 
 
 def joint_axes(program: Any) -> dict[str, JointAxes]:
-    """The pairs of axes of each parameter of three axes that only batched products read, and of biases beside such."""
+    """The pairs of axes of each parameter of two or three axes that only batched products read, and of biases there.
+
+    Axes of size 1 do not count: a learned query may be (heads, d) or (1, heads, 1, d).
+    """
     found = {}
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
     for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
-        rank = getattr(node.meta.get("val"), "ndim", 0) if spec.target is not None else 0
-        ways = set(_readings(node, (0, 1, 2))) if rank == 3 else {_as_bias(node)} if rank == 2 else set()
+        shape = getattr(node.meta.get("val"), "shape", ()) if spec.target is not None else ()
+        axes = tuple(k if n > 1 or len(shape) == 3 else None for k, n in enumerate(shape))
+        ways = {_as_bias(node)} - {frozenset()} if len(shape) == 2 else set()
+        if not ways and len(axes) - axes.count(None) in (2, 3):
+            ways = set(_readings(node, axes))
         if len(ways) == 1 and (pairs := ways.pop()):
             found[spec.target] = pairs
     return found
@@ -44,16 +53,18 @@ def _as_bias(node: fx.Node) -> JointAxes:
     return frozenset({(0, 1)}) if spread and all(spread) else frozenset()
 
 
-def _readings(node: fx.Node, axes: tuple[int, ...]) -> Iterator[JointAxes]:
+def _readings(node: fx.Node, axes: Axes) -> Iterator[JointAxes]:
     """The pairs of each operator that reads `node`, whose axes are these of the parameter; none where it tells none."""
-    for user in node.users:
+    for user in nodes.readers(node):
         name = nodes.name(user.target)
         if name in nodes.AS_IT_IS:
             yield from _readings(user, axes)
-        elif name in nodes.TURNED and (turned := _turned(user, name, axes)):
-            yield from _readings(user, turned)
-        elif name in _BATCHED or (name in ("index", "index_select") and _is_chosen(user)):
-            yield frozenset({(axes[0], axes[1]), (axes[0], axes[2])})
+        elif name in nodes.TURNED:
+            yield from _readings(user, _turned(user, name, axes))
+        elif name in ("unsqueeze", "expand"):
+            yield from _readings(user, _widened(user, name, axes))
+        elif _is_factor(node, user) or (len(axes) == 3 and _is_chosen(user)):
+            yield _of_product(axes)
         elif name == "einsum":
             operands: Any = user.args[1]
             yield from (_of_equation(user, k, axes) for k, each in enumerate(operands) if each is node)
@@ -61,7 +72,28 @@ def _readings(node: fx.Node, axes: tuple[int, ...]) -> Iterator[JointAxes]:
             yield frozenset()
 
 
-def _turned(node: fx.Node, name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
+def _is_factor(node: fx.Node, user: fx.Node) -> bool:
+    """Whether a batched product reads it, other than as a mask of attention."""
+    return nodes.name(user.target) in _BATCHED and node in user.args[:3]
+
+
+def _of_product(axes: Axes) -> JointAxes:
+    """The pairs of an operand of a batched product: its only batch axis with both others."""
+    batch = [axis for axis in axes[:-2] if axis is not None]
+    return frozenset((batch[0], axis) for axis in axes[-2:] if axis is not None) if len(batch) == 1 else frozenset()
+
+
+def _widened(node: fx.Node, name: str, axes: Axes) -> Axes:
+    """The axes behind `unsqueeze` or `expand`: those of size 1 that come in are none of the parameter."""
+    args: Any = node.args
+    rank = node.meta["val"].dim()
+    if name == "expand":
+        return (*[None] * (rank - len(axes)), *axes)
+    place = args[1] % rank
+    return (*axes[:place], None, *axes[place:])
+
+
+def _turned(node: fx.Node, name: str, axes: Axes) -> Axes:
     """The axes behind a permutation of them."""
     order = list(range(len(axes)))
     args: Any = node.args
@@ -77,6 +109,8 @@ def _turned(node: fx.Node, name: str, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 def _is_chosen(node: fx.Node) -> bool:
     """Whether a tensor is indexed along its first axis alone, by what an operator that chooses gave."""
+    if nodes.name(node.target) not in ("index", "index_select"):
+        return False
     args: Any = node.args
     index = [args[2]] if nodes.name(node.target) == "index_select" and args[1] == 0 else args[1]
     if not isinstance(index, list | tuple) or len(index) != 1 or not isinstance(index[0], fx.Node):
@@ -93,7 +127,7 @@ def _is_chosen(node: fx.Node) -> bool:
     return False
 
 
-def _of_equation(node: fx.Node, operand: int, axes: tuple[int, ...]) -> JointAxes:
+def _of_equation(node: fx.Node, operand: int, axes: Axes) -> JointAxes:
     """The pairs of one operand of an einsum: its batch axis with both others, else the first of two that stay or go.
 
     Which of those is first, the result says, or the operand that has most of those that go; what it lacks goes alone.
@@ -101,14 +135,18 @@ def _of_equation(node: fx.Node, operand: int, axes: tuple[int, ...]) -> JointAxe
     args: Any = node.args
     terms, result = letters_of(args[0], [each.meta["val"].dim() for each in args[1]])
     term = terms.pop(operand)
+    place = {letter: axis for letter, axis in zip(term, axes, strict=True) if axis is not None}
+    if len({*term}) < len(term):
+        return frozenset()
+    term = [*place]
     batch = [letter for letter in term if letter in result and any(letter in each for each in terms)]
-    if len(set(term)) < len(term) or len(batch) > 1:
+    if len(batch) > 1 or (len(term) == 2 and not batch):
         return frozenset()
     gone = {*term} - {*result}
     read = max(terms, key=lambda each: len(gone & {*each}), default=[])
     together = ([c for c in dict.fromkeys(each) if c in among] for each, among in ((result, term), (read, gone)))
     pairs = [(batch[0], c) for c in term if c != batch[0]] if batch else [(x[0], c) for x in together for c in x[1:]]
-    return frozenset((axes[term.index(outer)], axes[term.index(inner)]) for outer, inner in pairs)
+    return frozenset((place[outer], place[inner]) for outer, inner in pairs)
 
 
 def jointly_told(atoms: Atoms, shape: tuple[int, ...], pairs: JointAxes) -> tuple[AtomLabels, ...]:

@@ -132,3 +132,61 @@ class BestOfEach(Stream):
 
 def test_heads_move_in_which_a_position_is_told():
     assert_counted(BestOfEach((20, 12), (12, 20)), 12, 4)
+
+
+class Pooled(Stream):
+    """Attention by a learned query of each of four heads, over the tokens of a stream."""
+
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        """(examples, heads, tokens), keys (examples, heads, tokens, units)."""
+        raise NotImplementedError
+
+    def mixed(self, x: Tensor, *weights: Tensor) -> Tensor:
+        query, key, value, out = weights
+        keys, values = (F.linear(x, weight).unflatten(-1, (4, 5)).transpose(1, 2) for weight in (key, value))
+        pooled = self.scores(query, keys).softmax(-1).unsqueeze(2) @ values
+        return F.linear(pooled.flatten(1), out).unsqueeze(1)
+
+
+class ByEinsum(Pooled):
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return torch.einsum("hk,bhtk->bht", query, keys)
+
+
+class ByProduct(Pooled):
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return (query @ keys.mT).squeeze(2)
+
+
+class BySpread(Pooled):
+    def scores(self, query: Tensor, keys: Tensor) -> Tensor:
+        return (query[None, :, None].expand(len(keys), -1, -1, -1) @ keys.mT).squeeze(2)
+
+
+class ByAttention(Pooled):
+    def mixed(self, x: Tensor, *weights: Tensor) -> Tensor:
+        query, key, value, out = weights
+        keys, values = (F.linear(x, weight).unflatten(-1, (4, 5)).transpose(1, 2) for weight in (key, value))
+        query = query.expand(len(keys), -1, -1, -1)
+        return F.linear(F.scaled_dot_product_attention(query, keys, values).flatten(1), out).unsqueeze(1)
+
+
+@pytest.mark.parametrize(
+    ("network", "query"),
+    [(ByEinsum, (4, 5)), (BySpread, (4, 5)), (ByProduct, (1, 4, 1, 5)), (ByAttention, (1, 4, 1, 5))],
+)
+def test_units_of_a_learned_query_move_in_each_head_alone(network: type[Pooled], query: tuple[int, ...]):
+    assert_counted(network(query, (20, 12), (20, 12), (12, 20)), 12, 4, *[5] * 4, *[5] * 4)
+
+
+class OneKey(Stream):
+    """Learned queries of four heads that share keys and values: their units move alike."""
+
+    def mixed(self, x: Tensor, *weights: Tensor) -> Tensor:
+        query, key, value, out = weights
+        keys, values = (F.linear(x, weight).unsqueeze(1) for weight in (key, value))
+        return F.linear(((query @ keys.mT).softmax(-1) @ values).flatten(1), out).unsqueeze(1)
+
+
+def test_units_of_learned_queries_move_alike_where_heads_share_their_keys():
+    assert_counted(OneKey((1, 4, 1, 5), (5, 12), (6, 12), (12, 24)), 12, 4, 5, 6)
