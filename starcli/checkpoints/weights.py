@@ -14,7 +14,7 @@ from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict
 from starcli.errors import StarcliError, first_line
 from starcli.files import pickles
-from starcli.files.formats import is_torch_file, refuse_other_kind
+from starcli.files.formats import is_torch_file, refuse_name_of_bytes, refuse_other_kind
 from starcli.files.names import is_standard_stream
 from starcli.files.pickled_values import RefusedPickle
 from starcli.files.safetensors import read_tensors
@@ -43,6 +43,7 @@ def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
     Raises StarcliError where they cannot be read, or there is no state dict.
     """
     path = file_of(path)
+    refuse_name_of_bytes(path)
     if path.name.endswith(f".safetensors{STATE}"):
         raise StarcliError(f"{path}: the state of a run that is not finished, no model; its line typed again goes on")
     if is_torch_file(path):

@@ -48,3 +48,17 @@ def refuse_other_kind(first: bytes, source: str) -> None:
     if other := other_kind(first):
         hint = ["git lfs pull fetches the file itself"] if "Git LFS" in other else []
         raise StarcliError(f"{source}: is {other}, not a checkpoint", hint)
+
+
+def refuse_name_of_bytes(path: Path) -> None:
+    r"""StarcliError for the name of a file of weights that is no text: what reads and writes these cannot open it.
+
+    >>> import os
+    >>> refuse_name_of_bytes(Path(os.fsdecode(b"0\xff.pt")))
+    Traceback (most recent call last):
+    starcli.errors.StarcliError: 0\udcff.pt: files of weights have names of UTF-8: rename it
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise StarcliError(f"{path}: files of weights have names of UTF-8: rename it") from error

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
 from starcli.errors import StarcliError
-from starcli.files.formats import is_pickled
+from starcli.files.formats import is_pickled, refuse_name_of_bytes
 from starcli.files.shards import INDEX, WHOLE
 
 
@@ -43,6 +43,7 @@ def refuse_other_kind_of_name(path: Path, *, pickled: bool = False) -> None:
     Traceback (most recent call last):
     starcli.errors.StarcliError: mid.csv: checkpoints are safetensors files and are named so, as mid.safetensors
     """
+    refuse_name_of_bytes(path)
     if path.suffix.lower() in OTHER_KINDS or (is_pickled(path) and not pickled):
         usual = path.with_name(path.name.removesuffix(INDEX)).with_suffix(".safetensors")
         hint = [f"starcli convert {usual} makes one of PyTorch's own format"] if is_pickled(path) else []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
-from starcli.files.formats import is_pickled, refuse_other_kind
+from starcli.files.formats import is_pickled, refuse_name_of_bytes, refuse_other_kind
 from starcli.files.strict_json import strict_json
 from starcli.files.tensor_layout import BYTES_PER_ELEMENT
 from starcli.files.write import raise_os_error
@@ -124,6 +124,7 @@ def read_header(path: Path) -> Header:
     ...     read_header(Path(place, "a.safetensors")).tensors["w"]
     TensorInfo(dtype='F32', shape=(2, 3), begin=0, end=24)
     """
+    refuse_name_of_bytes(path)
     if path.exists() and not path.is_file():  # opening a pipe would wait for ever
         raise StarcliError(f"{path}: is not a regular file")
     try:

@@ -32,6 +32,9 @@ FUSION_NAMES = {
 }
 """Name of each kind of model, from above."""
 
+BESIDE = 0.3
+"""Room for the names beside the panels, at most, as a share of the width."""
+
 
 def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look: Look) -> bytes:
     """Draw loss and accuracy (or R2, F1) of each kind of model as points, one for each model and split.
@@ -58,8 +61,8 @@ def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look:
                 _paint_scores(axis, place, members, metric, splits)
             axis.set_xlabel(title)
             axis.grid(visible=False, axis="y")
-            few_ticks(axis.xaxis)
-        labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], 0.3 * look.width)
+            few_ticks(axis.xaxis, room=(1 - BESIDE) * look.width / 2)
+        labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], BESIDE * look.width)
         axes[0].set_yticks(range(len(places)), labels)
         axes[0].set_ylim(len(places) - 0.5, -0.5)
         legend_below(figure, look, [legend_line(**_look(split)) for split in splits], splits)

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 HANDLE = 3.4
 """Width of what stands before a legend's text, in sizes of the font."""
 
+TICK_WIDTH = 0.3
+"""Room in inches for a tick below a panel: two digits with a sign."""
+
+MOST_SPACES = 5
+"""Spaces between the ticks of an axis, at most."""
+
 NARROWEST_PANEL = 1.55
 """Least width of a panel, in inches."""
 
@@ -57,12 +63,16 @@ def panel_columns(look: Look, panels: int) -> int:
     return min(max(int(look.width / NARROWEST_PANEL), 1), panels)
 
 
-def few_ticks(axis: "Axis", *, integer: bool = False) -> None:
-    """Choose ticks of an axis by its range alone: by default they depend on the layout, which depends on them."""
+def few_ticks(axis: "Axis", *, integer: bool = False, room: float = math.inf) -> None:
+    """Choose ticks of an axis by its range alone: by default they depend on the layout, which depends on them.
+
+    room: about how many inches the axis has.
+    """
     from matplotlib.ticker import MaxNLocator
 
+    spaces = max(int(min(room / TICK_WIDTH, MOST_SPACES)), 2)
     axis.set_major_locator(
-        MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=integer, min_n_ticks=1 if integer else 2)
+        MaxNLocator(nbins=spaces, steps=[1, 2, 2.5, 5, 10], integer=integer, min_n_ticks=1 if integer else 2)
     )
 
 

@@ -45,8 +45,8 @@ LOWEST, HIGHEST = 0.4, 1.3
 LEAST_COLOURED = 1e-6
 """Least loss that has a colour of its own, as a share of the largest."""
 
-BESIDE_PANEL = 1.15
-"""Room in inches for what stands beside a panel: its ticks, label and scale of colours."""
+BESIDE_PANEL, BEFORE_PANEL = 1.15, 0.4
+"""Room in inches for what stands beside a panel: its ticks, label and scale of colours; and before it, on the left."""
 
 MARKERS = "o^sDvP"
 """Markers of models in turn."""
@@ -73,17 +73,25 @@ def plane_figure(results: Mapping[str, Sequence[DrawnPlane]], kind: str, look: L
             (split, what): _limits(_all_values(shown, split, what), logarithmic=what == "loss")
             for _, _, split, what in panels
         }
-        rows = -(-len(panels) // across)
-        sizes = [_height(plane, look.width / across) for _, plane, *_ in panels]
+        rows, ruler = -(-len(panels) // across), Ruler(look)
+        labels = [_bar_label(plane, split, what) for _, plane, split, what in panels]
+        width = look.width / across - BESIDE_PANEL
+        beside = [line for label in labels for line in label.split(" ", 1)] + [axis_labels(p)[1] for _, p in planes]
+        longest = max(map(ruler.width, beside))
+        lowest = max(LOWEST, (longest - ruler.line) / width)  # half a line of it may stand out at either end
+        sizes = [panel_ratio(plane, lowest) * width for _, plane, *_ in panels]
         heights = [max(sizes[start : start + across]) for start in range(0, len(panels), across)]
         axes = figure.subplots(rows, across, squeeze=False, height_ratios=heights)
-        ruler = Ruler(look)
-        grow(figure, sum(heights) + 3.2 * ruler.line * rows)
-        for axis, (file, plane, split, what), height in zip(axes.flat, panels, sizes, strict=True):
-            label = _bar_label(plane, split, what)
-            if ruler.width(label) > height + ruler.line:  # half a line may stand out at either end
+        below = {id(p): ruler.wrap(axis_labels(p, lowest)[0], width + BEFORE_PANEL) for _, p in planes}
+        grow(figure, sum(heights) + (2.2 + max(map(len, below.values()))) * ruler.line * rows)
+        for axis, (file, plane, split, what), label, height in zip(axes.flat, panels, labels, sizes, strict=True):
+            if ruler.width(label) > height + ruler.line:
                 label = label.replace(" ", "\n", 1)
             _paint_panel(figure, axis, plane, split, what, limits[split, what], label)
+            axis.set_xlabel("\n".join(below[id(plane)]))
+            axis.set_ylabel(axis_labels(plane)[1])
+            few_ticks(axis.xaxis, room=width)
+            few_ticks(axis.yaxis)
             _mark(axis, plane, names)
             above = [file] if len(results) > 1 else []
             axis.set_title("\n".join(ruler.shorten(each, look.width / across - BESIDE_PANEL) for each in above))
@@ -118,22 +126,17 @@ def plane_words(plane: DrawnPlane) -> str:
     return f"random directions{seed}, normalised by filter{radius}"
 
 
-def panel_ratio(plane: DrawnPlane) -> float:
+def panel_ratio(plane: DrawnPlane, lowest: float = LOWEST) -> float:
     """How high a plane is drawn, as a multiple of its width: of one scale, unless it would be very low or high."""
-    return float(np.clip(plane.ratio, LOWEST, HIGHEST))
+    return float(np.clip(plane.ratio, lowest, max(lowest, HIGHEST)))
 
 
-def axis_labels(plane: DrawnPlane) -> tuple[str, str]:
+def axis_labels(plane: DrawnPlane, lowest: float = LOWEST) -> tuple[str, str]:
     """Labels of x and y: their unit; below the panel, how far one of them is stretched against the other."""
     unit = "filters' norms" if plane.type == "surface" else "L2"
-    stretch = panel_ratio(plane) / plane.ratio
+    stretch = panel_ratio(plane, lowest) / plane.ratio
     axis, by = ("y", stretch) if stretch > 1 else ("x", 1 / stretch)
     return f"x ({unit}{f'; {axis} stretched {by:.2g} times' if by > 1.01 else ''})", f"y ({unit})"
-
-
-def _height(plane: DrawnPlane, width: float) -> float:
-    """Height of a panel in inches."""
-    return panel_ratio(plane) * (width - BESIDE_PANEL)
 
 
 def _values(plane: DrawnPlane, split: str, what: str) -> Any:
@@ -169,11 +172,6 @@ def _paint_panel(
     bar.ax.minorticks_off()
     bar.outline.set_visible(False)
     axis.grid(visible=False)
-    across, up = axis_labels(plane)
-    axis.set_xlabel(across)
-    axis.set_ylabel(up)
-    few_ticks(axis.xaxis)
-    few_ticks(axis.yaxis)
 
 
 def _bar_label(plane: DrawnPlane, split: str, what: str) -> str:

@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import sys
 
 import pytest
 from support.program import TRAIN, run_here
@@ -156,3 +158,15 @@ def test_one_file_is_no_template(place, solutions, line, name):
 @pytest.mark.parametrize("name", ["mid.pt", "mid.PTH"])
 def test_a_name_of_pytorch_for_a_checkpoint(place, solutions, name):
     refused(run_here("interpolate", solutions[0], solutions[1], "--t", 0.5, "-o", name), name, "starcli convert")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_of_weights_that_are_no_text_are_refused_and_results_stay_readable(place, solutions):
+    odd = os.fsdecode(b"odd\xff")
+    for suffix in (".safetensors", ".pt"):
+        shutil.copyfile(solutions[0], place / f"{odd}{suffix}")
+        refused(run_here("eval", f"{odd}{suffix}"), f"odd\\udcff{suffix}: files of weights have names of UTF-8")
+    refused(run_here("interpolate", *solutions.some(0, 1), "-o", f"{odd}.safetensors"), "have names of UTF-8")
+    ran = run_here("predict", solutions[0], "-o", f"{odd}.csv")
+    assert ran.rows[0]["output"] == f"{odd}.csv"
+    assert (place / f"{odd}.csv").read_text().startswith("model,")

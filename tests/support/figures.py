@@ -146,3 +146,27 @@ def drawn_figures() -> Iterator[list[Figure]]:
 
     with mock.patch.object(Figure, "savefig", save):
         yield found
+
+
+def drawn_parts(figure: Figure, renderer: Any) -> dict[str, Any]:
+    """Where each part of a figure lies, in pixels: panels, their titles, labels and ticks, legends, the heading."""
+    parts = {f"legend {n}": legend.get_window_extent(renderer) for n, legend in enumerate(figure.legends)}
+    if figure._suptitle is not None:
+        parts["heading"] = figure._suptitle.get_window_extent(renderer)
+    for n, axes in enumerate(figure.axes):
+        parts[f"panel {n}"] = axes.get_window_extent(renderer)
+        texts = {"title": axes.title, **{f"{side.axis_name} label": side.label for side in (axes.xaxis, axes.yaxis)}}
+        for side in (axes.xaxis, axes.yaxis):
+            low, high = sorted(side.get_view_interval())
+            ticks = [tick for tick in side.get_major_ticks() if low - 1e-9 <= tick.get_loc() <= high + 1e-9]
+            texts |= {
+                f"{side.axis_name} tick {i}, {j}": t
+                for i, k in enumerate(ticks)
+                for j, t in enumerate((k.label1, k.label2))
+            }
+        parts |= {
+            f"{name} of panel {n}": text.get_window_extent(renderer)
+            for name, text in texts.items()
+            if text.get_text() and text.get_visible()
+        }
+    return parts

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
@@ -46,7 +47,9 @@ def json_line(kind: str, row: Mapping[str, Any]) -> str:
     >>> json_line("eval", {"accuracy": 0.5})
     '{"schema": 1, "type": "eval", "accuracy": 0.5}'
     """
-    return json.dumps({"schema": SCHEMA, "type": kind, **jsonable(row)}, ensure_ascii=False, allow_nan=False)
+    text = json.dumps({"schema": SCHEMA, "type": kind, **jsonable(row)}, ensure_ascii=False, allow_nan=False)
+    # bytes of a file's name that are no UTF-8 would make the line unreadable
+    return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Results:

@@ -95,9 +95,10 @@ def normalisation(text: str) -> None:
 
 
 def logs(words: list[str]) -> None:
-    """Words of `--log` name logs whose packages are there."""
+    """Words of `--log` name logs whose packages are there, and directories that may be written to."""
     for word in words:
-        LogTarget.of(word)
+        if place := LogTarget.of(word).directory:
+            check_directory(place)
 
 
 def recipe(name: str) -> None:

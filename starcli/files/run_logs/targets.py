@@ -75,6 +75,11 @@ class LogTarget:
             raise StarcliError(f"--log {kind} needs the package {package}: pip install 'starcli[{kind}]'")
         return cls(kind, os.path.expanduser(place))  # behind a colon no shell expands ~
 
+    @property
+    def directory(self) -> Path | None:
+        """Where it is written, if that is said."""
+        return Path(self.place) if self.kind in NEEDS_PLACE else None
+
     def open(self, facts: RunFacts) -> RunLog:
         """The log of a run. Raises StarcliError, with what its package says, where it cannot be opened."""
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.files.run_logs.targets import RunFacts
+from starcli.files.write import check_directory, make_directory
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -20,6 +21,8 @@ class TensorBoardLog:
     def __init__(self, place: str, facts: RunFacts) -> None:
         self._directory, self._facts = Path(place, facts.name), facts
         self._writer: SummaryWriter | None = None
+        make_directory(self._directory)  # now, before any work: the file comes with the first epoch
+        check_directory(self._directory)
 
     def record(self, epoch: int, curves: Mapping[str, float]) -> None:
         """Add a point to each curve, on the disk at once."""

@@ -105,6 +105,14 @@ def test_a_missing_package_is_told_with_its_extra_before_any_work(monkeypatch):
         LogTarget.of("wandb")
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_any_work(place):
+    pytest.importorskip("tensorboard")
+    (place / "file").write_text("in the way")
+    ran = run_here("train", *TRAIN, "-o", "0.safetensors", "--log", "tensorboard:file/tb")
+    refused(ran, "is no directory")
+    assert [each.name for each in place.iterdir()] == ["file"]
+
+
 def test_a_model_on_stdout_has_no_log():
     refused(run_here("train", *TRAIN, "-o", "-", "--log", "csv"), "a model that goes to stdout has no log")
     stacked = ("train", *TRAIN, "--stacked", "--log-test", "--seeds", "0-1", "-o", "{seed}.safetensors")
