@@ -14,7 +14,7 @@ from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 from starcli.cli.options.alignment import SelectOptions
 from starcli.cli.options.setup import Setup
-from starcli.cli.options.shared import IN, OUT, EveryOpt, ForceOpt, LogsOpt, RecipeOpt, SeedOpt, SyncOpt, choice_in
+from starcli.cli.options.shared import IN, OUT, EveryOpt, ForceRunOpt, LogsOpt, RecipeOpt, SeedOpt, SyncOpt, choice_in
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets, output_paths
 from starcli.cli.read_models import note_files, read_groups
@@ -52,7 +52,7 @@ class CurveOptions(SelectOptions):
     sync_batchnorm: SyncOpt = False
     checkpoint_every: EveryOpt = None
     log: LogsOpt = None
-    force: ForceOpt = False
+    force: ForceRunOpt = False
 
     def settings(self) -> "CurveSettings":
         """How the models are connected."""

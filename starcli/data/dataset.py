@@ -152,7 +152,7 @@ def open_data(
     """Open the data set `name` as typed: "digits", "cifar10", "idx:DIR", "folder:DIR", "x.npz", "gaussians:train=100".
 
     limit: number of training images that are kept, evenly over the classes (`balanced_prefix`); the validation part
-        (`split_indices`) is then taken from these.
+        (`split_indices`) is then taken from these. Where there are no more it is no limit, and none is recorded.
     val_fraction: share of the training images that is held back; above 0 it takes the place of a validation part that
         the data have of their own.
     data_dir, download: where the public data sets are, and whether to fetch them.
@@ -173,6 +173,7 @@ def open_data(
     _check_image_size(kind, image_size)
     texts.refuse_useless(kind)
     loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size, texts))
+    limit = None if limit is not None and limit >= len(loaded.train) else limit
     train, validation, notes = _divide(loaded, limit, val_fraction, split_seed)
     train, validation, test = _resident(train, validation, loaded.test)
     facts = {each.name: getattr(loaded, each.name) for each in fields(DataFacts)}

@@ -32,7 +32,7 @@ FUSION_NAMES = {
 }
 """Name of each kind of model, from above."""
 
-BESIDE = 0.3
+NAMES_ROOM = 0.3
 """Room for the names beside the panels, at most, as a share of the width."""
 
 
@@ -61,8 +61,8 @@ def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look:
                 _paint_scores(axis, place, members, metric, splits)
             axis.set_xlabel(title)
             axis.grid(visible=False, axis="y")
-            few_ticks(axis.xaxis, room=(1 - BESIDE) * look.width / 2)
-        labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], BESIDE * look.width)
+            few_ticks(axis.xaxis, room=(1 - NAMES_ROOM) * look.width / 2)
+        labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], NAMES_ROOM * look.width)
         axes[0].set_yticks(range(len(places)), labels)
         axes[0].set_ylim(len(places) - 0.5, -0.5)
         legend_below(figure, look, [legend_line(**_look(split)) for split in splits], splits)

@@ -114,6 +114,12 @@ def test_digits() -> None:
     assert data.fingerprint.startswith("25330607")
 
 
+def test_a_limit_that_leaves_nothing_out_is_none():
+    whole, asked = open_data("digits"), open_data("digits", limit=1437)
+    assert (len(whole.train), whole.limit, asked.limit) == (1437, None, None)
+    assert open_data("digits", limit=1436).limit == 1436
+
+
 def test_limit_comes_before_validation_and_neither_changes_the_rest() -> None:
     whole, part = open_data("digits"), open_data("digits", limit=100, val_fraction=0.2, split_seed=3)
     assert part.validation is not None

@@ -12,7 +12,7 @@ from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.setup import Setup
 from starcli.cli.options.shared import (
     EveryOpt,
-    ForceOpt,
+    ForceRunOpt,
     LogsOpt,
     RecipeOpt,
     SeededOutputOpt,
@@ -79,7 +79,7 @@ def train_command(
             help="Write the network after these epochs, too, such as 10,20: as epoch10/0.safetensors beside it.",
         ),
     ] = None,
-    force: ForceOpt = False,
+    force: ForceRunOpt = False,
 ) -> None:
     """Train networks from random weights, one for each seed.
 

@@ -15,7 +15,7 @@ from starcli.cli.options.shared import (
     IN,
     OUT,
     EveryOpt,
-    ForceOpt,
+    ForceRunOpt,
     HeldOutOpt,
     LogsOpt,
     RecipeOpt,
@@ -166,7 +166,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     ] = None
     checkpoint_every: EveryOpt = None
     log: LogsOpt = None
-    force: ForceOpt = False
+    force: ForceRunOpt = False
 
     def __post_init__(self) -> None:
         """Refuse words that do not go together, before torch is loaded."""

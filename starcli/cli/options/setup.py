@@ -85,7 +85,7 @@ class Setup(Choices):
             "--limit",
             min=1,
             metavar="N",
-            help="Only the first N training examples, even over classes.",
+            help="Only the first N training examples, even over classes; all, where there are no more.",
             rich_help_panel=NETWORK,
         ),
     ] = None

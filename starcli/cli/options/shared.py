@@ -120,7 +120,9 @@ SeedsOpt = Annotated[
     list[str] | None,
     typer.Option("--seeds", metavar="0-7...", help="Several seeds, as 0-7 or 0,3,5; the output varies by {seed}."),
 ]
-ForceOpt = Annotated[bool, typer.Option("--force", help="Overwrite what exists, start anew where a state is found.")]
+ForceOpt = Annotated[bool, typer.Option("--force", help="Overwrite what exists.")]
+ForceRunOpt = Annotated[bool, typer.Option("--force", help="Overwrite what exists, start anew where a state is found.")]
+"""Of what makes a file at once, and of runs that keep a state."""
 ALIGNMENT, NETWORK, TRAINING, GENERAL = "Alignment", "Network and data", "Training", "General"
 MERGING = "Merging"
 """Headings of the help page."""
