@@ -32,7 +32,7 @@ class WrittenAdapter:
     adapter: "Adapter"
     alignment: ClassVar[str] = "none"
 
-    def compared(self, *_: Any) -> Iterator[dict[str, Any]]:
+    def compared(self, _: str | None) -> Iterator[dict[str, Any]]:
         """How large it is."""
         tensors = self.adapter.tensors
         size = {"tensors": len(tensors), "parameters": sum(each.numel() for each in tensors.values())}
@@ -49,7 +49,6 @@ class AdapterMean:
     watch: Bars
     drawn: bool = False
     """Whether a figure of it is asked for."""
-    workspace: ClassVar[Any] = None
 
     def check(self, _: str | None) -> None:
         """Refuse models among the adapters, and what only models make sense of."""
@@ -69,7 +68,7 @@ class AdapterMean:
     def _first(self) -> Path:
         return next(filter(is_adapter, self.options.inputs))
 
-    def all(self, _: str) -> Iterator[WrittenAdapter]:
+    def all(self) -> Iterator[WrittenAdapter]:
         """Read the adapters and write their mean."""
         from starcli.huggingface.adapter_means import averaged_adapters, is_written, write_adapter
         from starcli.huggingface.adapters import read_adapter

@@ -24,7 +24,7 @@ class MergedFile:
     tensors: "LazyTensors"
     alignment: ClassVar[str] = "none"
 
-    def compared(self, *_: Any) -> Iterator[dict[str, Any]]:
+    def compared(self, _: str | None) -> Iterator[dict[str, Any]]:
         """What is known of it without data: how large it is."""
         size = {"tensors": len(self.tensors), "parameters": sum(form.numel for form in self.tensors.forms.values())}
         made = {"output": str(self.job.path), "seed": self.job.finished.seed}
@@ -37,7 +37,6 @@ class FileMerges:
 
     options: FuseOptions
     watch: Bars
-    workspace: ClassVar[Any] = None
 
     def check(self, split: str | None) -> None:
         """Refuse what only network and data make sense of."""
@@ -46,7 +45,7 @@ class FileMerges:
             hint = ["--arch and --data say them; starcli align takes --input in the place of data"]
             raise StarcliError(f"{said} needs network and data, and not all files say which data", hint)
 
-    def all(self, _: str) -> Iterator[MergedFile]:
+    def all(self) -> Iterator[MergedFile]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.several import read_all
         from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, note_silent, with_hashes

@@ -3,7 +3,7 @@
 import dataclasses
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FuseOptions(SearchOptions, MergeOptions):
     """What is fused and how, beside the settings of training."""
+
+    kind = "fused"
 
     align: FuseAlignOpt = None
     star: Annotated[
@@ -88,13 +90,12 @@ class FuseOptions(SearchOptions, MergeOptions):
 class FusionRuns(StarRuns):
     """One command's fusions by other methods than star: one for each seed, all of the same sources."""
 
-    options: FuseOptions = dataclasses.field(kw_only=True)
-    """`search`, with what a fusion has besides."""
+    search: FuseOptions
 
     @cached_property
     def _files(self) -> "dict[str, list[Checkpoint]]":
         """The models of any search, the one that the sources descend from, and the star whose domain teaches."""
-        others = {"base": self.options.base, "star": self.options.star}
+        others = {"base": self.search.base, "star": self.search.star}
         return {**super()._files, **{role: read_groups([each])[0] if each else [] for role, each in others.items()}}
 
     @property
@@ -108,13 +109,13 @@ class FusionRuns(StarRuns):
         from starcli.averaging.sampling import PointSampling
         from starcli.fusion.fusing import DomainTeacher
 
-        if not self.options.star:
+        if not self.search.star:
             return None
         [star] = self.models["star"]
-        points = PointSampling(self.options.sampling, self.options.in_turn)
-        return DomainTeacher(star, self.options.samples, points)
+        points = PointSampling(self.search.sampling, self.search.in_turn)
+        return DomainTeacher(star, self.search.samples, points)
 
-    def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
+    def plan(self, number: int) -> "Plan":
         """Plan the model of seed `number`."""
         from starcli.library.plans import fusion_plan
 
@@ -141,9 +142,9 @@ class FusionRuns(StarRuns):
         """What is made of `seed`."""
         from starcli.fusion.fusing import Fusion
 
-        method = self.options.method
+        method = self.search.method
         recipe = self.recipe if method in TRAINED_FUSIONS else None
         how: dict[str, Any] = {"alignment": self.search.alignment, "renormalise": self.search.between()}
-        how |= {"merge": self.options.merge(method), "base": self.base}
+        how |= {"merge": self.search.merge(method), "base": self.base}
         how |= {"init": self.initial, "teacher": self.teacher}
         return Fusion(method=method, seed=seed, recipe=recipe, **how)

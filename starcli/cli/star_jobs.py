@@ -1,10 +1,10 @@
-"""What `star` and `fuse` share: the same search, with and without the model's own loss, or other ways to fuse."""
+"""What `star` and `fuse` share: the same search, with and without the model's own loss, and what is shown of it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
@@ -13,10 +13,10 @@ from starcli.cli.options.setup import Setup
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets
 from starcli.cli.read_models import grouped_like, note_files, read_groups
-from starcli.cli.star_results import FoundStar
 from starcli.cli.star_sources import Keeper
 from starcli.errors import number_of
 from starcli.files.names import is_standard_stream, model_place, output_name
+from starcli.registry.splits import SPLITS
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class StarRuns:
             self.workspace.dataset.split(split)
         need_room_to_compare(self.workspace.dataset, split, len(self.search.sources))
 
-    def all(self, kind: "Literal['star', 'fused']") -> Iterator[FoundStar]:
+    def all(self) -> "Iterator[FoundStar]":
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.checkpoint import Checkpoint, read
 
-        self.settings.check_measured(kind, self.search.held_out_files)
+        self.settings.check_measured(self.search.kind, self.search.held_out_files)
         paths, places = self.search.outputs()
-        jobs = self._jobs(kind, paths)
+        jobs = self._jobs(paths)
         keeper = self.keeper = self._keeper(jobs, places)
         for job in jobs:
             place = None if is_standard_stream(job.path) else model_place(job.path)
@@ -67,11 +67,11 @@ class StarRuns:
                     job.write(found.tensors, history=found.history, metrics=found.metrics, statistics="recalibrated")
                     model = Checkpoint(found.tensors, job.finished, name, place)
                 else:
-                    model = replace(read(job.path, kinds=(kind,)), name=name, path=place)
+                    model = replace(read(job.path, kinds=(self.search.kind,)), name=name, path=place)
                     if keeper is not None and not keeper.complete(job):
                         kept = keeper.places[job.path][0].parent
                         self.watch.note(f"{kept}: what training's permutations were is known no more; use --force")
-            yield FoundStar(job, model, self.sources, self.title, self.base)
+            yield FoundStar(self, job, model)
 
     @cached_property
     def _files(self) -> "dict[str, list[Checkpoint]]":
@@ -148,12 +148,12 @@ class StarRuns:
         """The model that training begins at, if it is not random weights."""
         return next(iter(self.models["beginning"]), None)
 
-    def plan(self, kind: "Literal['star', 'fused']", number: int) -> "Plan":
+    def plan(self, number: int) -> "Plan":
         """Plan the model of seed `number`."""
         from starcli.library.plans import star_plan
 
         search = self.searched(number)  # what is wrong with it is told before the spec is proved
-        return star_plan(self.workspace, kind, search)
+        return star_plan(self.workspace, self.search.kind, search)
 
     def searched(self, seed: int) -> "StarSearch":
         """What the model of `seed` is searched by."""
@@ -169,19 +169,19 @@ class StarRuns:
             held_out=self.models["held_out"],
         )
 
-    def _jobs(self, kind: "Literal['star', 'fused']", paths: Sequence[Path]) -> list[Job]:
+    def _jobs(self, paths: Sequence[Path]) -> list[Job]:
         from starcli.alignment.notes import note_alignment
         from starcli.evaluation.rows import note_repeats
         from starcli.star.check_sources import check_held_out, note_doubtful_solutions
 
         check_held_out([*self.sources, *self.models["beginning"]], self.models["held_out"])
         note_doubtful_solutions([*self.sources, *self.models["held_out"]], self.watch)
-        plans = [self.plan(kind, number) for number in self.search.numbers]
+        plans = [self.plan(number) for number in self.search.numbers]
         if self.growth is not None:
             length = number_of(self.recipe.epochs, "epoch")
             self.watch.note(f"{self.growth.title}; trained for {length}, anew {self.growth.anew.epochs}")
         note_files(self.workspace, self.watch)
-        if kind == "star":  # the rows of what is fused say so themselves
+        if self.search.kind == "star":  # the rows of what is fused say so themselves
             note_repeats(self.workspace, self.workspace.dataset.measured, self.watch)
         note_alignment(self.workspace, self.search.alignment, self.watch)
         self.search.note_repaired(self.workspace, self.watch)
@@ -209,3 +209,45 @@ class StarRuns:
         if self.keeper is not None:
             distributed.by_writer(partial(self.keeper.keep, found, job))
         return found
+
+
+@dataclass(frozen=True)
+class FoundStar:
+    """A finished star or fused model of a run, found or just made."""
+
+    run: StarRuns
+    job: Job
+    model: "Checkpoint"
+
+    @property
+    def alignment(self) -> str:
+        """How the sources are aligned, as people read it."""
+        return self.run.title
+
+    def row(self) -> dict[str, Any]:
+        """What is shown of it, taken from its file."""
+        from starcli.workspace.stamp import task_facts
+
+        finished = self.job.finished
+        metrics, data = finished.metrics or {}, finished.data
+        grown = (finished.recipe or {})[finished.kind].get("grown")
+        return {
+            "output": str(self.job.path),
+            "seed": finished.seed,
+            "sources": len(self.run.sources),
+            **({"grown": grown} if grown else {}),
+            "alignment": self.alignment,
+            **(task_facts(data.task_name) if data else {}),
+            **{split: metrics.get(split) for split in SPLITS},
+        }
+
+    def compared(self, split: str | None) -> Iterator[dict[str, Any]]:
+        """Rows of the fused model beside its sources, which are aligned to it by the seed of its search."""
+        from starcli.alignment.aligner import Aligner
+        from starcli.fusion.fusion_report import fusion_rows
+
+        run, seed = self.run, self.job.finished.seed
+        aligner, means = Aligner(replace(run.search.alignment, seed=seed or 0), run.workspace), run.search.between()
+        how: dict[str, Any] = {"base": run.base, "renormalise": means, "split": split, "progress": run.watch}
+        for row in fusion_rows(aligner, self.model, run.sources, **how):
+            yield {**row, "output": str(self.job.path), "seed": seed, "statistics": "recalibrate"}

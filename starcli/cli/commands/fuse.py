@@ -75,10 +75,10 @@ def fuse_command(
         elif files_alone(asked.method, asked.inputs, setup):
             run = FileMerges(asked, watch)
         else:
-            run = FusionRuns(asked, setup, training, watch, options=asked)
+            run = FusionRuns(asked, setup, training, watch)
         run.check(asked.split)
-        for made in run.all("fused"):
-            rows = list(made.compared(run.workspace, asked, watch, asked.split))
+        for made in run.all():
+            rows = list(made.compared(asked.split))
             drawn += [{"type": "fuse", **row} for row in rows]
             for row in rows if results.for_programs else _for_people(rows, made.alignment):
                 results.add("fuse", {**row, "method": asked.method}, _COLUMNS)

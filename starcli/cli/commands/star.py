@@ -33,5 +33,5 @@ def star_command(search: SearchOptions, common: CommonPlanned, setup: LinesSetup
     anew in each epoch. Settings are those of the sources unless a flag changes them. Held-out models are only measured.
     """
     with common.session(search.output) as (watch, results):
-        for made in StarRuns(search, setup, training, watch).all("star"):
+        for made in StarRuns(search, setup, training, watch).all():
             results.add("star", made.row(), _COLUMNS)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import typer
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(SearchedOptions, RenormaliseOptions):
     """What is searched for, from what, and how, beside the settings of training."""
+
+    kind: ClassVar[Literal["star", "fused"]] = "star"
+    """What is made: the kind of its file."""
 
     sources: SourcesOpt
     output: SeededOutputOpt
