@@ -43,12 +43,6 @@ class Aligned:
         found = self.alignment.record(self.reference.sha256, self.match.objective)
         return found.model_copy(update={"joint": self.joint})
 
-    @cached_property
-    def checkpoint(self) -> Checkpoint:
-        """The aligned model as a checkpoint in memory, for what measures or averages it next."""
-        metadata = self.model.metadata.model_copy(update={"aligned_to": self.record, "weights_sha256": ""})
-        return Checkpoint(self.tensors, metadata, self.model.name, self.model.path)
-
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The figures of one alignment, as `starcli align` shows them, but for the output and the seconds."""
         spec = self.permutation.spec

@@ -48,8 +48,6 @@ class JointMatch:
     symmetries: Sequence[Symmetry]
     objective: float
     """Mean inner product of two models, as the method compares them, in float64."""
-    rounds: int
-    """Times that every model was matched to the mean of the others, at the end without a move."""
     sweeps: int
     midpoint_loss: float | None = None
     """Training loss of the models' mean, where ends are chosen by it."""
@@ -78,11 +76,11 @@ def match_jointly(
     def from_start(place: tuple[int, int]) -> tuple[list[dict[str, Tensor]], dict[str, Any]]:
         frame = JointFrame(aligner, models, *place, progress)
         frame.gather()
-        rounds = frame.settle()
+        frame.settle()
         progress.step()
         # what ranks tell each other: no spec
         found = [each.to_tensors() for each in frame.symmetries]
-        return found, {"objective": frame.objective, "rounds": rounds, "sweeps": frame.sweeps}
+        return found, {"objective": frame.objective, "sweeps": frame.sweeps}
 
     places = [(end, start) for end in range(ends) for start in range(starts)]
     found = alike("starts of an alignment together", places, lambda own: sharing.share_out(own, from_start))
@@ -103,7 +101,7 @@ def _best_mean(
     judge, identity = aligner.judge, aligner.identity
     assert judge is not None
     as_they_are = JointFrame(aligner, models, 0, 0, progress).objective
-    candidates = [JointMatch([identity] * len(models), as_they_are, 0, 0), *ends]
+    candidates = [JointMatch([identity] * len(models), as_they_are, 0), *ends]
 
     def losses() -> list[float]:
         placed = ([each.apply(model) for each, model in zip(end.symmetries, models, strict=True)] for end in candidates)
@@ -169,7 +167,7 @@ def _learned_in_turn(
 
     [(found, figures)] = sharing.share_out([models], learn)
     progress.finish()
-    return JointMatch([aligner.symmetry(each) for each in found], rounds=1, sweeps=0, **figures)
+    return JointMatch([aligner.symmetry(each) for each in found], sweeps=0, **figures)
 
 
 def apply_jointly(

@@ -62,13 +62,12 @@ class JointFrame:
             self.symmetries[number] = match.symmetry
         self._add_up()
 
-    def settle(self) -> int:
-        """Match each model to the mean of the others until none moves, and return the number of rounds."""
-        for count in range(1, MOST_ROUNDS + 1):
+    def settle(self) -> None:
+        """Match each model to the mean of the others until none moves."""
+        for _ in range(MOST_ROUNDS):
             order = self.generator.permutation(len(self.models)).tolist()
             if not sum([self._move(number) for number in order]):
-                return count
-        return MOST_ROUNDS
+                return
 
     @property
     def objective(self) -> float:

@@ -18,8 +18,6 @@ from starcli.evaluation.tasks.task import Scores, metric_of
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
 
-"""What a line may be measured on, in the order of results."""
-
 
 def grid(points: int) -> tuple[float, ...]:
     """`points` even values of t from 0 to 1, both included: i / (points - 1); of the ends alone all barriers were 0."""

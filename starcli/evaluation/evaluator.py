@@ -123,11 +123,6 @@ class Evaluator:
         return self._batches[which, size]
 
     @property
-    def statistics_batch_size(self) -> int:
-        """The batch size of the statistics pass, to be recorded with results."""
-        return self._split("train").batch_size
-
-    @property
     def keeps_models(self) -> bool:
         """Whether the ends of paths are measured just as their files have them: nothing of them is computed anew."""
         return not self._recomputed or self.statistics == "own-ends"

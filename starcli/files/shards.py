@@ -6,15 +6,12 @@ The index, `NAME.safetensors.index.json` or `NAME.bin.index.json`: `{"metadata":
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starcli.errors import StarcliError, few
 from starcli.files.safetensors import MAXIMUM_HEADER, Header, TensorInfo, read_header
 from starcli.files.strict_json import strict_json
 from starcli.files.write import raise_os_error
-
-if TYPE_CHECKING:
-    pass
 
 INDEX = ".index.json"
 """Suffix of an index."""

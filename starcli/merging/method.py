@@ -56,15 +56,13 @@ class MergeMethod:
 
     merge: makes the merged numbers of a tensor, chunk by chunk, in its order. reads: the settings that it has a use
     for. base: whether it needs the model that the sources descend from. sources: how many it takes, None for any
-    number. draws: whether it draws random numbers. trims: whether it keeps the largest changes of the whole model, and
-    so needs `least`. defaults: settings by name, where they are not those of `TensorSettings`; a number for each source
-    alike.
+    number. trims: whether it keeps the largest changes of the whole model, and so needs `least`. defaults: settings by
+    name, where they are not those of `TensorSettings`; a number for each source alike.
     """
 
     merge: Callable[[Stack, TensorSettings], Iterator[Tensor]]
     reads: tuple[str, ...]
     base: bool = False
     sources: int | None = None
-    draws: bool = False
     trims: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -108,13 +108,9 @@ def starlight(
 def _check(search: StarSearch, progress: Progress) -> None:
     recipe, settings = search.recipe, search.settings
     need_several(search.sources)
-    draws, problems = settings.draws_per_step, []
-    if draws is not None and draws > recipe.batch_size:
-        problems.append(f"draws_per_step is between 1 and the batch size {recipe.batch_size}, found {draws}")
     if not lies_between(settings.sampling):
         what = "it has no point between star and source to train on"
-        problems.append(f"sampling {settings.sampling} is for averages: {what}")
-    if problems:
+        problems = [f"sampling {settings.sampling} is for averages: {what}"]
         raise StarcliError("these settings of a star do not work", problems)
     if settings.pull and recipe.weight_decay:
         to_zero = f"weight decay {recipe.weight_decay:.3g} draws it to 0"

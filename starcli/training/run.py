@@ -34,8 +34,6 @@ SAVE_INTERVAL = 1.0
 SAVE_SHARE = 30
 """And so many times what the last one took: a state of a GPU's run takes a tenth of a short epoch."""
 
-"""What an interrupted run tells the user."""
-
 CHECK_EVERY = 50
 """Steps between checks of the loss on a device that computes ahead; on a CPU each step is checked."""
 

@@ -302,7 +302,7 @@ def test_an_evaluator_measures_what_is_loaded(workspace: Workspace) -> None:
     evaluator.load(a)
     assert evaluator.scores() == first  # nothing of b is left
     assert first["train"].count == len(workspace.dataset.train)
-    size = evaluator.statistics_batch_size
+    size = statistics_batch_size(workspace.dataset.extent, len(workspace.dataset.train))
     other = workspace.network(seed=0)
     recalibrate_(other.network, workspace.dataset.train, batch_size=size, device=CPU)
     assert score_network(other.network, workspace.dataset.train, batch_size=size, device=CPU) == first["train"]

@@ -151,7 +151,7 @@ def test_a_loss_that_explodes_names_t_and_source(mlp, mlps):
         ({"realign_drift": 0.1, "method": None}, "realign_drift is for sources that are aligned anew"),
         ({"realign_drift": 0.1, "method": "learn"}, "realign_drift is for one method, found learn and weight"),
         ({"restarts": -1}, "restarts"),
-        ({"draws_per_step": 49}, "draws_per_step"),
+        ({"draws_per_step": 49}, "a batch of 48 cannot be cut into 49 parts"),
         ({"noise": -0.1}, "noise is a finite number from 0 up"),
         ({"pull": float("nan")}, "pull is a finite number from 0 up"),
         ({"realign_noise": 1.0, "realign_every": None}, "realign_noise is for sources that are aligned anew"),
