@@ -1,7 +1,7 @@
 """Averages over the star domain, never measured twice."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import torch
@@ -43,48 +43,28 @@ def posterior_rows(
     draws = [seed, samples, repeats, points.settings()]
     key = hash_json([_FORM, measure.settings(), draws, scoring.temperature, scoring.choose, *weights])
     is_kept = measure.is_kept and isinstance(points.sampling, str)
+    parts: list[str] = []
+
+    def keep(name: str, compute: Callable[[], Any]) -> Any:
+        """A part, or what a run that was stopped has kept of it."""
+        if not is_kept:
+            return compute()
+        parts.append(hash_json([key, name]))
+        return cached("bma", parts[-1], compute)
+
     found = distributed.by_writer(lambda: recall("averages", key) if is_kept else None)
     if found is None:
-        posterior = _Posterior(measure, star, sources, scoring, key if is_kept else None)
-        found = [asdict(row) for row in posterior.rows(samples, repeats, seed, points)]
+        scoring.need_room(COPIES_AVERAGED + (repeats if samples > COUNTS_AT_ONCE else 0))
+        note_aligned_anew(measure.workspace, measure.alignment, [star, *sources], measure.progress)
+        models = measure.aligner.tensors_of_all(star, sources, progress=measure.progress)
+        how: dict[str, Any] = {"samples": samples, "repeats": repeats, "points": points, "scoring": scoring}
+        how |= {"generator": torch.Generator().manual_seed(seed), "keep": keep}
+        found = [asdict(row) for row in average_models(measure.evaluator(), star.tensors, models, **how)]
         if is_kept:
             remember("averages", key, found)
-            posterior.forget_parts()
+            for part in parts:
+                forget("bma", part)
     rows = [PosteriorRow.from_dict(row) for row in found]
     if scoring.temperature is not None and any(row.temperature is None for row in rows):
         measure.progress.note(NOT_FITTED)
     return [*rows, *choose_samples(rows)] if scoring.choose else rows
-
-
-@dataclass(frozen=True)
-class _Posterior:
-    """What is measured anew, but for the repeats that a run which was stopped has kept under `key`, if it has one."""
-
-    measure: Measure
-    star: Checkpoint
-    sources: Sequence[Checkpoint]
-    scoring: Scoring
-    key: str | None
-    _parts: list[str] = field(default_factory=list)
-
-    def rows(self, samples: int, repeats: int, seed: int, points: PointSampling) -> list[PosteriorRow]:
-        """The rows; `seed` is that of the draws."""
-        measure = self.measure
-        self.scoring.need_room(COPIES_AVERAGED + (repeats if samples > COUNTS_AT_ONCE else 0))
-        note_aligned_anew(measure.workspace, measure.alignment, [self.star, *self.sources], measure.progress)
-        models = measure.aligner.tensors_of_all(self.star, self.sources, progress=measure.progress)
-        return average_models(
-            measure.evaluator(), self.star.tensors, models, generator=torch.Generator().manual_seed(seed),
-            samples=samples, repeats=repeats, points=points, scoring=self.scoring, keep=self._keep,
-        )  # fmt: skip
-
-    def _keep(self, name: str, compute: Callable[[], Any]) -> Any:
-        if self.key is None:
-            return compute()
-        self._parts.append(hash_json([self.key, name]))
-        return cached("bma", self._parts[-1], compute)
-
-    def forget_parts(self) -> None:
-        """Remove what was kept of single repeats: the rows are there."""
-        for part in self._parts:
-            forget("bma", part)

@@ -1,7 +1,7 @@
 """What `star` and `fuse` share: the same search, with and without the model's own loss, and what is shown of it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ class StarRuns:
     setup: Setup
     training: Training
     watch: Bars
-    keeper: Keeper | None = None
+    keeper: Keeper | None = field(default=None, init=False)
     """What keeps the permuted sources, where that is asked for."""
 
     def check(self, split: str | None) -> None:

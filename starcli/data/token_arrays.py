@@ -32,8 +32,8 @@ def load_images_or_tokens(request: Request) -> Loaded:
     if request.texts.task == MASKED_TOKEN:
         hint = "--data text:FILE masks texts; data in memory may be (tokens, labels) that are masked already"
         raise StarcliError(f"{path}: --task {MASKED_TOKEN} needs texts and their tokenizer", [hint])
-    if names_of_tokens(path):
-        return _load_tokens(path, request.texts.task)
+    if names := names_of_tokens(path):
+        return _load_tokens(path, names, request.texts.task)
     if request.texts.task == NEXT_TOKEN:
         raise StarcliError(f"{path}: there are no {IDS} in it, but tokens are asked for")
     return load_arrays(request)
@@ -66,8 +66,7 @@ def names_of_tokens(path: Path) -> dict[str, dict[str, str]]:
     return parts
 
 
-def _load_tokens(path: Path, task: str | None) -> Loaded:
-    names = names_of_tokens(path)
+def _load_tokens(path: Path, names: Mapping[str, Mapping[str, str]], task: str | None) -> Loaded:
     labelled = [LABELS in each for each in names.values()]
     if (task == CLASSES and not all(labelled)) or len(set(labelled)) > 1:
         raise StarcliError(f"{path}: {IDS} without {LABELS}", [f"found {few(_all(names), 10)}"])

@@ -86,15 +86,15 @@ class AlignedModel(PermutedModel):
         return optimality(found.reference.tensors, found.model.tensors, found.permutation.spec, found.match.objective)
 
 
-def as_alignment(alignment: Alignment | str | None) -> Alignment:
-    """An alignment, or one by the name of its method; None takes models as they are."""
+def as_alignment(alignment: Alignment | str | None, *, seed: int = 0) -> Alignment:
+    """An alignment, or one by the name of its method, from `seed`; None takes models as they are."""
     if isinstance(alignment, Alignment):
         return alignment
     if alignment is not None and not isinstance(alignment, str):
         raise StarcliError(
             f"alignment: a {type(alignment).__name__}, expected the name of a method, an Alignment or None"
         )
-    return Alignment(alignment)
+    return Alignment(alignment, seed=seed)
 
 
 AUTO = "auto"

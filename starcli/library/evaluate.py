@@ -1,7 +1,6 @@
 """Evaluation and averages of predictions from Python."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Unpack
 
 from starcli.alignment.alignment import Alignment
@@ -88,7 +87,7 @@ def bma(
     >>> rows.column("posterior")
     ['single', 'star', 'ensemble']
     """
-    how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
+    how = as_alignment(alignment, seed=seed)
     sources = listed(sources, "sources")
     need_several(sources, "sources")
     workspace, found, watcher = open_models([star, *sources], where, measures=True)

@@ -1,7 +1,6 @@
 """Predictions for each example from Python."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Unpack, cast
 
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ def predict(
     predictor = Predictor(workspace, inputs, recalibrate, temperature, watcher)
     if star is None:
         return predictor.ensemble(found) if ensemble else predictor.each(found)
-    how = alignment if isinstance(alignment, Alignment) else replace(as_alignment(alignment), seed=seed)
+    how = as_alignment(alignment, seed=seed)
     points = PointSampling(sampling, in_turn)
     check_roles(found[0], found[1:], (), watcher)
     return predictor.star(StarDomain(found[0], found[1:], samples, seed, how, between, points))

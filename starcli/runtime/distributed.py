@@ -95,8 +95,8 @@ def working_together() -> contextlib.AbstractContextManager[None]:
     return _within(replace(_world, joined=True))
 
 
-def work_together() -> bool:
-    """Whether this is within `working_together`."""
+def is_joined() -> bool:
+    """Whether all ranks work on one item now: this is within `working_together`."""
     return _world.joined
 
 

@@ -47,7 +47,7 @@ def _together(count: int, waves: Sequence[int]) -> bool:
 
 def share_pieces(pieces: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:
     """Compute `work(pieces)` of one item of `share_out`, the pieces shared where all ranks do that item together."""
-    return share_list(pieces, work) if distributed.work_together() else work(pieces)
+    return share_list(pieces, work) if distributed.is_joined() else work(pieces)
 
 
 def share_list(items: Sequence[_Item], work: Callable[[Sequence[_Item]], list[_Result]]) -> list[_Result]:

@@ -191,11 +191,8 @@ class StackedObjective:
 
     def state(self) -> dict[str, Any]:
         """Buffers, and the epoch's sums."""
-        return {"buffers": self.statistics, "examples": self.examples, **self._sums()}
-
-    def _sums(self) -> dict[str, Tensor]:
-        """Sums over the epoch so far, of each network."""
-        return {"losses": self.losses, "masses": self.masses, "accuracies": self.correct}
+        sums = {"losses": self.losses, "masses": self.masses, "accuracies": self.correct}
+        return {"buffers": self.statistics, "examples": self.examples, **sums}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Inverse of `state`."""

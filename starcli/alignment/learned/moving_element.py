@@ -59,15 +59,12 @@ class MovingElement:
         self._motion.place(start)
         self._start = Permutation(self._spec, {name: start.permutation.index[name] for name in self._spec.groups})
         moves = self._left > self._last and bool(self._spec.groups)
-        self._units = self._relaxed(steps) if moves else None
+        how = (steps, self._lesson.seed, self._costs_device)
+        self._units = self._relax(self._spec, self._model, self._start, *how) if moves else None
         self._left -= steps
         self._permuted = self._motion.layout.vector(self._start.apply(self._model))
         self._weights = self._motion.act(self._permuted)
         return self
-
-    def _relaxed(self, steps: int) -> Relaxation:
-        """What moves the permutation in the next `steps` steps."""
-        return self._relax(self._spec, self._model, self._start, steps, self._lesson.seed, self._costs_device)
 
     def weights(self) -> Tensor:
         """The model's parameters (P,) after the element has acted, on the device."""

@@ -40,12 +40,12 @@ SpecArg = Annotated[
 REPORT = (
     Column("arch", "network"),
     Column("groups", "groups", "d", main=True),
-    Column("tensors", "tensors", "d", optional=True),
-    Column("parameters", "parameters", ",", optional=True),
+    Column("tensors", "tensors", "d", optional=1),
+    Column("parameters", "parameters", ",", optional=1),
     Column("log10_symmetries", "log10 of symmetries", ",.1f"),
     Column("continuous_dimension", "continuous dimension", ",d"),
     Column("movable", "movable", ".2%"),
-    Column("worst_difference", "worst difference", ".1e", optional=True),
+    Column("worst_difference", "worst difference", ".1e", optional=1),
     Column("proved", "proved", main=True),
     Column("undecided", "undecided"),
 )
