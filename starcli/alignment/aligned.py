@@ -52,6 +52,7 @@ class Aligned:
             "reference": self.reference.name,
             "model": self.model.name,
             "method": self.alignment.method,
+            **self.alignment.facts(()),
             "restarts": self.match.restarts,
             "distance_before": before,
             "distance_after": after,
@@ -66,5 +67,9 @@ class Aligned:
         }
 
     def recorded(self) -> dict[str, float | int | str | None]:
-        """The figures as a file keeps them: with base names, for where the models lay is of no matter there."""
-        return {**self.to_dict(), "reference": self.reference.base_name, "model": self.model.base_name}
+        """The figures as a file keeps them: with base names, for where the models lay is of no matter there.
+
+        How the model was aligned stands in `record`.
+        """
+        figures = {name: value for name, value in self.to_dict().items() if name not in self.alignment.facts(())}
+        return {**figures, "reference": self.reference.base_name, "model": self.model.base_name}

@@ -253,8 +253,16 @@ class Alignment:
         return "recorded (jointly)" if together else "recorded (both to a third model)"
 
     def labels(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> str:
-        """All labels that occur among `pairs` of reference and model, sorted."""
-        return ", ".join(sorted({self.label(reference, model) for reference, model in pairs}))
+        """All labels that occur among `pairs` of reference and model, sorted; `none` where there is no pair."""
+        return ", ".join(sorted({self.label(reference, model) for reference, model in pairs})) or "none"
+
+    def facts(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> dict[str, Any]:
+        """What a result says of how pairs of reference and model were aligned: the labels and, if they were, the seed.
+
+        >>> Alignment("weight", restarts=10, seed=3).facts([])
+        {'alignment': 'weight, 10 restarts', 'seed': 3}
+        """
+        return {"alignment": self.title, "seed": self.seed} if self.active else {"alignment": self.labels(pairs)}
 
     def settings(self) -> dict[str, Any]:
         """`method`, `restarts` and `seed`, as a file's recipe and the cache keep them, and of activations the rest."""

@@ -1,6 +1,6 @@
 """Averages over the star domain, never measured twice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -13,11 +13,13 @@ from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.confidence import Confidence
+from starcli.evaluation.renormalise import RECALIBRATE
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.tasks.task import Measures
 from starcli.evaluation.temperature import NOT_FITTED
 from starcli.files.cache import cached, forget, hash_json, recall, remember
 from starcli.runtime import distributed
+from starcli.workspace.stamp import stamps
 
 _FORM = [each.name for each in (*fields(PosteriorRow), *fields(Scored), *fields(Confidence), *fields(Measures))]
 """What is kept: a key of other versions, which kept other things, is another key."""
@@ -68,3 +70,24 @@ def posterior_rows(
     if scoring.temperature is not None and any(row.temperature is None for row in rows):
         measure.progress.note(NOT_FITTED)
     return [*rows, *choose_samples(rows)] if scoring.choose else rows
+
+
+def average_rows(
+    measure: Measure,
+    star: Checkpoint,
+    sources: Sequence[Checkpoint],
+    scoring: Scoring,
+    *,
+    samples: int,
+    repeats: int,
+    seed: int,
+    points: PointSampling = UNIFORM_POINTS,
+) -> Iterator[dict[str, Any]]:
+    """The rows of `posterior_rows` with what says how they came about; only those of the star have points between."""
+    draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
+    aligned, stamp = measure.alignment.labels((star, each) for each in sources), stamps(measure.workspace)
+    of_star = [star, *sources], measure.renormalise, points.settings()
+    for each in posterior_rows(measure, star, sources, scoring, **draws):
+        models, between, law = of_star if each.posterior == "star" else (sources, RECALIBRATE, {})
+        how = {"alignment": aligned, "statistics": "recalibrate", "renormalise": between.title, "seed": seed}
+        yield {"split": measure.split, **each.to_dict(), **how, **stamp(models), **law}

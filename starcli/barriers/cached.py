@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from starcli.alignment.measure import Measure
 from starcli.barriers.bends import STRAIGHT, Bends
+from starcli.barriers.described import Describer
 from starcli.barriers.groups import REGULAR, TO_HELD_OUT, TO_SOURCES, TRAINED, UNALIGNED
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, barriers
@@ -93,7 +94,8 @@ def cached_lines(
     evaluator = measure.evaluator()
     found = barriers(evaluator, ends, pairs, points=measure.points, store=kept, bends=bends)
     _note_other_losses(evaluator, [first, *others], pairs, found)
-    return found
+    describe = Describer(measure)
+    return [describe.line(first, other, each, bends) for other, each in zip(others, found, strict=True)]
 
 
 def cached_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence[Pair]) -> list[Barrier]:
@@ -102,7 +104,8 @@ def cached_pairs(measure: Measure, models: Sequence[Checkpoint], pairs: Sequence
     ends, evaluator = [PathEnd(model.tensors) for model in models], measure.evaluator()
     found = barriers(evaluator, ends, pairs, points=measure.points, alignment=measure.alignment, store=kept)
     _note_other_losses(evaluator, models, pairs, found)
-    return found
+    describe = Describer(measure)
+    return [describe.line(models[i], models[j], each) for (i, j), each in zip(pairs, found, strict=True)]
 
 
 def cached_star_report(
@@ -132,7 +135,7 @@ def cached_star_report(
     pairs = [pair for group in groups for pair in group.pairs]
     found = [barrier for group in groups for barrier in group.barriers]
     _note_other_losses(evaluator, [*sources, *held_out, star], pairs, found)
-    return report
+    return Describer(measure).star(star, [*sources, *held_out], aligned_sources, report)
 
 
 def _note_other_losses(

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from starcli.barriers.line_barrier import Barrier
@@ -97,10 +97,13 @@ class BarrierGroup:
     barriers: tuple[Barrier, ...]
     summaries: Mapping[str, Summary]
     """Of the loss barriers, by split."""
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What a result says beside, as of `Barrier`, and what the group is called."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The summaries as plain numbers, by split."""
-        return {split: summary.to_dict() for split, summary in self.summaries.items()}
+        """The summaries as plain numbers, by split, beside what they are of."""
+        summaries = {split: summary.to_dict() for split, summary in self.summaries.items()}
+        return {**self.about, "count": len(self.pairs), **summaries}
 
 
 def group_of(pairs: Sequence[Pair], found: Sequence[Barrier], strata: Sequence[Sequence[int]]) -> BarrierGroup:

@@ -6,7 +6,7 @@ Entezari et al. 2021, eq. 2; Frankle et al. 2020.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starcli.alignment.measure import POINTS
@@ -118,10 +118,12 @@ class Barrier:
     """A straight line or curve from one model to another, measured at `t` on the training split and on another one.
 
     `curves["train"]` and `curves["test"]` (or `curves["validation"]`) have the losses, the metrics and the barriers.
+    about: what a result says beside: which models, how they were aligned and measured, and what all of it rests on.
     """
 
     t: tuple[float, ...]
     curves: Mapping[str, Curve]
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         """The barriers in one line: the losses would fill the screen."""
@@ -129,14 +131,16 @@ class Barrier:
         return f"Barrier({found}, at {len(self.t)} points)"
 
     def to_dict(self) -> dict[str, Any]:
-        """`points`, `t` and the curves by split as plain lists and numbers: the keys of `starcli barrier --json`."""
-        return {"points": len(self.t), "t": self.t, **{split: curve.to_dict() for split, curve in self.curves.items()}}
+        """All of it as plain lists and numbers: the keys of `starcli barrier --json`."""
+        curves = {split: curve.to_dict() for split, curve in self.curves.items()}
+        return {**self.about, "points": len(self.t), "t": self.t, **curves}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Barrier":
         """Inverse of `to_dict`, also after JSON turned tuples into lists."""
         curves = {split: Curve.from_dict(value[split]) for split in SPLITS if split in value}
-        return cls(tuple(value["t"]), curves)
+        about = {name: each for name, each in value.items() if name not in ("points", "t", *curves)}
+        return cls(tuple(value["t"]), curves, about)
 
     def to_frame(self) -> Any:
         """A pandas table with a row for each split and t: `split`, `t`, `loss` and the metrics, as `accuracy`."""

@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starcli.alignment.alignment import AS_GIVEN, Alignment
@@ -24,13 +24,14 @@ class StarReport:
     "regular-regular (unaligned)" where the others are aligned first, "regular-regular", "star-source", "star-source
     (training)" where the aligned sources are known, and "star-held-out". `differences` (by split): the mean over
     held-out models h of the mean barrier from sources to h less the barrier from the star to h (`std`, `min`, `max`
-    over h too); positive where the star is better connected.
+    over h too); positive where the star is better connected. `about`: what a result says beside, as of `Barrier`.
     """
 
     star: Mapping[str, Scores]
     regular: Mapping[str, Summary]
     groups: Mapping[str, BarrierGroup]
     differences: Mapping[str, Summary]
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         """The mean barriers of each group, in one line."""
@@ -51,9 +52,10 @@ class StarReport:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the curves, which are `barrier` objects of their own."""
+        """Everything but the curves, which are `barrier` objects of their own; but for `groups` that of the command."""
         metrics = next(iter(self.star.values())).metrics
         return {
+            **self.about,
             "star_loss": {split: scores.loss for split, scores in self.star.items()},
             **{f"star_{name}": {split: s.metrics[name] for split, s in self.star.items()} for name in metrics},
             "regular_loss": {split: summary.to_dict() for split, summary in self.regular.items()},

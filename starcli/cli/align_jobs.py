@@ -145,6 +145,10 @@ class _AlignmentJob:
 
     def row(self) -> dict[str, Any]:
         """The figures, from the file; the seconds are unknown where it was finished before."""
-        figures = dict((self.job.finished.metrics or {})["align"])
+        from starcli.alignment.alignment import Alignment
+
+        figures, record = dict((self.job.finished.metrics or {})["align"]), self.job.finished.aligned_to
+        assert record is not None  # it is aligned
+        how = Alignment(**record.model_dump(exclude={"reference", "objective", "joint"})).facts(())
         names = {"reference": self.reference.name, "model": self.model.name, "output": str(self.job.path)}
-        return {**names, **figures, **names, "seconds": self.seconds}  # the names first, and as they are now
+        return {**names, **how, **figures, **names, "seconds": self.seconds}  # the names first, and as they are now

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.columns import columns_of_split
@@ -14,12 +13,10 @@ from starcli.registry.tasks import REGRESSION
 if TYPE_CHECKING:
     from starcli.alignment.measure import Measure
     from starcli.barriers.bends import Bends
-    from starcli.barriers.intervals import BarrierGroup
     from starcli.barriers.line_barrier import Barrier
     from starcli.barriers.star_report import StarReport
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.plots.rows import ResultRow
-    from starcli.workspace.stamp import Stamp
 
 _ENDS = Column("ends", "BatchNorm statistics of the ends", common=True)
 _ENDS_WORDS = {"recalibrate": "re-estimated, as of all between", "own-ends": "their own"}
@@ -77,13 +74,6 @@ class BarrierResults:
     drawn: "list[ResultRow]" = field(default_factory=list)
 
     @cached_property
-    def stamp(self) -> "Stamp":
-        """What each result rests on."""
-        from starcli.workspace.stamp import stamps
-
-        return stamps(self.measure.workspace)
-
-    @cached_property
     def _ends(self) -> str | None:
         """Which BatchNorm statistics the ends of lines are measured with, for people; None: the network has none."""
         from starcli.evaluation.batchnorm_statistics import has_batch_statistics
@@ -91,49 +81,36 @@ class BarrierResults:
         has_some = has_batch_statistics(self.measure.workspace.outline())
         return _ENDS_WORDS[self.measure.statistics] if has_some else None
 
-    @property
-    def _between(self) -> dict[str, str]:
-        """How points between models were renormalised, as every row says it."""
-        return {"renormalise": self.measure.renormalise.title}
-
     def to_each(self, models: "Sequence[Checkpoint]", bends: "Bends") -> None:
         """Measure from the first model to each of the others, or to one by way of `bends`."""
         from starcli.barriers.cached import cached_lines
+        from starcli.barriers.described import Describer
         from starcli.barriers.intervals import group_of
 
         first, *others = models
         found = cached_lines(self.measure, first, others, bends)
-        for other, each in zip(others, found, strict=True):
-            self._line(first, other, each, **bends.row())
+        for each in found:
+            self._line(each)
         if len(others) > 1:
             pairs = [(0, number + 1) for number in range(len(others))]
             group = group_of(pairs, found, [range(1, len(models))])
-            label = self.measure.alignment.labels((first, other) for other in others)
-            self._group(f"{first.name} to each", group, models, label)
+            self._group(Describer(self.measure).group(f"{first.name} to each", group, models).to_dict())
         self.paint(self.drawn)
 
     def all_pairs(self, models: "Sequence[Checkpoint]", tolerances: Sequence[float]) -> None:
         """Measure every pair, and the share of stars among the models at each tolerance."""
-        from starcli.barriers.cached import cached_pairs
-        from starcli.barriers.intervals import group_of
-        from starcli.barriers.pairs import matrix, pairs_of, star_share
+        from starcli.barriers.all_pairs import measure_all_pairs
 
-        pairs = pairs_of(len(models))
-        found = cached_pairs(self.measure, models, pairs)
-        columns = LINE_COLUMNS if len(pairs) <= MANY_PAIRS else ()
+        report = measure_all_pairs(self.measure, models)
+        columns = LINE_COLUMNS if len(report.pairs) <= MANY_PAIRS else ()
         if not columns and not self.results.for_programs:
-            self.measure.progress.note(f"{len(pairs)} pairs: only their summary is shown, --format json has each")
-        for (i, j), each in zip(pairs, found, strict=True):
-            self._line(models[i], models[j], each, columns)
-        matrices = {
-            split: matrix(len(models), pairs, [each.curves[split].loss_barrier for each in found])
-            for split in found[0].curves
-        }
-        shares = {f"{epsilon:g}": star_share(matrices["train"], epsilon) for epsilon in tolerances}
-        group = group_of(pairs, found, [range(len(models))])
-        facts = {"models": [model.name for model in models], "matrix": {k: m.tolist() for k, m in matrices.items()}}
-        label = self.measure.alignment.labels((models[i], models[j]) for i, j in pairs)
-        self._group("all pairs", group, models, label, star_share=shares, **facts)
+            self.measure.progress.note(
+                f"{len(report.pairs)} pairs: only their summary is shown, --format json has each"
+            )
+        for each in report.barriers:
+            self._line(each, columns)
+        shares = {f"{epsilon:g}": report.star_share(epsilon) for epsilon in tolerances}
+        self._group({**report.to_dict(), "star_share": shares})
         self.paint(self.drawn)
 
     def star(
@@ -149,24 +126,21 @@ class BarrierResults:
         from starcli.barriers.groups import TRAINED, UNALIGNED
         from starcli.star.check_sources import check_roles, warn_of_weak_report
 
-        measure, numbered = self.measure, [*sources, *held_out, star[0]]
+        measure = self.measure
         check_roles(star[0], sources, held_out, measure.progress)
         if not self.said:
             measure.progress.note(f"models are measured as they are: {TWO_WAYS}")
         report = cached_star_report(measure, star[0], sources, held_out, aligned_sources)
         warn_of_weak_report(self.measure.workspace, report, star[0].name, measure.progress)
-        own = {TRAINED: "training's own", UNALIGNED: "none"}
-        pairs = {n: [(numbered[i], numbered[j]) for i, j in g.pairs] for n, g in report.groups.items() if n not in own}
-        labels = {name: measure.alignment.labels(some) for name, some in pairs.items()}
-        usual = measure.alignment.labels(chain(*pairs.values()))
+        usual = report.about["alignment"]
+        labels = {each.about["alignment"] for name, each in report.groups.items() if name not in (TRAINED, UNALIGNED)}
         for name, group in report.groups.items():
-            models = [*aligned_sources, star[0]] if name == TRAINED else numbered
-            for (i, j), each in zip(group.pairs, group.barriers, strict=True):
-                self._line(models[i], models[j], each, (), group=name, alignment=own.get(name))
+            for each in group.barriers:
+                self._line(each, ())
             # in a table the group's name says what is its own, and one alignment of all others can be said once
-            once = name in own and not self.results.for_programs and set(labels.values()) == {usual}
-            self._group(name, group, models, usual if once else {**labels, **own}[name])
-        self._star(star[0], report, usual)
+            once = name in (TRAINED, UNALIGNED) and not self.results.for_programs and labels == {usual}
+            self._group({**group.to_dict(), **({"alignment": usual} if once else {})})
+        self._star(report)
         self.paint(self.drawn)
 
     def _add(self, kind: str, row: Mapping[str, Any], columns: Sequence[Column]) -> None:
@@ -174,34 +148,21 @@ class BarrierResults:
         self.drawn.append({"type": kind, **row})
         self.results.add(kind, row if self.results.for_programs else {**row, "ends": self._ends}, columns)
 
-    def _line(
-        self, a: "Checkpoint", b: "Checkpoint", found: "Barrier", columns: Sequence[Column] = LINE_COLUMNS, **more: Any
-    ) -> None:
-        """One row for the line from a to b."""
-        alignment = more.pop("alignment", None) or self.measure.alignment.label(a, b)
-        ends = {"a": a.name, "b": b.name, "kinds": [a.metadata.kind, b.metadata.kind], "path": "line"}
-        row = {**ends, **more, "alignment": alignment, "statistics": self.measure.statistics, **self._between}
-        row |= {**found.to_dict(), **self.stamp([a, b])}
-        self._add("barrier", row, columns_of_split(columns, self.measure.split))
+    def _line(self, found: "Barrier", columns: Sequence[Column] = LINE_COLUMNS) -> None:
+        """The row of a line."""
+        self._add("barrier", found.to_dict(), columns_of_split(columns, self.measure.split))
 
-    def _group(
-        self, name: str, group: "BarrierGroup", numbered: "Sequence[Checkpoint]", alignment: str, **more: Any
-    ) -> None:
-        """The summary of a group of pairs, which number the models."""
-        row = {"group": name, "count": len(group.pairs), "alignment": alignment, **self._between}
-        row |= {**group.to_dict(), **more}
-        taking_part = sorted({number for pair in group.pairs for number in pair})
-        origin = self.stamp([numbered[i] for i in taking_part])
-        self._add("summary", {**row, **origin}, columns_of_split(SUMMARY_COLUMNS, self.measure.split))
-        for epsilon, share in {} if self.results.for_programs else more.get("star_share", {}).items():
+    def _group(self, row: Mapping[str, Any]) -> None:
+        """The row of a group of pairs."""
+        self._add("summary", row, columns_of_split(SUMMARY_COLUMNS, self.measure.split))
+        for epsilon, share in {} if self.results.for_programs else row.get("star_share", {}).items():
             self.results.add("stars", {"epsilon": float(epsilon), "share": share}, SHARE_COLUMNS)
 
-    def _star(self, star: "Checkpoint", report: "StarReport", alignment: str) -> None:
+    def _star(self, report: "StarReport") -> None:
         """The star's own figures; for people the losses of star and sources, and what the star gains."""
         facts = report.to_dict()
         facts.pop("groups")
-        row = {"star": star.name, **facts, "alignment": alignment, **self._between}
-        self.results.add("star", {**row, **self.stamp([star])}, ())
+        self.results.add("star", facts, ())
         if self.results.for_programs:
             return
         means = {

@@ -1,17 +1,13 @@
 """What `starcli bma` shows: a row for each posterior at each number of models."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.results import LOSS, SHARE, Column, Results
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION, RENORMALISED
-from starcli.evaluation.renormalise import RECALIBRATE
 
 if TYPE_CHECKING:
-    from starcli.alignment.measure import Measure
-    from starcli.averaging.posterior_row import PosteriorRow
     from starcli.averaging.sampling import PointSampling
-    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.plots.rows import ResultRow
 
 _COLUMNS = (
@@ -45,25 +41,10 @@ _COLUMNS = (
 )
 
 
-def shown_averages(
-    rows: "Iterable[PosteriorRow]",
-    measure: "Measure",
-    star: "Checkpoint",
-    sources: "Sequence[Checkpoint]",
-    points: "PointSampling",
-    seed: int,
-    results: Results,
-) -> "Iterator[ResultRow]":
-    """Show `rows`, and yield them as a figure takes them; only those of `star` have points between models."""
-    from starcli.workspace.stamp import stamps
-
-    alignment, stamp = measure.alignment.labels((star, each) for each in sources), stamps(measure.workspace)
-    of_star = [star, *sources], measure.renormalise, points.settings()
-    for each in rows:
-        models, between, law = of_star if each.posterior == "star" else (sources, RECALIBRATE, {})
-        row = {"split": measure.split, **each.to_dict(), "alignment": alignment, "statistics": "recalibrate"}
-        row |= {"renormalise": between.title, "seed": seed, **stamp(models), **law}
-        results.add("bma", row if results.for_programs else _for_people(row | points.settings()), _COLUMNS)
+def shown_averages(rows: "Iterable[ResultRow]", points: "PointSampling", results: Results) -> "Iterator[ResultRow]":
+    """Show `rows`, whose points are drawn as `points`, and yield them as a figure takes them."""
+    for row in rows:
+        results.add("bma", row if results.for_programs else _for_people({**row, **points.settings()}), _COLUMNS)
         yield {"type": "bma", **row}
 
 

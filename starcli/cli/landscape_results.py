@@ -1,6 +1,6 @@
 """What `plane` and `surface` show: one object for programs and figures, a table of the models for people."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starcli.cli.framework.columns import columns_of_split
@@ -9,7 +9,6 @@ from starcli.cli.shared_columns import LOSS_KIND, PRECISION
 
 if TYPE_CHECKING:
     from starcli.alignment.measure import Measure
-    from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.landscape.measure import Landscape
     from starcli.plots.rows import ResultRow
 
@@ -32,18 +31,14 @@ def show_landscape(
     kind: str,
     found: "Landscape",
     measure: "Measure",
-    models: "Sequence[Checkpoint]",
-    facts: Mapping[str, Any],
     results: Results,
     paint: "Callable[[Sequence[ResultRow]], None]",
 ) -> None:
-    """Show a plane or surface of `models`, and draw it where a figure is asked for."""
+    """Show a plane or surface, and draw it where a figure is asked for."""
     from starcli.plots.plane_figure import way_words
     from starcli.plots.rows import DrawnPath
-    from starcli.workspace.stamp import stamps
 
-    row = {**found.to_dict(), **facts, "points": len(found.x), "statistics": "recalibrate"}
-    row |= stamps(measure.workspace)(models)
+    row = found.to_dict()
     if results.for_programs:
         results.add(kind, row, ())
     else:

@@ -250,4 +250,4 @@ class FoundStar:
         aligner, means = Aligner(replace(run.search.alignment, seed=seed or 0), run.workspace), run.search.between()
         how: dict[str, Any] = {"base": run.base, "renormalise": means, "split": split, "progress": run.watch}
         for row in fusion_rows(aligner, self.model, run.sources, **how):
-            yield {**row, "output": str(self.job.path), "seed": seed, "statistics": "recalibrate"}
+            yield {**row, "output": str(self.job.path)}

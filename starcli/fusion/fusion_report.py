@@ -52,7 +52,7 @@ def fusion_rows(
     """
     need_room_to_compare(aligner.workspace.dataset, split, len(sources))
     fused, *sources = labelled([fused, *sources])
-    comparison = _Comparison(aligner.workspace, split, progress)
+    comparison = _Comparison(aligner.workspace, split, progress, fused.metadata.seed)
     comparison.evaluator.admit([source.tensors for source in sources])
     means = _means(aligner, fused, sources, progress)
     bases = [] if base is None else [base]
@@ -132,13 +132,14 @@ def _made(fused: Checkpoint, sources: Sequence[Checkpoint], alignment: Alignment
 class _Comparison:
     """Measures models on the splits that are shown and on the one that is chosen on, and lays out rows."""
 
-    def __init__(self, workspace: "Workspace", split: str | None, progress: Progress) -> None:
+    def __init__(self, workspace: "Workspace", split: str | None, progress: Progress, seed: int | None) -> None:
         dataset = workspace.dataset
         self.shown = [*dataset.splits] if split is None else [split]
         note_repeats(workspace, self.shown, progress)
         self.selection = selection_split(dataset)
         self.labels = {name: dataset.split(name).targets.cpu() for name in _measured(dataset, split)}
         self.task = task_named(dataset.task)
+        self.made = {"seed": seed, "statistics": "recalibrate"}
         self.evaluator, self.stamp = Evaluator(workspace, progress=progress), stamps(workspace)
 
     def outputs(self, model: Model) -> dict[str, Tensor]:
@@ -165,4 +166,4 @@ class _Comparison:
             scores = self.task.measures(found[split], self.labels[split])
             figures = {**{name: scores.values[name] for name in self.task.metrics}, "loss": scores.loss}
             how = {"alignment": "none", "renormalise": RECALIBRATE.title}
-            yield {"model": kind, "name": name, "split": split, **figures, **how, **more, **origin}
+            yield {"model": kind, "name": name, "split": split, **figures, **how, **more, **origin, **self.made}

@@ -5,7 +5,7 @@ with what is missing.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from starcli.files.cache import hash_json, recall, remember
 from starcli.landscape.plane import OnPlane, WeightPlane, mean_weights
 from starcli.runtime.rehearsal import alike
 from starcli.runtime.sharing import own_share, share_out
+from starcli.workspace.stamp import stamps
 
 GRID = 21
 """Points on each side of a grid, where nothing is said."""
@@ -48,7 +49,8 @@ class Landscape:
 
     x, y: the grid. values: by split, then `loss` and each metric, a list for each y, in it a value for each x.
     marks: the models on the plane. path: of a curve, its `form`, `bends`, places `x` and `y` of points on it, and
-    `distance`, how far the farthest of them lies from the plane, which losses are of.
+    `distance`, how far the farthest of them lies from the plane, which losses are of. about: what a result says beside:
+    how models were aligned or directions drawn, and what all of it rests on.
     """
 
     x: tuple[float, ...]
@@ -56,6 +58,7 @@ class Landscape:
     values: Mapping[str, Mapping[str, Sequence[Sequence[float]]]]
     marks: Sequence[Mark]
     path: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         """Sizes and models, in one line."""
@@ -63,7 +66,7 @@ class Landscape:
         return f"Landscape({len(self.x)} x {len(self.y)} points around {models})"
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys of `starcli plane --json`: `models`, `places`, `x`, `y`, each split, `curve` where there is one."""
+        """All of it as plain lists and numbers: the keys of `starcli plane --json`."""
         splits = {
             split: {
                 **metrics,
@@ -73,7 +76,8 @@ class Landscape:
         }
         names, places = [mark.name for mark in self.marks], [list(mark.place) for mark in self.marks]
         curve = {"curve": dict(self.path)} if self.path else {}
-        return {"models": names, "places": places, "x": list(self.x), "y": list(self.y), **splits, **curve}
+        found = {"models": names, "places": places, "x": list(self.x), "y": list(self.y), **splits, **curve}
+        return {**found, "points": len(self.x), **self.about}
 
     def to_frame(self) -> Any:
         """A pandas table with a row for each split and point: `split`, `x`, `y`, `loss` and the metrics."""
@@ -100,7 +104,7 @@ def plane_landscape(measure: Measure, models: Sequence[Checkpoint], *, margin: f
     margin: how far the grid goes beyond models and curve, as a share of their extent. They have passed `check_plane`;
     errors are those of `WeightPlane.through` and `Bends.check_ends`.
     """
-    nodes = bends.tensors(measure.workspace, models[:2], measure.alignment, measure.progress)
+    given, nodes = models, bends.tensors(measure.workspace, models[:2], measure.alignment, measure.progress)
     if len(models) == 3:
         third = [models[2].tensors]
         if measure.alignment.active:
@@ -119,7 +123,9 @@ def plane_landscape(measure: Measure, models: Sequence[Checkpoint], *, margin: f
     axes = [_axis([place[axis] for place in shown], margin, measure.points) for axis in (0, 1)]
     key = {"plane": [model.tensors_sha256 for model in models], **bends.settings()}
     on_grid = _Grid(measure, evaluator, plane, corners, lambda x, y: mean_weights(places, x, y), key)
-    return on_grid.landscape(axes[0], axes[1], [model.name for model in models], places, path)
+    found = on_grid.landscape(axes[0], axes[1], [model.name for model in models], places, path)
+    aligned = measure.alignment.facts((given[0], other) for other in given[1:])
+    return replace(found, about={**aligned, **_origin(measure, [*given, *bends.models])})
 
 
 def surface_landscape(measure: Measure, model: Checkpoint, *, radius: float, seed: int) -> Landscape:
@@ -131,7 +137,13 @@ def surface_landscape(measure: Measure, model: Checkpoint, *, radius: float, see
     axis = tuple(radius * (2 * t - 1) for t in grid(measure.points))
     key = {"surface": model.tensors_sha256, "seed": seed}
     on_grid = _Grid(measure, evaluator, plane, [model.tensors], lambda x, y: (1.0,), key)
-    return on_grid.landscape(axis, axis, [model.name], [(0.0, 0.0)], {})
+    found = on_grid.landscape(axis, axis, [model.name], [(0.0, 0.0)], {})
+    return replace(found, about={"radius": radius, "seed": seed, **_origin(measure, [model])})
+
+
+def _origin(measure: Measure, models: Sequence[Checkpoint]) -> dict[str, Any]:
+    """What a plane of `models` rests on."""
+    return {"statistics": "recalibrate", **stamps(measure.workspace)(models)}
 
 
 def _axis(values: Sequence[float], margin: float, points: int) -> tuple[float, ...]:

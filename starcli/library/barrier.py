@@ -1,26 +1,23 @@
 """Barriers and points from Python."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
-from typing import Any, Unpack
+from dataclasses import replace
+from typing import Unpack
 
 import torch
-from torch import Tensor
 
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import POINTS, Measure
 from starcli.alignment.notes import note_alignment
+from starcli.barriers.all_pairs import PairsReport, measure_all_pairs
 from starcli.barriers.bends import Bends
-from starcli.barriers.cached import cached_lines, cached_pairs, cached_star_report
+from starcli.barriers.cached import cached_lines, cached_star_report
 from starcli.barriers.interpolation import points_asked
 from starcli.barriers.line_barrier import Barrier
-from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.barriers.star_report import StarReport
-from starcli.errors import StarcliError, need_several, number_of, unknown
+from starcli.errors import StarcliError, need_several
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import Renormalise
-from starcli.evaluation.result_table import frame_of
 from starcli.library.align import AUTO, alignment_along, as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, bends_in, listed, open_models
@@ -73,48 +70,6 @@ def barrier(
     return cached_lines(measure, first, [second], bends)[0]
 
 
-@dataclass(frozen=True, repr=False)
-class PairsReport:
-    """The lines between all pairs of models."""
-
-    names: Sequence[str]
-    pairs: Sequence[Pair]
-    barriers: Sequence[Barrier]
-
-    def __repr__(self) -> str:
-        """The mean barriers in one line."""
-        values = {split: [each.curves[split].loss_barrier for each in self.barriers] for split in self.splits}
-        found = ", ".join(f"{split} {fmean(each):.4g}" for split, each in values.items())
-        return f"PairsReport({number_of(len(self.pairs), 'pair')} of {len(self.names)} models, mean barrier {found})"
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """What was measured on."""
-        return tuple(self.barriers[0].curves)
-
-    def matrix(self, split: str = "train") -> Tensor:
-        """Loss barriers (n, n) in nats, float64, symmetric, 0 on the diagonal. split: one that was measured on."""
-        if split not in self.splits:
-            raise unknown("split", str(split), self.splits)
-        values = [barrier.curves[split].loss_barrier for barrier in self.barriers]
-        return matrix(len(self.names), self.pairs, values)
-
-    def star_share(self, epsilon: float, split: str = "train") -> float:
-        """The share of models whose barriers to all others are below `epsilon` nats."""
-        return star_share(self.matrix(split), epsilon)
-
-    def to_dict(self) -> dict[str, Any]:
-        """`models`, and by split the `matrix` of loss barriers."""
-        return {"models": list(self.names), "matrix": {s: self.matrix(s).tolist() for s in self.splits}}
-
-    def to_frame(self) -> Any:
-        """A pandas table with a line for each pair: `a`, `b`, and loss barriers by split."""
-        return frame_of(
-            {"a": self.names[i], "b": self.names[j], **{split: c.loss_barrier for split, c in each.curves.items()}}
-            for (i, j), each in zip(self.pairs, self.barriers, strict=True)
-        )
-
-
 @library_call
 def all_pairs(
     models: Sequence[ModelLike],
@@ -142,10 +97,10 @@ def all_pairs(
     models = listed(models, "models")
     need_several(models, "all_pairs")
     workspace, found, watcher = open_models(models, where, measures=True, distinct=len(models))
-    pairs = pairs_of(len(found))
     how = Renormalise(renormalise, renormalise_logits)
-    measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
-    return PairsReport([model.name for model in found], pairs, cached_pairs(measure, found, pairs))
+    return measure_all_pairs(
+        Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how), found
+    )
 
 
 @library_call

@@ -5,7 +5,7 @@ from typing import Any, Unpack
 
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
-from starcli.averaging.cached import posterior_rows
+from starcli.averaging.cached import average_rows
 from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.errors import need_several
 from starcli.evaluation.renormalise import Renormalise
@@ -96,5 +96,4 @@ def bma(
     scoring = Scoring(workspace.dataset, split, temperature, choose)
     check_domain(workspace, found[0], found[1:], watcher)
     draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
-    rows = posterior_rows(measure, found[0], found[1:], scoring, **draws)
-    return ResultTable({"split": split, **row.to_dict(), "seed": seed} for row in rows)
+    return ResultTable(average_rows(measure, found[0], found[1:], scoring, **draws))

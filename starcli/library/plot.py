@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
+from starcli.barriers.all_pairs import PairsReport
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError
@@ -11,7 +12,6 @@ from starcli.evaluation.result_table import ResultTable
 from starcli.files.names import as_path
 from starcli.files.write import write_atomically
 from starcli.landscape.measure import Landscape
-from starcli.library.barrier import PairsReport
 from starcli.library.calls import library_call
 from starcli.plots.draw import draw
 from starcli.plots.look import Look

@@ -1,6 +1,5 @@
 """The library over the same code as the commands: the same bytes and numbers, models and data in any form."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -88,45 +87,6 @@ def test_files_of_what_acted_are_those_of_the_commands_to_the_byte(solutions, pl
     run_here("permute", solutions[1], *by)
     sc.save(sc.permute(solutions[1], by=[aligned.symmetry, moved.symmetry], invert=True), "mine.back.safetensors")
     assert Path("back.safetensors").read_bytes() == Path("mine.back.safetensors").read_bytes()
-
-
-def test_numbers_are_those_of_the_commands(solutions, star: Path) -> None:
-    a, b = solutions[0], solutions[1]
-    [row] = run_here("barrier", a, b, "--align", "weight", "--restarts", 2, "--points", 4, "--json").rows
-    found = sc.barrier(a, b, alignment=sc.Alignment("weight", 2), points=4)
-    assert json.loads(json.dumps(found.to_dict())).items() <= row.items()
-
-    row = run_here("eval", a, "--json").rows[0]
-    assert dict(sc.evaluate(a)[0]).items() <= row.items()
-
-    rows = run_here("bma", "--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 3, "--json").rows
-    line = run_here("barrier", *solutions.some(0, 1), "--points", 3, "--split", "validation", "--json").rows[0]
-    found = sc.barrier(*solutions.some(0, 1), points=3, alignment=None, split="validation")
-    assert list(found.curves) == ["train", "validation"]
-    assert list(found.curves["validation"].loss) == line["validation"]["loss"]
-    assert sc.all_pairs(solutions.some(0, 1), alignment=None, points=3, split="validation").splits == tuple(
-        found.curves
-    )
-    with pytest.raises(sc.StarcliError, match="unknown split 'train'"):
-        sc.barrier(*solutions.some(0, 1), split="train")
-    table = sc.bma(star, solutions.some(0, 1, 2), samples=3)
-    for key in ("nll", "seed"):
-        assert table.column(key) == [each[key] for each in rows]
-
-    words = ("--star", star, "--sources", *solutions.some(0, 1, 2), "--held-out", *solutions.some(3, 4))
-    rows = run_here("barrier", *words, "--align", "activation", "--points", 3, "--json").rows
-    report = sc.star_report(star, solutions.some(0, 1, 2), solutions.some(3, 4), points=3)
-    summaries = {each["group"]: each["train"] for each in rows if each["type"] == "summary"}
-    assert {name: group.to_dict()["train"]["mean"] for name, group in report.groups.items()} == {
-        name: each["mean"] for name, each in summaries.items()
-    }
-
-    rows = run_here(
-        "barrier", *solutions.some(0, 1, 2), "--all-pairs", "--align", "weight", "--points", 3, "--json"
-    ).rows
-    pairs = sc.all_pairs(solutions.some(0, 1, 2), alignment="weight", points=3)
-    assert pairs.to_dict()["matrix"] == rows[-1]["matrix"]
-    assert pairs.star_share(1e9) == 1
 
 
 # -- models and data in any form ---------------------------------------------------------------------------------------

@@ -4,11 +4,11 @@ import pytest
 from support.figures import fusion_rows, hill, model_rows, plane_row, posterior_rows
 
 import starcli as sc
+from starcli.barriers.all_pairs import PairsReport
 from starcli.barriers.intervals import group_of
 from starcli.barriers.line_barrier import Curve
 from starcli.evaluation.scores import Scores
 from starcli.landscape.measure import Landscape, Mark
-from starcli.library.barrier import PairsReport
 from starcli.plots.draw import draw
 
 

@@ -59,7 +59,7 @@ def bma_command(
     sources: where the 95% interval of the difference, by paired bootstrap over the examples, is beyond 0.
     """
     from starcli.alignment.measure import Measure
-    from starcli.averaging.cached import posterior_rows
+    from starcli.averaging.cached import average_rows
     from starcli.evaluation.scoring import Scoring
     from starcli.star.check_sources import check_domain
     from starcli.workspace.workspace import workspace_of
@@ -76,5 +76,5 @@ def bma_command(
         note_data(workspace, watch)
         check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
-        rows = posterior_rows(measure, model, solutions, scoring, **draws)
-        paint(list(shown_averages(rows, measure, model, solutions, drawn, seed, results)))
+        rows = average_rows(measure, model, solutions, scoring, **draws)
+        paint(list(shown_averages(rows, drawn, results)))

@@ -88,8 +88,8 @@ def interpolate_command(
         note_alignment(workspace, alignment, watch, unsaid=bends.unsettled(given) if how.align is None else ())
         activations.note_repaired(workspace, watch)
         models_of = cache(lambda: bends.tensors(workspace, given, alignment))
-        label = alignment.labels((given[0], other) for other in given[1:]) or "none"
-        row = {"models": [model.name for model in nodes], "alignment": label}
+        aligned = alignment.facts((given[0], other) for other in given[1:])
+        row = {"models": [model.name for model in nodes], **aligned}
         for point, job in zip(points, jobs, strict=True):
             with job.making() as needed:
                 if needed:

@@ -76,6 +76,10 @@ def permute_command(
         note_files(workspace, watch)
         symmetry, which = chosen_symmetry(workspace, by or [], seed=seed, invert=invert, kinds=kinds, progress=watch)
         figures = Permuting(workspace, source, symmetry, which, watch, force).make(*paths, *files)
-        what = ", ".join(path.name for path in by) if by else f"random, seed {seed}"
+        what = (
+            ", ".join(path.name for path in by)
+            if by
+            else f"random, seed {seed}{', all kinds' if kinds == 'all' else ''}"
+        )
         row = {"model": source.name, "by": what, "inverted": invert, "output": str(paths[0])}
         results.add("permute", row | figures, _COLUMNS)

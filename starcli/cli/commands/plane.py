@@ -62,5 +62,4 @@ def plane_command(
         note_data(workspace, watch)
         note_alignment(workspace, alignment, watch, unsaid=bends.unsettled(given) if how.align is None else ())
         found = plane_landscape(measure, given, margin=margin, bends=bends)
-        label = alignment.labels((given[0], other) for other in given[1:])
-        show_landscape("plane", found, measure, [*given, *bent], {"alignment": label}, results, paint)
+        show_landscape("plane", found, measure, results, paint)

@@ -46,4 +46,4 @@ def surface_command(
         measure = Measure(workspace, points=points, split=split, progress=watch)
         note_data(workspace, watch)
         found = surface_landscape(measure, given[0], radius=radius, seed=seed)
-        show_landscape("surface", found, measure, given, {"radius": radius, "seed": seed}, results, paint)
+        show_landscape("surface", found, measure, results, paint)
