@@ -4,6 +4,7 @@ A line of the grid that was measured is kept in the cache under all that decides
 with what is missing.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -93,8 +94,8 @@ def check_plane(models: Sequence[Checkpoint], bends: Bends, margin: float) -> No
     """StarcliError where models and bends make no plane, or a bend among the models is not that of the others."""
     if len(models) + bool(bends.models) < 3 or len(models) > 3:
         raise StarcliError(f"a plane goes through three models, or through two and a bend between; found {len(models)}")
-    if not margin >= 0:
-        raise StarcliError(f"the margin is at least 0, found {margin:g}")
+    if not 0 <= margin < math.inf:
+        raise StarcliError(f"the margin is a number from 0 up, found {margin:g}")
     check_bends_fit(models)
 
 
@@ -130,8 +131,8 @@ def plane_landscape(measure: Measure, models: Sequence[Checkpoint], *, margin: f
 
 def surface_landscape(measure: Measure, model: Checkpoint, *, radius: float, seed: int) -> Landscape:
     """The plane of two random directions at a model, from -radius to radius; see `WeightPlane.random`."""
-    if not radius > 0:
-        raise StarcliError(f"the radius is above 0, found {radius:g}")
+    if not 0 < radius < math.inf:
+        raise StarcliError(f"the radius is a number above 0, found {radius:g}")
     evaluator = measure.evaluator()
     plane = WeightPlane.random(evaluator.network, evaluator.network.flatten(model.tensors), seed)
     axis = tuple(radius * (2 * t - 1) for t in grid(measure.points))

@@ -1,5 +1,7 @@
 """Planes: coordinates of the models come back, losses are those of the models, filters keep their norms."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -138,10 +140,12 @@ def test_a_stopped_plane_goes_on_with_the_lines_that_are_missing(
 def test_what_is_no_plane_is_refused(models: list) -> None:
     with pytest.raises(StarcliError, match="through three models, or through two and a bend between; found 2"):
         sc.plane(*models[:2])
-    with pytest.raises(StarcliError, match="margin is at least 0"):
-        sc.plane(*models, margin=-1.0)
-    with pytest.raises(StarcliError, match="radius is above 0"):
-        sc.surface(models[0], radius=0.0)
+    for margin in (-1.0, math.inf):
+        with pytest.raises(StarcliError, match="margin is a number from 0 up"):
+            sc.plane(*models, margin=margin)
+    for radius in (0.0, math.inf):
+        with pytest.raises(StarcliError, match="radius is a number above 0"):
+            sc.surface(models[0], radius=radius)
     with pytest.raises(StarcliError, match="points=2"):
         sc.surface(models[0], points=2)
     assert landscape.GRID % 2 == 1  # so that the middle of a surface is the model

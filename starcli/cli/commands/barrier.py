@@ -65,7 +65,7 @@ def barrier_command(
     """
     paint = figure.writer(given.paths)
     given.check(how.align)
-    _check_tolerances(epsilon or (), setup.precision)
+    _check_tolerances(epsilon or (), setup.precision, all_pairs=given.all_pairs)
     with common.session(figure.plot) as (watch, results):
         from starcli.alignment.measure import Measure
         from starcli.alignment.notes import note_alignment
@@ -91,8 +91,10 @@ def barrier_command(
             show.to_each(groups[0], bends)
 
 
-def _check_tolerances(given: Sequence[float], precision: str) -> None:
+def _check_tolerances(given: Sequence[float], precision: str, *, all_pairs: bool) -> None:
     if wrong := [each for each in given if not 0 <= each < float("inf")]:
         raise StarcliError(f"--epsilon {wrong[0]:g}: a tolerance is a number from 0 up")
+    if given and not all_pairs:
+        raise StarcliError("--epsilon is for the share of stars among --all-pairs, which is missing")
     if precision != "fp32" and given and min(given) < COARSEST:
         raise StarcliError(f"--epsilon {min(given):g}: {precision} tells losses apart to {COARSEST:g}; fp32 is finer")

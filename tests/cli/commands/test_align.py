@@ -11,7 +11,7 @@ from starcli.symmetry.archspec.validate import resolved_from_json
 
 KEYS = {
     "schema", "type", "reference", "model", "output", "method", "restarts", "distance_before", "distance_after",
-    "cosine_before", "cosine_after", "objective", "sweeps", "moved", "seconds",
+    "cosine_before", "cosine_after", "objective", "sweeps", "moved", "seconds", "alignment", "seed",
 }  # fmt: skip
 
 

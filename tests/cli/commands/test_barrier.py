@@ -162,6 +162,8 @@ def test_tolerances_that_are_none_are_refused(solutions):
     for wrong in ("-1", "nan", "inf"):
         ran = run_here("barrier", *solutions.some(0, 1), f"--epsilon={wrong}")
         assert (ran.status, f"--epsilon {wrong}: a tolerance is a number from 0 up" in ran.err) == (1, True), ran.err
+    ran = run_here("barrier", *solutions.some(0, 1), "--epsilon", 0.1)
+    assert (ran.status, "among --all-pairs, which is missing" in ran.err) == (1, True), ran.err
 
 
 def test_all_pairs_with_a_quoted_pattern(solutions):
