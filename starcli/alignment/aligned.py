@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -43,6 +44,10 @@ class Aligned:
         found = self.alignment.record(self.reference.sha256, self.match.objective)
         return found.model_copy(update={"joint": self.joint})
 
+    @property
+    def _how(self) -> dict[str, Any]:
+        return self.alignment.facts([(self.reference, self.model)])
+
     def to_dict(self) -> dict[str, float | int | str | None]:
         """The figures of one alignment, as `starcli align` shows them, but for the output and the seconds."""
         spec = self.permutation.spec
@@ -52,7 +57,7 @@ class Aligned:
             "reference": self.reference.name,
             "model": self.model.name,
             "method": self.alignment.method,
-            **self.alignment.facts(()),
+            **self._how,
             "restarts": self.match.restarts,
             "distance_before": before,
             "distance_after": after,
@@ -71,5 +76,5 @@ class Aligned:
 
         How the model was aligned stands in `record`.
         """
-        figures = {name: value for name, value in self.to_dict().items() if name not in self.alignment.facts(())}
+        figures = {name: value for name, value in self.to_dict().items() if name not in self._how}
         return {**figures, "reference": self.reference.base_name, "model": self.model.base_name}

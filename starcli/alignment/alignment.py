@@ -257,12 +257,9 @@ class Alignment:
         return ", ".join(sorted({self.label(reference, model) for reference, model in pairs})) or "none"
 
     def facts(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> dict[str, Any]:
-        """What a result says of how pairs of reference and model were aligned: the labels and, if they were, the seed.
-
-        >>> Alignment("weight", restarts=10, seed=3).facts([])
-        {'alignment': 'weight, 10 restarts', 'seed': 3}
-        """
-        return {"alignment": self.title, "seed": self.seed} if self.active else {"alignment": self.labels(pairs)}
+        """What a result says of how pairs of reference and model are aligned: labels and, if that is done, the seed."""
+        label = self.labels(pairs)
+        return {"alignment": label, **({"seed": self.seed} if label == self.title and self.active else {})}
 
     def settings(self) -> dict[str, Any]:
         """`method`, `restarts` and `seed`, as a file's recipe and the cache keep them, and of activations the rest."""

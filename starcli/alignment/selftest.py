@@ -75,7 +75,8 @@ class Recovery:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as a row: the keys of `starcli align --selftest --json`, but for the model."""
-        named = {"method": self.alignment.method, **self.alignment.facts(()), "planted": self.planted}
+        how = {"method": self.alignment.method, "alignment": self.alignment.title, "seed": self.alignment.seed}
+        named = {**how, "planted": self.planted}
         figures = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in named}
         share = self.recovered / self.units if self.units else None
         return {**named, **figures, "lost": list(self.lost), "share": share}

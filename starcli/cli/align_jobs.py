@@ -149,6 +149,8 @@ class _AlignmentJob:
 
         figures, record = dict((self.job.finished.metrics or {})["align"]), self.job.finished.aligned_to
         assert record is not None  # it is aligned
-        how = Alignment(**record.model_dump(exclude={"reference", "objective", "joint"})).facts(())
+        how = Alignment(**record.model_dump(exclude={"reference", "objective", "joint"})).facts(
+            [(self.reference, self.model)]
+        )
         names = {"reference": self.reference.name, "model": self.model.name, "output": str(self.job.path)}
         return {**names, **how, **figures, **names, "seconds": self.seconds}  # the names first, and as they are now

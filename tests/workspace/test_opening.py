@@ -117,7 +117,7 @@ def test_from_python(place: Path, models: list[Any]) -> None:
         [
             *plain(sc.bma(star, models, samples=2, repeats=1, alignment="weight", **where)),
             *plain(sc.evaluate(*models, recalibrate=True, **where)),
-            sc.surface(models[0], points=3, **where).to_dict(),
+            *plain([sc.surface(models[0], points=3, **where).to_dict()]),
             sc.predict(models[0], recalibrate=True, temperature="fit", **where).probabilities.tolist(),
         ]
         for where in (apart, joined)
