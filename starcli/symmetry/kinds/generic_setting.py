@@ -12,8 +12,8 @@ from starcli.errors import StarcliError
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.claims import in_order, inert_places, scalings
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives, passes_needed, place_derivatives
-from starcli.symmetry.proof.evaluation import Reference, last_example_alone, spreads
-from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
+from starcli.symmetry.proof.evaluation import Reference, last_example_alone
+from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights, on_more_examples
 from starcli.symmetry.proof.places import GroupPlace, places
 from starcli.symmetry.proof.redraw import fresh_inputs
 
@@ -21,10 +21,8 @@ VARIANCE = "running_var"
 """The name that torch's normalisations give to a buffer of variances."""
 
 
-SMALL_NETWORK = 100_000
-"""Numbers in a network that is looked at on more examples throughout: its few units may all be off on two."""
 MORE = 8
-"""How many times as many; and how many inputs more at most for a group that too little is seen of."""
+"""How many inputs more at most for a group that too little is seen of."""
 FEW_UNITS = 4
 """Units of a group, in all that is around it, fewer than which always are too few on one input."""
 
@@ -59,7 +57,7 @@ class GenericSetting:
         self.found = self.derivatives(wanted)
         together = generic.inputs[0]
         if self.reference.inputs is not together and self._misses(tuple(each[:-1] for each in together)):
-            self.reference = _together(generic)
+            self.reference = generic.together()
             self.found = self.derivatives(wanted)
         seen = dict.fromkeys(few, 0.0) | {
             name: _equations(found) / (2 * len(found)) for name, found in self.found.items()
@@ -185,18 +183,12 @@ def _evaluated(
     network: nn.Module, spec: Resolved, example: Sequence[Tensor], generator: torch.Generator
 ) -> tuple[GenericNetwork, Reference]:
     """The network in float64 at generic weights, and its outputs: for one example where it treats each by itself."""
-    numbers = sum(tensor.numel() for tensor in network.state_dict().values() if isinstance(tensor, Tensor))
-    if numbers <= SMALL_NETWORK and all(tensor.dim() for tensor in example):
-        try:
-            generic = at_generic_weights(network, [torch.cat([tensor] * MORE) for tensor in example], generator, spec)
-            generic.subject.become(torch.float64, generic.base)
-            return generic, _together(generic)
-        except StarcliError:
-            pass  # it takes no other number of examples
+    if found := on_more_examples(network, example, generator, spec):
+        return found
     generic = at_generic_weights(network, example, generator, spec)
     alone = _alone(generic)
     generic.subject.become(torch.float64, generic.base)
-    return generic, alone.anew() if alone else _together(generic)
+    return generic, alone.anew() if alone else generic.together()
 
 
 def _alone(generic: GenericNetwork) -> Reference | None:
@@ -205,9 +197,3 @@ def _alone(generic: GenericNetwork) -> Reference | None:
         return last_example_alone(generic.subject, generic.inputs[0], generic.subject.run(generic.inputs[0]))
     except StarcliError:
         return None
-
-
-def _together(generic: GenericNetwork) -> Reference:
-    """The outputs for all examples; others give their spread."""
-    outputs, others = (generic.subject.run(inputs) for inputs in generic.inputs)
-    return Reference(generic.subject, generic.inputs[0], outputs, spreads(outputs, others))

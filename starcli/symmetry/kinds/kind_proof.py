@@ -16,7 +16,7 @@ from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.unit_screen import Claim, UnitScreen
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace, redrawn_at
-from starcli.symmetry.proof.prove import TOLERANCE
+from starcli.symmetry.proof.trial import TOLERANCE
 
 Doubtful = Callable[[Mapping[Claim, Acts]], set[GroupPlace]]
 """The places of elements which it may be that they need not act at."""

@@ -15,7 +15,7 @@ from starcli.symmetry.kinds.elements import spread_values, unit_values
 from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import Fold
 from starcli.symmetry.kinds.kind_proof import KindProof
-from starcli.symmetry.proof.prove import TOLERANCE
+from starcli.symmetry.proof.trial import TOLERANCE
 
 
 def member_scales(spec: Resolved, folds: Iterable[Fold]) -> list[Fold]:

@@ -12,7 +12,7 @@ from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.shifts import moved_shifts, with_named_biases
 from starcli.symmetry.proof.places import GroupPlace
-from starcli.symmetry.proof.prove import TOLERANCE
+from starcli.symmetry.proof.trial import TOLERANCE
 
 NO_SLOPE = 1e-6
 """Largest derivative along a shift and the biases that make up for it, as a share of its parts, that may be zero."""

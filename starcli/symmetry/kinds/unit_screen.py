@@ -22,7 +22,7 @@ from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.proof.controls import NOTHING, THRESHOLD
 from starcli.symmetry.proof.places import GroupPlace
-from starcli.symmetry.proof.prove import TOLERANCE, at_fault
+from starcli.symmetry.proof.trial import TOLERANCE, at_fault
 
 Claim = tuple[str, int]
 """A group, and the number of one of the ways in which something acts on it."""

@@ -1,9 +1,8 @@
 """Proof that a spec's permutations leave the function of a network unchanged, at generic weights."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,14 +11,13 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError, few, wrong_fields
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.proof.bounds import UnreachedBounds
 from starcli.symmetry.proof.controls import Controls
 from starcli.symmetry.proof.draws import proof_permutations
 from starcli.symmetry.proof.evaluation import ROUNDED, Reference, last_example_alone, spreads
-from starcli.symmetry.proof.generic import at_generic_weights
+from starcli.symmetry.proof.generic import at_generic_weights, on_more_examples
+from starcli.symmetry.proof.trial import TOLERANCE, Trial, groups_of
 
-TOLERANCE = 1e-9
-"""Least change of an output, in units of its spread over inputs, that refutes a permutation."""
 Verdict = Literal["proved", "failed", "undecided"]
 
 
@@ -93,7 +91,8 @@ class _ProofJson(BaseModel):
 def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...], *, seed: int = 0) -> Proof:
     """Check that permuting the groups of `spec` leaves the outputs of `network` unchanged.
 
-    The permutations that are tried generate all (see `proof_permutations`).
+    The permutations that are tried generate all (see `proof_permutations`). Where the network has bounds that its
+    values do not reach (see `bounds`), as ReLU6 has, they are tried again at weights that reach them.
 
     In float64, on the CPU, in eval mode, with every parameter and persistent float buffer drawn anew (see `redraw`), on
     a random input: like one of the examples of `example_inputs` where the network treats each by itself, every place of
@@ -115,9 +114,17 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     spec.check({name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)})
     generator = torch.Generator().manual_seed(seed)
     run = _ProofRun(network, spec, example_inputs, generator)
-    worst, failed = run.worst_and_failed()
+    worst, failed = run.worst_and_failed(run.reference, lambda: TOLERANCE)
+    failed |= run.sharing_conflicts()
     reasons = {group: f"permuting it changes the output; it stands on {_some(spec.bearing[group])}" for group in failed}
     undecided = run.undecided([group for group in spec.groups if group not in failed])
+    sizes = run.bounds.sizes()
+    del run  # a network in float64, beside which another would find no place
+    for size in sizes:
+        for group in _failed_at(size, network, spec, example_inputs, generator) - failed:
+            failed.add(group)
+            why = f"permuting it changes the output where values are {size:.0f} times as large as usual"
+            reasons[group] = f"{why}; it stands on {_some(spec.bearing[group])}"
     for group, tensors in undecided.items():
         reasons[group] = f"leaving it out of {_some(tensors)} does not change the output"
     verdicts: dict[str, Verdict] = {
@@ -131,8 +138,8 @@ def _some(names: Sequence[str]) -> str:
     return few(list(dict.fromkeys(names)), 6)
 
 
-class _ProofRun:
-    """One proof in progress: the network at its generic weights, its outputs there, and how far they vary."""
+class _ProofRun(Trial):
+    """One proof in progress at values of the usual size, with negative controls."""
 
     def __init__(
         self,
@@ -141,15 +148,14 @@ class _ProofRun:
         example: Sequence[Tensor],
         generator: torch.Generator,
     ) -> None:
-        self.spec = spec
         generic = at_generic_weights(network, example, generator, spec)
-        self.subject, self.base = generic.subject, generic.base
-        self.controls = Controls(spec, self.base, generator)
-        self.permutations = proof_permutations(spec, generator)
+        self.controls = Controls(spec, generic.base, generator)
+        super().__init__(spec, generic, proof_permutations(spec, generator))
+        self.bounds = UnreachedBounds()
         found = self._by_derivatives(generic.inputs)
         self.subject.become(torch.float64, self.base)
         # The spread of float32 is good enough for a unit of measure; the outputs are not.
-        self.reference = found.anew() if found else self._evaluated(generic.inputs)
+        self.reference = found.anew() if found else generic.together()
 
     def _by_derivatives(self, drawn: list[tuple[Tensor, ...]]) -> Reference | None:
         """Run the controls that derivatives decide; return the reference of the proof, None where float32 fails.
@@ -157,13 +163,15 @@ class _ProofRun:
         One example is enough where the network treats it by itself, every place matters on it (all its units may be off
         there), and all examples allow what the spec says: what it leaves out may be of no use to that one.
         """
+        first, second = drawn
         try:
-            outputs = self.subject.run(drawn[0])
-            alone = last_example_alone(self.subject, drawn[0], outputs)
-            scale = alone.scale if alone else spreads(outputs, self.subject.run(drawn[1]))
+            with self.bounds:
+                outputs = self.subject.run(first)
+            alone = last_example_alone(self.subject, first, outputs)
+            scale = alone.scale if alone else spreads(outputs, self.subject.run(second))
         except StarcliError:
             return None
-        together = Reference(self.subject, drawn[0], outputs, scale)
+        together = Reference(self.subject, first, outputs, scale)
         if alone and self.changed_by(self.permutations[0], together) < ROUNDED:
             self.controls.by_derivatives(alone)
             if not self.controls.open:
@@ -171,52 +179,15 @@ class _ProofRun:
         self.controls.by_derivatives(together)
         return together
 
-    def _evaluated(self, drawn: Sequence[tuple[Tensor, ...]]) -> Reference:
-        """The reference on the first inputs; the second ones give the spread of the outputs."""
-        outputs, others = (self.subject.run(inputs) for inputs in drawn)
-        return Reference(self.subject, drawn[0], outputs, spreads(outputs, others))
-
-    def changed_by(self, permutation: Permutation, reference: Reference) -> float:
-        """The change of the outputs, in units of their spread, when the weights are permuted."""
-        if not permutation.moving:
-            return 0.0
-        moved = [name for name in self.base if any(g in permutation.moving for g in self.groups_of(name))]
-        for name in moved:
-            permutation.apply_(name, self.base[name], self.subject.state[name])
-        self.subject.forget()
-        try:
-            return reference.change()
-        finally:
-            self.subject.load((name, self.base[name]) for name in moved)
-
-    def groups_of(self, tensor: str) -> set[str]:
-        """Groups that stand on the tensor."""
-        return {group for block in self.spec.blocks.get(tensor, ()) for group in block.groups if group is not None}
-
-    def worst_and_failed(self) -> tuple[float, set[str]]:
-        """The worst difference over the permutations, of all groups together, and the groups that cause it."""
-        worst, failed = 0.0, set(self._sharing_conflicts())
-        for permutation in self.permutations:
-            found = self.changed_by(permutation, self.reference)
-            worst = max(worst, found)
-            if not found < TOLERANCE:
-                moving = [name for name in self.spec.groups if name in permutation.moving]
-                failed |= at_fault(moving, partial(self._changed_by_some, permutation))
-        return worst, failed
-
-    def _sharing_conflicts(self) -> set[str]:
+    def sharing_conflicts(self) -> set[str]:
         """Groups on tensors that share memory but not axes: one of them would be permuted, the other not."""
         return {
             group
             for names in self.subject.shared()
             for name in names[1:]
             if self.spec.axes[name] != self.spec.axes[names[0]]
-            for group in self.groups_of(name) | self.groups_of(names[0])
+            for group in groups_of(self.spec, name) | groups_of(self.spec, names[0])
         }
-
-    def _changed_by_some(self, permutation: Permutation, groups: Sequence[str]) -> bool:
-        """Whether the outputs change when these groups alone are permuted."""
-        return not self.changed_by(_only(permutation, groups), self.reference) < TOLERANCE
 
     def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:
         """For each of `groups` with places that could not be shown to matter, the tensors of these places."""
@@ -228,16 +199,28 @@ class _ProofRun:
         return found
 
 
-def at_fault(names: Sequence[str], faulty: Callable[[Sequence[str]], bool]) -> set[str]:
-    """Those of some names, which together are `faulty`, that are so in the smallest sets, by bisection."""
-    if len(names) == 1:
-        return set(names)
-    middle = len(names) // 2
-    halves = (half for half in (names[:middle], names[middle:]) if faulty(half))
-    return {name for half in halves for name in at_fault(half, faulty)} or set(names)
-
-
-def _only(permutation: Permutation, groups: Sequence[str]) -> Permutation:
-    """The permutation with all other groups at rest."""
-    rest = Permutation.identity(permutation.spec).index
-    return Permutation(permutation.spec, {**rest, **{group: permutation.index[group] for group in groups}})
+def _failed_at(
+    size: float,
+    network: nn.Module,
+    spec: Resolved,
+    example: Sequence[Tensor],
+    generator: torch.Generator,
+) -> set[str]:
+    """Groups that change the outputs where values are so many times as large as usual; none where these overflow."""
+    try:
+        found = on_more_examples(network, example, generator, spec, size)
+        if found is None:
+            generic = at_generic_weights(network, example, generator, spec, size)
+            generic.subject.become(torch.float64, generic.base)
+            found = generic, generic.together()
+    except StarcliError:
+        return set()
+    generic, reference = found
+    # Cycles will do: what is beyond a bound is then compared with that of another unit, for each unit of each group.
+    moved, cycles = set[str](), []
+    for permutation in proof_permutations(spec, generator):
+        if not permutation.moving <= moved:
+            moved |= permutation.moving
+            cycles.append(permutation)
+    trial = Trial(spec, generic, cycles)
+    return trial.worst_and_failed(reference, lambda: trial.rounding(reference, generator))[1]

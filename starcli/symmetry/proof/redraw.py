@@ -23,12 +23,15 @@ LOUD = 4.0
 """Root mean square of a layer's output above which it is scaled down; generic weights give about 1 for inputs of 1."""
 
 
-def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+def redrawn(
+    tensors: Mapping[str, Tensor], generator: torch.Generator, size: float = 1.0, *, normalised: bool = False
+) -> dict[str, Tensor]:
     """Generic float32 values for every floating (or complex) tensor; integers and booleans stay as they are.
 
     Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances; biases, means
-    and whatever is added once (class tokens, positions) are normal with deviation 0.3. Tensors that share memory share
-    values.
+    and whatever is added once (class tokens, positions) are normal with deviation 0.3. What decides the size of values
+    within a network is `size` times as large: weights, or where these are `normalised` vectors that scale. Tensors that
+    share memory share values.
     """
     made: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Tensor] = {}
     result = {}
@@ -36,6 +39,8 @@ def redrawn(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[s
         key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
         if key not in made or tensor.numel() == 0:
             made[key] = _draw(name, tensor, generator)
+            if size != 1 and tensor.is_floating_point() and _decides_size(name, tensor, normalised):
+                made[key] *= size
         result[name] = made[key]
     return result
 
@@ -55,7 +60,7 @@ def _draw(name: str, tensor: Tensor, generator: torch.Generator) -> Tensor:
         return 0.5 + torch.rand(shape, generator=generator)
     # float32 values, though they are used in float64 too: 24 random bits are generic enough, and half the memory.
     normal = torch.randn(shape, generator=generator)
-    if vector or (tensor.dim() == 3 and shape[0] == 1):
+    if not _is_weight(tensor):
         return normal.mul_(0.3)
     return normal.mul_(GAIN / math.sqrt(tensor.numel() / shape[0]))
 
@@ -76,25 +81,38 @@ def _is_vector(tensor: Tensor) -> bool:
     return tensor.dim() < 2 or tensor.numel() == max(tensor.shape)
 
 
+def _is_weight(tensor: Tensor) -> bool:
+    """Whether a tensor is neither a vector nor added once, as positions (1, n, width) are."""
+    return not _is_vector(tensor) and not (tensor.dim() == 3 and tensor.shape[0] == 1)
+
+
+def _decides_size(name: str, tensor: Tensor, normalised: bool) -> bool:
+    return is_scale(name, tensor) if normalised else _is_weight(tensor)
+
+
 def calibrate_(
-    network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Sequence[Tensor]], seed: int
+    network: nn.Module,
+    run: Callable[[Sequence[Tensor]], object],
+    inputs: Sequence[Sequence[Tensor]],
+    seed: int,
+    size: float = 1.0,
 ) -> None:
     """Set running statistics near those of what each layer sees, one layer after the other, in one forward pass.
 
     In networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`);
     scale weights that are normalised themselves (see `_Volume`). Deep networks then keep their scale, and no tensor
     drowns in the rounding of another; a random part keeps the statistics generic. `inputs` are joined along their first
-    axis, since statistics of one alone let others explode.
+    axis, since statistics of one alone let others explode. `size` is that of `redrawn`.
     """
     try:
-        _calibrate_(network, run, [torch.cat(each) for each in zip(*inputs, strict=True)], seed)
+        _calibrate_(network, run, [torch.cat(each) for each in zip(*inputs, strict=True)], seed, size)
     except Exception:
         # Whatever a network says that takes no larger batch; one that takes no input at all says so again.
-        _calibrate_(network, run, inputs[0], seed)
+        _calibrate_(network, run, inputs[0], seed, size)
 
 
 def _calibrate_(
-    network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Tensor], seed: int
+    network: nn.Module, run: Callable[[Sequence[Tensor]], object], inputs: Sequence[Tensor], seed: int, size: float
 ) -> None:
     """Set running statistics in one forward pass on `inputs`."""
     generator = torch.Generator().manual_seed(seed)
@@ -105,19 +123,24 @@ def _calibrate_(
         and isinstance(getattr(module, "running_var", None), Tensor)
     ]
     handles += [
-        layer.register_forward_hook(_Volume(scale, power), with_kwargs=True)
+        layer.register_forward_hook(_Volume(scale, power, size), with_kwargs=True)
         for layer, scale, power in _scales_of_weights(network)
     ]
-    kinds = [type(module) for module in network.modules()]
-    if not any("Norm" in kind.__name__ and kind.__module__ != _SpectralNorm.__module__ for kind in kinds):
+    if not has_norms(network):
         layers = [module for module in network.modules() if isinstance(module, WEIGHTED_LAYERS)]
-        handles += [layer.register_forward_hook(_Damper(generator), with_kwargs=True) for layer in layers]
+        handles += [layer.register_forward_hook(_Damper(generator, size), with_kwargs=True) for layer in layers]
     try:
         if handles:
             run(inputs)
     finally:
         for handle in handles:
             handle.remove()
+
+
+def has_norms(network: nn.Module) -> bool:
+    """Whether something in the network normalises values, so that weights of any size leave them as large."""
+    kinds = [type(module) for module in network.modules()]
+    return any("Norm" in kind.__name__ and kind.__module__ != _SpectralNorm.__module__ for kind in kinds)
 
 
 class _Calibration:
@@ -149,13 +172,15 @@ class _Calibration:
 class _Damper:
     """Scales the weight of a layer down at its first call, where its output is LOUD, to an output of size 1.
 
+    At other sizes than 1 its weight is scaled to an output of that size in any case.
+
     Nothing else holds back a residual stream without normalisation (ResMLP): it grows by a factor at each block, and a
     bias at its end has no effect that one could see. A bias is set such that units are on for some inputs and off for
     others: behind many narrow layers of ReLU nothing of the input would be left.
     """
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+    def __init__(self, generator: torch.Generator, size: float) -> None:
+        self.generator, self.size = generator, size
         self.done = False
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
@@ -169,8 +194,8 @@ class _Damper:
         if not 0 < size < math.inf:
             return output
         with torch.no_grad():
-            if size > LOUD:
-                weight.mul_(1 / size)
+            if size > LOUD or self.size != 1:
+                weight.mul_(self.size / size)
             if isinstance(bias, nn.Parameter):
                 now: Tensor = module.forward(*args, **kwargs)
                 deviation, mean = torch.std_mean(now, dim=_all_but_channels(module, now), correction=0)
@@ -208,15 +233,15 @@ def _scales_of_weights(network: nn.Module) -> Iterator[tuple[nn.Module, Tensor, 
 
 
 class _Volume:
-    """Scales a normalised weight at the first call of its layer, such that the layer's output varies by about 1.
+    """Scales a normalised weight at the first call of its layer, such that the layer's output varies by about its size.
 
     At generic u and v, W / (u^T W v) is so small, and g v / |v| with one g for a whole weight too, that nothing of the
     input would be left after some layers.
     """
 
-    def __init__(self, scale: Tensor, power: int) -> None:
+    def __init__(self, scale: Tensor, power: int, size: float) -> None:
         """`scale`: a tensor that the weight goes with the first (1) or the inverse (-1) power of."""
-        self.scale, self.power = scale, power
+        self.scale, self.power, self.size = scale, power, size
         self.done = False
 
     def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
@@ -227,7 +252,7 @@ class _Volume:
         if not 0 < size < math.inf:
             return output
         with torch.no_grad():
-            self.scale.mul_(size**-self.power)
+            self.scale.mul_((self.size / size) ** self.power)
         return layer(*args, **kwargs)
 
 

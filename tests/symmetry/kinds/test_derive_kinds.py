@@ -24,7 +24,7 @@ from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.proof.places import places
-from starcli.symmetry.proof.prove import TOLERANCE
+from starcli.symmetry.proof.trial import TOLERANCE
 
 VECTORS = (torch.zeros(2, 9),)
 TOKENS = (torch.zeros(2, 5, dtype=torch.int64),)
@@ -362,7 +362,7 @@ def test_no_seed_decides(seed):
 
 
 def test_units_that_are_off_on_a_few_examples_do_not_hide_a_scale(monkeypatch):
-    monkeypatch.setattr("starcli.symmetry.kinds.generic_setting.SMALL_NETWORK", 0)
+    monkeypatch.setattr("starcli.symmetry.proof.generic.SMALL_NETWORK", 0)
     for seed in range(6):
         found = kinds_of(layers(nn.ReLU()), VECTORS, seed=seed)
         assert found.continuous_dimension == 6

@@ -22,7 +22,7 @@ from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.prove_kinds import prove_kinds
 from starcli.symmetry.kinds.read_spec import written_kinds
 from starcli.symmetry.kinds.write_spec import kinds_to_yaml
-from starcli.symmetry.proof.prove import TOLERANCE
+from starcli.symmetry.proof.trial import TOLERANCE
 from starcli.symmetry.shipped import shipped_spec
 
 Subject = tuple[nn.Module, tuple[Tensor, ...], Resolved]
