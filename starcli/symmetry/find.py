@@ -106,9 +106,7 @@ def spec_without_name(
 
     if file is None:
         derived = derive_and_prove(network, example)
-        if accept_unproved or derived.proof is None:
-            return Proved(derived.resolved, derived.proof, "derived")
-        return _believed(derived.resolved, derived.proof, "derived")
+        return Proved(derived.resolved, derived.proof, "derived")
     resolved = resolve_for(network, load_spec(file))
     if accept_unproved:
         return Proved(resolved, None, file.name)

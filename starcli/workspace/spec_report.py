@@ -75,8 +75,7 @@ class SpecReport:
         lines = [
             f"{self.network.name}: derived and proved by starcli {__version__}",
             f"groups {len(self.resolved.groups)}, worst difference {self.proof.worst_difference:.0e}",
-            *(f"undecided: {group}: {self.proof.reasons.get(group, '')}" for group in self.proof.undecided),
-            *(f"fixed, since the proof refused it: {group}: {reason}" for group, reason in self.rejected.items()),
+            *(f"fixed, since it is not proved: {group}: {reason}" for group, reason in self.rejected.items()),
         ]
         return "".join(f"# {' '.join(line.split())}\n" for line in lines) + self._yaml()
 

@@ -10,7 +10,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,15 @@ from kinds_table import kinds_markdown
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.find_kinds import DERIVATION
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.symmetry.proof.prove import prove
 
 HEADER = (
     "| model | input | parameters | groups | log10 symmetries | movable | worst difference "
     "| seconds to trace, to prove (clock) | outcome "
-    "| frozen axes, most frequent reasons; undecided, rejected, not understood |"
+    "| frozen axes, most frequent reasons; not proved, not understood |"
 )
 REASONS = 3
 """Reasons of frozen axes that a row of the table names."""
@@ -38,7 +36,7 @@ REASONS = 3
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to derive: its name, how it is made, and what it is called with."""
+    """A network to derive: its name, how it is made (by what can be sent to another process), and its inputs."""
 
     name: str
     make: Callable[[], nn.Module]
@@ -75,9 +73,6 @@ def main(
         print(markdown(title, what, example, list(known.values())) + (f"\n\n{notes.strip()}" if notes else ""))
         return
     k, n = map(int, arguments.shard.split("/"))
-    torch.set_num_threads(1)
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
     for each in [s for s in subjects() if not arguments.names or s.name in arguments.names][k::n]:
         if each.name in known:
             continue
@@ -95,9 +90,9 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 def row(each: Subject, *, proof: bool, kinds: int) -> dict[str, Any]:
     """What became of one model, in a process of its own: the last that `_stages` says of it before it ends."""
-    fork = multiprocessing.get_context("fork")  # subjects hold functions, which do not travel
-    receiver, sender = fork.Pipe(duplex=False)
-    process = fork.Process(target=_send_stages, args=(sender, each, proof, kinds), daemon=True)
+    spawn = multiprocessing.get_context("spawn")  # a fork of torch's threads aborts now and then
+    receiver, sender = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_send_stages, args=(sender, each, proof, kinds), daemon=True)
     process.start()
     sender.close()
     found: dict[str, Any] = {}
@@ -114,6 +109,9 @@ def row(each: Subject, *, proof: bool, kinds: int) -> dict[str, Any]:
 
 
 def _send_stages(sender: Connection, each: Subject, proof: bool, kinds: int) -> None:
+    torch.set_num_threads(1)
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
     for found in _stages(each, proof, kinds):
         sender.send(found)
 
@@ -133,8 +131,8 @@ def _stages(each: Subject, proof: bool, kinds: int) -> Iterator[dict[str, Any]]:
         found["trace"] = time.process_time() - begun
         if proof:
             begun = time.process_time()
-            derived = _proved(derived, network, each)
-            found["prove"] = time.process_time() - begun
+            derived = derive_and_prove(network, each.inputs, each.kwargs)
+            found["prove"] = time.process_time() - begun - found["trace"]
         found |= _numbers(derived)
     except Exception as error:  # a library's constructor, or memory: the other rows are wanted all the same
         yield {**found, "remarks": [_words(error)]}
@@ -155,25 +153,16 @@ def _words(error: Exception) -> str:
     return " ".join(f"{kind}{error}".split())[:300]
 
 
-def _proved(derived: Derived, network: nn.Module, each: Subject) -> Derived:
-    """Proved as `derive_and_prove` does, which is asked (and traces again) only where the first proof rejects."""
-    proof = prove(traced_network(network, each.inputs, each.kwargs), derived.resolved, each.inputs)
-    if proof.failed:
-        return derive_and_prove(network, each.inputs, each.kwargs)
-    return replace(derived, proof=proof)
-
-
 def _numbers(derived: Derived) -> dict[str, Any]:
     resolved, proof = derived.resolved, derived.proof
-    remarks = [f"undecided {g}: {proof.reasons.get(g, '')}"[:200] for g in derived.undecided if proof]
-    remarks += [f"rejected {group}: {reason}"[:200] for group, reason in derived.rejected.items()]
+    remarks = [f"not proved {group}: {reason}"[:200] for group, reason in derived.rejected.items()]
     remarks += [note[:200] for note in derived.notes]
     return {
         "groups": len(resolved.groups),
         "log10_symmetries": resolved.log10_symmetries(),
         "movable": resolved.movable(),
         "worst_difference": proof.worst_difference if proof else None,
-        "outcome": "traced" if proof is None else "in part" if remarks or not proof.proved else "proved",
+        "outcome": "traced" if proof is None else "in part" if remarks else "proved",
         "frozen": Counter(each.reason for each in derived.frozen),
         "remarks": remarks,
     }

@@ -42,12 +42,11 @@ class Plain(Logits):
 
 
 def subject(name: str, model: str, config: Any, inputs: tuple[torch.Tensor, ...], *names: str, cache: bool) -> Subject:
-    wrap = Logits if cache else Plain
+    return Subject(name, partial(made, Logits if cache else Plain, model, config, names), inputs, {})
 
-    def make() -> nn.Module:
-        return wrap(getattr(hf, model)(config), names)
 
-    return Subject(name, make, inputs, {})
+def made(wrap: type[Logits], model: str, config: Any, names: tuple[str, ...]) -> nn.Module:
+    return wrap(getattr(hf, model)(config), names)
 
 
 def subjects() -> list[Subject]:

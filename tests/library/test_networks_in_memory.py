@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +12,6 @@ from support.tensors import same
 from torch import Tensor, nn
 
 import starcli as sc
-from starcli.symmetry.derive import derive
 
 
 class Scaled(nn.Module):
@@ -260,16 +259,31 @@ def test_compiled_networks_are_those_they_were_made_from(data: Data) -> None:
     assert set(trained.tensors) == set(a.state_dict())
 
 
-def test_a_proof_that_cannot_decide_is_refused_unless_it_is_waived(data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+class Faint(Net):
+    """With units beside it that have next to no effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faint = nn.Linear(4, 5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = inputs
+        for layer in [*self][:-1]:
+            found = layer(found)
+        return found + 1e-6 * self.faint(inputs).tanh().square().sum(1, keepdim=True)
+
+
+def test_what_a_proof_cannot_decide_is_refused_of_a_file_and_left_out_of_a_derived_spec(
+    data: Data, tmp_path: Path
+) -> None:
     """As of networks by name."""
-    proved = derive.prove
-
-    def undecided(*arguments: Any, **options: Any) -> Any:
-        proof = proved(*arguments, **options)
-        return replace(proof, verdicts=dict.fromkeys(proof.verdicts, "undecided"))
-
-    monkeypatch.setattr(derive, "prove", undecided)
-    a, b = modules(2)
+    a, b = Faint(), Faint()
+    file = tmp_path / "faint.yaml"
+    fixed = "".join(f"  {name}: []\n" for name in a.state_dict() if not name.startswith("faint"))
+    file.write_text(f"format: 1\ntensors:\n{fixed}  faint.*: [few]\n")
     with pytest.raises(sc.StarcliError, match="could not decide"):
-        sc.align(a, b, data=data)
-    assert sc.align(a, b, data=data, unproved=True).tensors.keys() == a.state_dict().keys()
+        sc.align(a, b, data=data, spec=str(file))
+    assert sc.align(a, b, data=data, spec=str(file), unproved=True).tensors.keys() == a.state_dict().keys()
+    aligned = sc.align(a, b, data=data)
+    assert torch.equal(aligned.tensors["faint.weight"], b.state_dict()["faint.weight"])
+    assert not torch.equal(aligned.tensors["0.weight"], b.state_dict()["0.weight"])

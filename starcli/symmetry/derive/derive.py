@@ -33,12 +33,8 @@ class Derived:
     proof: Proof | None = None
     """The proof of `resolved`; None where none was asked for."""
     rejected: Mapping[str, str] = field(default_factory=dict)
-    """Groups that tracing proposed and the proof refused, and that are therefore fixed: name -> reason."""
-
-    @property
-    def undecided(self) -> tuple[str, ...]:
-        """Groups of `resolved` that the proof could neither confirm nor refuse."""
-        return self.proof.undecided if self.proof else ()
+    """Groups that tracing proposed and the proof refused, or could not decide, and that are therefore fixed: name ->
+    reason."""
 
 
 def derive(network: nn.Module, example_inputs: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Derived:
@@ -67,8 +63,8 @@ def derive_and_prove(
 ) -> Derived:
     """Find the permutation symmetries of `network` as `derive` does, and prove them (see `prove`).
 
-    Groups that the proof rejects are fixed, and what is left is proved again. Groups that it cannot decide stay, and
-    `undecided` names them. `seed` draws the weights and inputs of the proof.
+    Groups that the proof rejects, or cannot decide, are fixed, `rejected` names them, and what is left is proved again.
+    `seed` draws the weights and inputs of the proof.
     StarcliError where torch.export cannot follow the network.
 
     >>> import torch
@@ -87,10 +83,12 @@ def derive_and_prove(
         progress.step()
         if any(_bears(built, each.of, [*proof.failed, *proof.undecided]) for each in traced.members):
             traced.follow([kept for each in traced.members for kept in _left(built, each.of, proof)])
-        elif proof.failed:
+        elif not proof.proved:
+            rejected |= proof.reasons
             for group in proof.failed:
-                rejected[group] = proof.reasons.get(group, "permuting it changes the output")
                 traced.trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
+            for group in proof.undecided:
+                traced.trace.atoms.pin(built.atoms[group], f"the proof could not decide {group}")
         else:
             progress.finish()
             return Derived(built.resolved, built.frozen, tuple(traced.trace.notes), proof, rejected)

@@ -39,9 +39,8 @@ def derive_kinds(
     Units under rotary positions, which no permutation moves, are groups too, of kind complex.
 
     `example_inputs` and `kwargs` are those of `derive_and_prove`, and `spec` is what it returns, or a resolved spec;
-    None derives it. `groups` are those whose permutations are proved (all that are not undecided, unless said): the
-    others stay permutations. `seed` draws weights, inputs and elements; `reasons` also finds the operators that break
-    larger kinds.
+    None derives it. `groups` are those whose permutations are proved (all, unless said): the others stay permutations.
+    `seed` draws weights, inputs and elements; `reasons` also finds the operators that break larger kinds.
 
     Null spaces of derivatives at generic weights suggest a kind (see `claims`); a finite random element must then leave
     the outputs alone to TOLERANCE, in float64, and must not at each place where it acts but is left out. Where a kind
@@ -83,8 +82,8 @@ def _proved_groups(found: Derived | Resolved, groups: Collection[str] | None) ->
     """The spec, and which of its groups are taken as proved."""
     if not isinstance(found, Derived | Resolved):
         raise StarcliError(f"spec: a {type(found).__name__}, expected what derive_and_prove returns")
-    resolved, undecided = (found.resolved, found.undecided) if isinstance(found, Derived) else (found, ())
+    resolved = found.resolved if isinstance(found, Derived) else found
     for name in groups or ():
         if name not in resolved.groups:
             raise unknown("group", str(name), resolved.groups)
-    return resolved, [name for name in resolved.groups if (name not in undecided if groups is None else name in groups)]
+    return resolved, [name for name in resolved.groups if groups is None or name in groups]

@@ -126,6 +126,30 @@ def test_the_network_is_left_as_it_was():
     assert same(network.state_dict(), before)
 
 
+class Faint(nn.Module):
+    """A perceptron, and beside it another one of next to no effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.faint = nn.Linear(5, 6), nn.Linear(6, 3), nn.Linear(5, 4)
+
+    def forward(self, x):
+        return self.second(self.first(x).relu()) + 1e-6 * self.faint(x).tanh().square().sum(-1, keepdim=True)
+
+
+def test_what_a_proof_cannot_decide_stays_and_the_rest_moves():
+    derived = derive_and_prove(Faint(), (torch.rand(4, 5),))
+    assert derived.proof is not None
+    assert derived.proof.proved
+    assert list(derived.proof.verdicts) == ["first"]
+    assert derived.resolved.expressions["faint.weight"] == ("4", "5")
+    [(name, reason)] = derived.rejected.items()
+    assert reason == "leaving it out of faint.bias, faint.weight does not change the output"
+    assert {each.reason for each in derived.frozen if each.tensor == "faint.bias"} == {
+        f"the proof could not decide {name}"
+    }
+
+
 class Silenced(nn.Module):
     """Attention whose fused bias has its keys' part set to zero in place (Swin V2)."""
 

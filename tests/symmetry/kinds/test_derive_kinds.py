@@ -1,7 +1,6 @@
 """Derived kinds against what one finds by hand from the definitions of networks."""
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from itertools import combinations
 from math import comb, prod
 from typing import Any
@@ -397,15 +396,6 @@ def test_a_derived_spec_a_resolved_one_and_none_give_the_same() -> None:
     found = [derive_kinds(network, VECTORS, spec=spec) for spec in (None, derived, derived.resolved)]
     for each in found:
         assert {name: kind.kind for name, kind in each.groups.items()} == {"units.0": "scaled", "units.2": "signed"}
-
-
-def test_undecided_groups_stay_permutations() -> None:
-    network = nn.Sequential(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
-    derived = derive_and_prove(network, VECTORS)
-    assert derived.proof is not None
-    undecided = replace(derived, proof=replace(derived.proof, verdicts={"units.0": "undecided"}))
-    assert derive_kinds(network, VECTORS, spec=undecided).groups["units.0"].kind == "permutation"
-    assert derive_kinds(network, VECTORS, spec=undecided, groups=["units.0"]).groups["units.0"].kind == "scaled"
 
 
 class Scaled(nn.Module):
