@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-SEEN = 0.05
+REACHED = 0.05
 """Least share of values beyond a bound with which the bound counts as reached."""
 BEYOND = 0.25
 """Share of the values on the side of a bound that are to be beyond it."""
-LARGEST = 1e4
+FARTHEST = 1e4
 """Largest factor of values to reach a bound; those farther away keep numbers finite in half precision."""
 MOST_VALUES = 100_000
 """Most values of one operator that are looked at."""
@@ -92,13 +92,13 @@ def _factor(values: Tensor, bound: Any) -> float:
     values = _some(values)
     side = values * bound > 0
     count = int(side.sum())
-    if count < SEEN * len(values) or count == 0:
+    if count < REACHED * len(values) or count == 0:
         return 1.0
     needed = (bound / values)[side]
-    if int((needed <= 1).sum()) >= SEEN * len(values):
+    if int((needed <= 1).sum()) >= REACHED * len(values):
         return 1.0
     factor = float(needed.kthvalue(math.ceil(BEYOND * count)).values)
-    return factor if factor <= LARGEST else 1.0
+    return factor if factor <= FARTHEST else 1.0
 
 
 def _some(values: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from starcli.symmetry.stacked_network import with_stacks
 
 SMALL_NETWORK = 100_000
 """Numbers in a network that is looked at on more examples: of its few units all may be alike on two."""
-MORE = 8
+MORE_EXAMPLES = 8
 """How many times as many."""
 
 
@@ -60,18 +60,25 @@ def at_generic_weights(
     return GenericNetwork(subject, base, drawn)
 
 
-def on_more_examples(
-    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator, spec: Resolved, size: float = 1.0
-) -> tuple[GenericNetwork, Reference] | None:
-    """A small network in float64 at generic weights, and its outputs on MORE times as many examples.
-
-    None for larger networks, and where the network takes no other number of examples.
-    """
+def more_examples(network: nn.Module, example: Sequence[Tensor]) -> tuple[Tensor, ...] | None:
+    """MORE_EXAMPLES times as many examples for a small network; None for larger ones."""
     numbers = sum(tensor.numel() for tensor in network.state_dict().values() if isinstance(tensor, Tensor))
     if numbers > SMALL_NETWORK or not all(tensor.dim() for tensor in example):
         return None
+    return tuple(torch.cat([tensor] * MORE_EXAMPLES) for tensor in example)
+
+
+def on_more_examples(
+    network: nn.Module, example: Sequence[Tensor], generator: torch.Generator, spec: Resolved, size: float = 1.0
+) -> tuple[GenericNetwork, Reference] | None:
+    """A small network in float64 at generic weights, and its outputs on MORE_EXAMPLES times as many examples.
+
+    None for larger networks, and where the network takes no other number of examples.
+    """
+    more = more_examples(network, example)
+    if more is None:
+        return None
     try:
-        more = [torch.cat([tensor] * MORE) for tensor in example]
         generic = at_generic_weights(network, more, generator, spec, size)
         generic.subject.become(torch.float64, generic.base)
         return generic, generic.together()

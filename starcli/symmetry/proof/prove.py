@@ -1,5 +1,6 @@
 """Proof that a spec's permutations leave the function of a network unchanged, at generic weights."""
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,8 @@ from starcli.symmetry.proof.bounds import UnreachedBounds
 from starcli.symmetry.proof.controls import Controls
 from starcli.symmetry.proof.draws import proof_permutations
 from starcli.symmetry.proof.evaluation import ROUNDED, Reference, last_example_alone, spreads
-from starcli.symmetry.proof.generic import at_generic_weights, on_more_examples
-from starcli.symmetry.proof.trial import TOLERANCE, Trial, groups_of
+from starcli.symmetry.proof.generic import at_generic_weights, more_examples, on_more_examples
+from starcli.symmetry.proof.trial import TOLERANCE, Trial, groups_on
 
 Verdict = Literal["proved", "failed", "undecided"]
 
@@ -98,7 +99,8 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     a random input: like one of the examples of `example_inputs` where the network treats each by itself, every place of
     a group matters on it and the others allow a permutation in float32 too; else like all of them together. A
     difference of TOLERANCE times the output's spread over inputs, or more, is a failure, and the groups at fault are
-    found by bisection. Groups that pass must also pass the negative controls (see `controls`) or are `undecided`.
+    found by bisection. Groups that pass must also pass the negative controls (see `controls`) or are `undecided`; where
+    the network is small, after a second look on more examples.
     StarcliError where names or shapes differ or the network cannot be evaluated. The network itself is left as it is.
 
     >>> from starcli.symmetry.archspec.resolve import resolve_spec
@@ -112,6 +114,15 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     """
     state = network.state_dict()
     spec.check({name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)})
+    proof = _proof(network, spec, example_inputs, seed)
+    more = more_examples(network, example_inputs) if proof.undecided else None
+    with contextlib.suppress(StarcliError):  # it may take no other number of examples
+        return proof if more is None else _proof(network, spec, more, seed)
+    return proof
+
+
+def _proof(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...], seed: int) -> Proof:
+    """The proof on inputs like `example_inputs`."""
     generator = torch.Generator().manual_seed(seed)
     run = _ProofRun(network, spec, example_inputs, generator)
     worst, failed = run.worst_and_failed(run.reference, lambda: TOLERANCE)
@@ -186,7 +197,7 @@ class _ProofRun(Trial):
             for names in self.subject.shared()
             for name in names[1:]
             if self.spec.axes[name] != self.spec.axes[names[0]]
-            for group in groups_of(self.spec, name) | groups_of(self.spec, names[0])
+            for group in groups_on(self.spec, name) | groups_on(self.spec, names[0])
         }
 
     def undecided(self, groups: Sequence[str]) -> dict[str, list[str]]:

@@ -27,7 +27,7 @@ class Trial:
         """The change of the outputs, in units of their spread, when the weights are permuted."""
         if not permutation.moving:
             return 0.0
-        moved = [name for name in self.base if any(g in permutation.moving for g in groups_of(self.spec, name))]
+        moved = [name for name in self.base if any(g in permutation.moving for g in groups_on(self.spec, name))]
         for name in moved:
             permutation.apply_(name, self.base[name], self.subject.state[name])
         self.subject.forget()
@@ -72,7 +72,7 @@ class Trial:
             self.subject.load((name, self.base[name]) for name in floats)
 
 
-def groups_of(spec: Resolved, tensor: str) -> set[str]:
+def groups_on(spec: Resolved, tensor: str) -> set[str]:
     """Groups that stand on the tensor."""
     return {group for block in spec.blocks.get(tensor, ()) for group in block.groups if group is not None}
 
