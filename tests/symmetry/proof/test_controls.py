@@ -167,3 +167,20 @@ class Expert(nn.Module):
 def test_what_one_example_skips_is_tried_on_the_others() -> None:
     text = "format: 1\ntensors: {up.*: [h], down.weight: [_, h], down.bias: []}"
     assert all(proof_of(Expert(), text, (torch.zeros(16, 3),), seed).proved for seed in range(6))
+
+
+class LookUp(nn.Module):
+    """A row of a table for each example, that of its largest unit: few examples tell little of six units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.units, self.table = nn.Linear(5, 6), nn.Embedding(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.table(self.units(x).argmax(-1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_few_examples_leave_open_of_a_small_network_more_decide(seed: int) -> None:
+    text = "format: 1\ntensors: {units.*: [h], table.weight: [h]}"
+    assert proof_of(LookUp(), text, (torch.zeros(2, 5),), seed).proved

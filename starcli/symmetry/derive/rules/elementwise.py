@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from starcli.symmetry.derive.call import Call, RuleResult, rule
+from starcli.symmetry.derive.call import Call, RuleResult, Unknown, rule
 from starcli.symmetry.derive.joint import told_as_met
 from starcli.symmetry.derive.values import Value, along_axis
 
@@ -54,12 +54,15 @@ def equal_or_not(call: Call) -> RuleResult:
     return elementwise(call)
 
 
-@rule("bucketize")
+@rule("bucketize", "searchsorted")
 def bucket(call: Call) -> RuleResult:
     """Between which of some boundaries (m,), in order, each number lies: a function of that number."""
-    value = call.value("self")
-    call.pin(call.value("boundaries"))
-    call.atoms.note_applied(f"{call.name} {call['boundaries']}", value.factors)
+    value, name = call.value("self"), "boundaries" if call.name == "bucketize" else "sorted_sequence"
+    boundaries = call.value(name)
+    if len(boundaries.shape) != 1:
+        raise Unknown
+    call.pin(boundaries)
+    call.atoms.note_applied(f"{call.name} {call[name]}", value.factors)
     return value
 
 

@@ -52,6 +52,13 @@ def weight_norm(call: Call) -> RuleResult:
     return call.result([call.merge([v, lengths, g]), *(Value(shape, lengths.factors) for shape in call.shapes[1:])])
 
 
+@rule("renorm")
+def renormed(call: Call) -> RuleResult:
+    """Slices along `dim` that are longer than a bound, scaled down to it."""
+    value = call.value("self")
+    return call.merge([value, _length_except(call, value)])
+
+
 @rule("norm_except_dim")
 def norm_except_dim(call: Call) -> RuleResult:
     """Lengths over all axes but `dim`, which keep size 1; over all of them (-1) a number."""

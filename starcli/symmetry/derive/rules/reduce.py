@@ -51,6 +51,15 @@ def _grown(left: Value, shape: tuple[int, ...]) -> list[int]:
     return [axis for axis, (n, m) in enumerate(zip(left.shape, shape, strict=True)) if n < m]
 
 
+@rule("linalg_norm", "linalg_matrix_norm")
+def matrix_norm(call: Call) -> RuleResult:
+    """A norm of matrices: rows and columns may stand in any order, but not the columns of each row in another one."""
+    axes = _axes(call, len(call.value("self").shape))
+    if any(sum(factor.shape[axis] > 1 for axis in axes) > 1 for factor in call.value("self").factors):
+        raise Unknown
+    return reduction(call)
+
+
 @rule("quantile", "nanquantile")
 def quantile(call: Call) -> RuleResult:
     """A quantile along an axis, or several of them along a new one before all others."""

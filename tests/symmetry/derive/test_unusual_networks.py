@@ -1,0 +1,61 @@
+"""Networks of less usual kinds: all obvious symmetries are found, and permuting keeps the function at any weights."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from support.networks import unusual
+from support.shipped import fact
+from torch import Tensor, nn
+
+from starcli.symmetry.derive.derive import derive_and_prove
+from starcli.symmetry.permutation import Permutation
+
+torch.set_num_threads(1)
+
+VECTORS, SEQUENCES = torch.rand(4, 5), torch.rand(3, 6, 5)
+CASES: dict[type[nn.Module], tuple[Tensor, float]] = {
+    unusual.ClampedGates: (VECTORS, fact(6)),
+    unusual.MixtureOfSoftmaxes: (VECTORS, fact(6, 4, 7)),
+    unusual.Kernels: (SEQUENCES, fact(8, 2) + 4 * fact(4)),
+    unusual.OnGrids: (VECTORS, fact(6)),
+    unusual.Reflected: (VECTORS, fact(6)),
+    unusual.Adapted: (VECTORS, fact(6, 4, 2)),
+    unusual.Slots: (SEQUENCES, fact(6, 4, 7, 8, 9)),
+    unusual.MadeWeights: (VECTORS, fact(6, 7)),
+    unusual.Decaying: (SEQUENCES, fact(6)),
+    unusual.Complex: (VECTORS, fact(6, 4)),
+    unusual.Largest: (VECTORS, fact(6, 7) + 7 * fact(4)),
+}
+"""An example for each network, and log10 of the number of its permutations by hand."""
+
+
+@pytest.mark.parametrize("make", CASES)
+def test_symmetries_are_found_and_hold_at_weights_of_any_size(make: type[nn.Module]) -> None:
+    example, expected = CASES[make]
+    torch.manual_seed(0)
+    network = make()
+    derived = derive_and_prove(network, (example,))
+    assert derived.resolved.log10_symmetries() == pytest.approx(expected)
+    assert not derived.rejected
+    assert not derived.notes
+    permutation = Permutation.random(derived.resolved, torch.Generator().manual_seed(1))
+    for size in (0.1, 1.0, 10.0):
+        for training in (False, True):
+            found = deepcopy(network).double().train(training)
+            weights = {
+                name: tensor.abs() if name.endswith("var") else torch.randn_like(tensor) * size
+                for name, tensor in found.state_dict().items()
+                if tensor.is_floating_point()
+            }
+            weights = {**found.state_dict(), **weights}
+            inputs = torch.randn(example.shape, dtype=torch.float64)
+            before, after = (outputs(deepcopy(found), each, inputs) for each in (weights, permutation.apply(weights)))
+            assert float((after - before).abs().max()) < 1e-9 * float(before.abs().max()), (size, training)
+
+
+def outputs(network: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    network.load_state_dict(weights)
+    with torch.no_grad():
+        found: Tensor = network(inputs)
+    return found
