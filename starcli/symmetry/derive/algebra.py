@@ -171,16 +171,40 @@ def pin(atoms: Atoms, value: Value, reason: str, axes: Iterable[int] | None = No
 def positions(atoms: Atoms, value: Value, axes: Iterable[int], shape: Sequence[int], reason: str) -> Value:
     """The value after an operator that mixes positions along `axes` (a window, a resampling) and gives `shape`.
 
-    What may move along those axes is pinned; the result has fixed positions there, and still differs along other axes
-    wherever the value did.
+    What may move along those axes is pinned, but for units of which each has atoms of its own there; the result has
+    fixed positions there, and still differs along other axes wherever the value did.
     """
     axes = set(axes)
-    pin(atoms, value, reason, axes)
-    factors = [left for factor in value.factors if (left := _apart(atoms, factor, axes)) is not None]
+    whole = [_units_over(atoms, factor, axes) for factor in value.factors]
+    rest = [factor for factor, units in zip(value.factors, whole, strict=True) if units is None]
+    pin(atoms, Value(value.shape, tuple(rest)), reason, axes)
+    factors = [units for units in whole if units is not None]
+    factors += [left for factor in rest if (left := _apart(atoms, factor, axes)) is not None]
     for axis in sorted(axes):
         if shape[axis] > 1:
             factors.append(along_axis(atoms.new(shape[axis], fixed="positions of the input"), axis, len(shape)))
     return Value.of(shape, factors)
+
+
+def _units_over(atoms: Atoms, factor: AtomLabels, axes: set[int]) -> AtomLabels | None:
+    """Units along other axes than those, each of as many atoms as the others, which `axes` tell apart; else None.
+
+    Channels that a pixel shuffle spreads over positions are such, and those of a layer whose units are made an image.
+    """
+    inside = [axis for axis in varies(factor) if axis in axes]
+    outside = [axis for axis in varies(factor) if axis not in axes]
+    if not inside or not outside:
+        return None
+    rows = atoms.find(np.moveaxis(factor, outside, range(len(outside))))
+    lengths = rows.shape[: len(outside)]
+    rows = rows.reshape(int(np.prod(lengths)), -1)
+    _, first, place = np.unique(rows[0], return_index=True, return_inverse=True)
+    own = rows[:, first]  # (units, atoms of each)
+    if len(unique(own)) < own.size or atoms.is_fixed(own).any() or not np.array_equal(own[:, place.reshape(-1)], rows):
+        return None
+    atoms.place(own, np.tile(atoms.new(len(first), fixed="positions of the input"), (len(own), 1)))
+    units = atoms.bundles(own).reshape(lengths)
+    return units.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])
 
 
 def _apart(atoms: Atoms, factor: AtomLabels, axes: set[int]) -> AtomLabels | None:

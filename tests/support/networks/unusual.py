@@ -31,6 +31,33 @@ class MixtureOfSoftmaxes(nn.Module):
         return (self.gate(x).softmax(-1)[..., None] * each).sum(-2).log()
 
 
+class Enlarged(nn.Module):
+    """Images made larger from channels, and smaller again into channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 5, 1), nn.Conv2d(5 * 4, 6 * 4, 1)
+        self.third, self.last = nn.Conv2d(6, 7, 3), nn.Linear(7, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.second(F.pixel_unshuffle(self.first(x).relu(), 2))
+        return self.last(self.third(F.pixel_shuffle(x, 2).relu()).relu().mean((2, 3)))
+
+
+class Painted(nn.Module):
+    """Images out of vectors, by a layer whose units are made channels of four positions each, with a norm of all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(5, 6 * 4), nn.BatchNorm1d(6 * 4)
+        self.second, self.third = nn.ConvTranspose2d(6, 4, 4, 2, 1), nn.Conv2d(4, 5, 3)
+        self.last = nn.Conv2d(5, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.first(x)).relu().unflatten(1, (6, 2, 2))
+        return self.last(self.third(self.second(x).relu()).tanh())
+
+
 class Kernels(nn.Module):
     """Attention without a softmax, by sums of products of positive keys with values."""
 

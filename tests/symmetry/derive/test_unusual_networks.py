@@ -13,10 +13,12 @@ from starcli.symmetry.permutation import Permutation
 
 torch.set_num_threads(1)
 
-VECTORS, SEQUENCES = torch.rand(4, 5), torch.rand(3, 6, 5)
+VECTORS, SEQUENCES, IMAGES = torch.rand(4, 5), torch.rand(3, 6, 5), torch.rand(2, 3, 8, 8)
 CASES: dict[type[nn.Module], tuple[Tensor, float]] = {
     unusual.ClampedGates: (VECTORS, fact(6)),
     unusual.MixtureOfSoftmaxes: (VECTORS, fact(6, 4, 7)),
+    unusual.Enlarged: (IMAGES, fact(5, 6, 7)),
+    unusual.Painted: (VECTORS, fact(6, 4, 5)),
     unusual.Kernels: (SEQUENCES, fact(8, 2) + 4 * fact(4)),
     unusual.OnGrids: (VECTORS, fact(6)),
     unusual.Reflected: (VECTORS, fact(6)),
