@@ -1,6 +1,7 @@
 """The permutations that a proof tries: few, but a function that they leave unchanged is unchanged by all."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -12,6 +13,9 @@ from starcli.symmetry.permutation import Permutation
 SMALL_GROUP = 4
 """Most units of a group whose random permutations are likely to agree by chance with those of another group."""
 
+CHANCE = 1e-6
+"""Chance that two groups within others move alike, from which on they do not leave it to chance."""
+
 
 def proof_permutations(spec: Resolved, generator: torch.Generator) -> list[Permutation]:
     """The permutations that a proof tries, at least two.
@@ -22,16 +26,19 @@ def proof_permutations(spec: Resolved, generator: torch.Generator) -> list[Permu
     A cycle and such a swap generate every permutation: a function that both leave alone at generic weights has all of
     the group's symmetries, where random permutations leave alone with probability 1/n what has one unit less to move.
     All groups move together, but no two of as many units, up to SMALL_GROUP, in the same way at all times, or it would
-    not show that they may only move together: each has a cycle of its own, or draws of its own in which it moves.
+    not show that they may only move together: each has a cycle of its own, or draws of its own in which it moves. So do
+    groups within others, where these are so few that random moves in all of them are likely to agree.
     """
     groups = [name for name, group in spec.groups.items() if group.size > 1]
-    # within other groups, random ones differ from parent to parent
-    outer = [name for name in groups if len(spec.index_shape(name)) == 1]
-    small = {n: [name for name in outer if spec.groups[name].size == n] for n in range(2, SMALL_GROUP + 1)}
+    sizes = range(2, SMALL_GROUP + 1)
+    small = {n: [name for name in groups if spec.index_shape(name) == (n,)] for n in sizes}
+    inner = {n: [name for name in groups if _agrees_by_chance(spec.index_shape(name), n)] for n in sizes}
     count = 2
-    while any(len(names) > sum(1 for _ in _ways(n, count)) for n, names in small.items()):
+    while any(len(names) > sum(1 for _ in _ways(n, count)) for n, names in small.items()) or any(
+        len(names) > sum(1 for _ in _times(count)) for names in inner.values()
+    ):
         count += 1
-    ways = {n: _ways(n, count) for n in small}
+    ways, times = {n: _ways(n, count) for n in sizes}, {n: _times(count) for n in sizes}
     made = [dict(Permutation.identity(spec).index) for _ in range(count)]
     for name in groups:
         n = spec.groups[name].size
@@ -40,9 +47,27 @@ def proof_permutations(spec: Resolved, generator: torch.Generator) -> list[Permu
         if name in small.get(n, ()):
             chosen, own = next(ways[n])
             order = torch.tensor(own)
+        elif name in inner.get(n, ()):
+            chosen = next(times[n])
         for number, index in zip(chosen, _moves(order, generator, len(chosen)), strict=True):
             made[number][name] = index
     return [Permutation(spec, index) for index in made]
+
+
+def _agrees_by_chance(shape: tuple[int, ...], n: int) -> bool:
+    """Whether random moves of two groups of n units, of this shape (parents..., n), agree with a chance of note.
+
+    Of two units half of the parents' are swapped, of more a cycle is drawn for each parent, and where it is swapped.
+    """
+    parents = math.prod(shape[:-1])
+    ways = math.comb(parents, parents // 2) if n == 2 else (math.factorial(n - 1) * n) ** parents
+    return len(shape) > 1 and shape[-1] == n and ways < 1 / CHANCE
+
+
+def _times(count: int) -> Iterator[tuple[int, ...]]:
+    """Sets of two draws or more, in which a group may move."""
+    for k in range(2, count + 1):
+        yield from itertools.combinations(range(count), k)
 
 
 def _ways(n: int, count: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

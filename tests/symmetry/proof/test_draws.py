@@ -87,6 +87,29 @@ class Shared(nn.Module):
         return self.leave(self.enter(x).tanh().view(-1, 3, 2).sum(1))
 
 
+class Sums(nn.Module):
+    """Heads with two units at each of two positions: behind a sum over positions the units move at both alike."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.units, self.enter, self.leave = units, nn.Linear(3, 2 * 2 * units), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.enter(x).view(-1, 2, 2, self.units)  # (N, heads, positions, units)
+        return self.leave(heads.cumsum(2).prod(-1).flatten(1))
+
+
+@pytest.mark.parametrize("units", [2, 3, 4])
+@pytest.mark.parametrize("seed", range(8))
+def test_small_groups_within_the_same_few_heads_do_not_move_alike(units: int, seed: int) -> None:
+    inner = f"{{within: h, size: {units}}}"
+    groups = f"format: 1\ngroups: {{h: {{size: 2}}, u: {inner}, v: {inner}}}\n"
+    text = groups + "tensors: {enter.*: [(h (u + v))], leave.weight: [_, (h 2)], leave.bias: []}"
+    assert proof_of(Sums(units), text, (torch.zeros(4, 3),), seed=seed).failed == ("u", "v")
+    alike = text.replace(f", v: {inner}", "").replace("(u + v)", "2 u")
+    assert proof_of(Sums(units), alike, (torch.zeros(4, 3),), seed=seed).proved
+
+
 class Special(nn.Module):
     """One unit is read on its own."""
 
