@@ -126,9 +126,9 @@ def axes(across: Scale, up: Scale, across_label: str, up_label: str, *, whole: b
     return element("g", *parts)
 
 
-def text_at(said: str, x: float, y: float, class_: str = "", **attributes: Child) -> Markup:
+def text_at(said: str, x: float, y: float, class_: str, **attributes: Child) -> Markup:
     """Words in a drawing; of `class_` `middle` and `end` say where x is."""
-    return element("text", said, x=x, y=y, class_=class_ or None, **attributes)
+    return element("text", said, x=x, y=y, class_=class_, **attributes)
 
 
 def cut_middle(name: str, room: float) -> str:

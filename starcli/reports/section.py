@@ -49,7 +49,7 @@ def gallery(figures: Sequence[Markup]) -> Markup | None:
 
 
 def small_gallery(figures: Sequence[Markup], name: str, most: int = MOST_SHOWN) -> Markup | None:
-    """Small figures side by side; what is more than a page shows at once is folded_part."""
+    """Small figures side by side; what is more than a page shows at once is folded."""
     if not figures:
         return None
     first, rest = (element("div", *some, class_="gallery small") for some in (figures[:most], figures[most:]))

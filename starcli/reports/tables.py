@@ -85,7 +85,7 @@ def _spread(form: str) -> str:
     return ".2f" if form == "count" else FORMS[form]
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], caption: str = "") -> Markup:
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], caption: str) -> Markup:
     """Rows under those columns that have any value, and below them what all rows share."""
     cells = {column: {words(at_key(row, column.key), column.form) for row in rows} for column in columns}
     known = [column for column in columns if cells[column] != {NO_VALUE}]
@@ -95,9 +95,8 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[TableColumn], cap
     body = (
         element("tr", *(_cell(column, at_key(row, column.key), n) for n, column in enumerate(shown))) for row in rows
     )
-    inside = element("table", caption and element("caption", caption), element("thead", head), element("tbody", *body))
-    label = caption or "table"
-    scrolled = element("div", inside, class_="scroll", tabindex=0, role="region", aria_label=label)
+    inside = element("table", element("caption", caption), element("thead", head), element("tbody", *body))
+    scrolled = element("div", inside, class_="scroll", tabindex=0, role="region", aria_label=caption)
     said = ", ".join(f"{column.heading} {min(cells[column])}" for column in shared)
     return together(scrolled, said and element("p", f"All: {said}.", class_="note below"))
 

@@ -153,4 +153,4 @@ class Results:
             stdout.to_nothing(self._stream)
 
 
-__all__ = ["LOSS", "RESULT_FORMATS", "SCHEMA", "SHARE", "Column", "Results", "json_line", "jsonable"]
+__all__ = ["LOSS", "RESULT_FORMATS", "SHARE", "Column", "Results", "json_line", "jsonable"]
