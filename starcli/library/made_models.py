@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import weights_sha256
+from starcli.errors import StarcliError
 from starcli.models.dtypes import cast_floats_, float_types
 from starcli.models.state_dicts import load_state, versions_of
 from starcli.workspace.plan import Plan
@@ -17,13 +18,21 @@ from starcli.workspace.workspace import Workspace
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MadeModel(Checkpoint):
-    """A checkpoint in memory, made by a function of the library; it knows the network and data it was made with."""
+    """A checkpoint in memory, made by a function of the library; it knows the network and data it was made with.
+
+    workspace: these; None where weights were merged without either.
+    """
 
     workspace: Workspace | None = None
 
     def module(self) -> nn.Module:
-        """A new network with these weights, on the CPU, in eval mode: in float64 where they are, else in float32."""
-        assert self.workspace is not None
+        """A new network with these weights, on the CPU, in eval mode: in float64 where they are, else in float32.
+
+        StarcliError where weights were merged without a network.
+        """
+        if self.workspace is None:
+            hint = "network.load_state_dict(model.tensors) puts the weights into one of yours"
+            raise StarcliError(f"{self.name} has no network: its weights were merged without one", [hint])
         dtype = torch.float64 if "float64" in float_types(self.tensors) else torch.float32
         network = cast_floats_(self.workspace.build(), dtype)
         load_state(network, self.tensors, versions_of(network))

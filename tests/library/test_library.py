@@ -152,7 +152,12 @@ def test_alignment_needs_an_input_shape_alone() -> None:
 
 def test_weights_alone_are_merged_as_they_are_unless_an_alignment_is_said() -> None:
     sources = [{"w": torch.tensor([1.0, 3.0])}, {"w": torch.tensor([2.0, 5.0])}]
-    assert sc.fuse(sources, method="linear", weights=[3, 1]).tensors["w"].tolist() == [1.25, 3.5]
+    fused = sc.fuse(sources, method="linear", weights=[3, 1])
+    assert fused.tensors["w"].tolist() == [1.25, 3.5]
+    with pytest.raises(sc.StarcliError, match="its weights were merged without one"):
+        fused.module()
+    with pytest.raises(sc.StarcliError, match="nothing to measure"):
+        _ = fused.comparison
     with pytest.raises(sc.StarcliError, match="alignment needs network and data"):
         sc.fuse(sources, method="linear", alignment="weight")
 
