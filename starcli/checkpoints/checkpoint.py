@@ -169,10 +169,9 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
             f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",
             ["starcli convert --plain takes them out without what is no longer true"] if kinds == MODELS else [],
         )
-    if not from_stdin:
-        metadata = with_network(metadata, path)
-    else:
+    if from_stdin:
         return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes, pick=which)
+    metadata = with_network(metadata, path)
 
     def reopen() -> "Mapping[str, Tensor]":
         """What was read: of a file that was replaced since, the mapping of the old one, which is still whole."""

@@ -35,13 +35,13 @@ Acting = str | os.PathLike[str] | Symmetry
 """What can act on a model: a permutation, an element, or a file of one."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class PermutedModel(MadeModel):
     """A model that a permutation, or another element of its network's symmetries, acted on: the same function."""
 
-    symmetry: Symmetry | None = None
+    symmetry: Symmetry
     """What acted: it composes with others and has an inverse, and `permute(model, by=...)` takes it."""
-    symmetry_plan: Plan | None = None
+    symmetry_plan: Plan
 
     @library_call
     def save_symmetry(self, path: str | os.PathLike[str], *, force: bool = False) -> Path:
@@ -49,8 +49,6 @@ class PermutedModel(MadeModel):
 
         StarcliError where the file exists (unless `force`).
         """
-        assert self.symmetry is not None
-        assert self.symmetry_plan is not None
         check_output(target := Path(path), force=force)
         aligned_to = self.metadata.aligned_to if self.symmetry_plan.settings.keys() & {"align"} else None
         content = self.symmetry_plan.finish(self.symmetry.to_tensors(), aligned_to=aligned_to)
@@ -58,21 +56,19 @@ class PermutedModel(MadeModel):
         return target
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class AlignedModel(PermutedModel):
     """A model aligned to a reference: the same function of other weights."""
 
-    aligned: Aligned | None = None
+    aligned: Aligned
 
     @property
     def permutation(self) -> Permutation:
         """The permutation that was applied."""
-        assert self.aligned is not None
         return self.aligned.permutation
 
     def to_dict(self) -> dict[str, Any]:
         """The figures of `starcli align`: distances and cosines before and after, the objective, units moved."""
-        assert self.aligned is not None
         return self.aligned.to_dict()
 
     def optimality(self) -> dict[str, float | None]:
@@ -80,7 +76,6 @@ class AlignedModel(PermutedModel):
 
         The keys of `starcli align --bound`. Takes seconds. StarcliError for other methods than weight.
         """
-        assert self.aligned is not None
         check_bounded(self.aligned.alignment.method, uses_kinds=self.aligned.alignment.uses_kinds)
         found = self.aligned
         return optimality(found.reference.tensors, found.model.tensors, found.permutation.spec, found.match.objective)

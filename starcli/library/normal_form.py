@@ -14,15 +14,14 @@ from starcli.library.plans import normal_form_plan
 from starcli.library.where import Where
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class NormalModel(PermutedModel):
     """A model in its normal form: the same function; `symmetry` is the element that led there."""
 
-    normalised: Normalised | None = None
+    normalised: Normalised
 
     def to_dict(self) -> dict[str, Any]:
         """The figures of `starcli align --normal-form`: dimension, norms before and after, change of outputs."""
-        assert self.normalised is not None
         return self.normalised.to_dict()
 
 

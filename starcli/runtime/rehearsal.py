@@ -119,10 +119,9 @@ def rehearsing() -> Iterator[Rehearsal]:
     >>> steps < 10**9, answers, found.parts["an answer"].count
     (True, [42, 42, 42, 42, 42], 5)
     """
-    token = _present.set(Rehearsal())
+    found = Rehearsal()
+    token = _present.set(found)
     try:
-        found = _present.get()
-        assert found is not None
         yield found
     finally:
         _present.reset(token)
