@@ -177,7 +177,10 @@ class Atoms:
         return self._choices[key]
 
     def note_applied(self, function: str, factors: Iterable[AtomLabels]) -> None:
-        """Note that a function of single numbers was applied to what has these labels: it tells them from others."""
+        """Note that a function of single numbers was applied to what has these labels.
+
+        It tells them from others, to which it is not applied, or less often.
+        """
         self.functions.setdefault(function, []).extend(factor.reshape(-1) for factor in factors)
 
     def forget_above(self, gone: AtomLabels) -> None:

@@ -113,18 +113,21 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
 
 
 def _refuse_two_above(found: Units, names: Mapping[int, str], nodes: Mapping[str, tuple[Node, ...]]) -> None:
-    """Raise Refused for a group around another that stands on two more axes of a tensor of that one.
+    """Raise Refused for a group around another that stands on two more axes of a tensor of that one, or on none.
 
-    A layer between experts' units and a stream whose units go with the experts is such: [expert, unit, expert].
+    A layer between experts' units and a stream whose units go with the experts is such: [expert, unit, expert]; and a
+    grouped convolution whose groups are added up, so that its outputs are of no group.
     """
     nested = [(names[group], parent) for group, parent in found.within.items() if parent is not None]
     for name, axes in nodes.items():
         on = [symbols(node) for node in axes]
         for unit, parent in nested:
             beside = any(unit in here and names[parent] not in here for here in on)
-            if beside and sum(names[parent] in here for here in on) > 1:
+            times = sum(names[parent] in here for here in on)
+            if beside and times != 1:
                 labels = found.colours.nodes[found.members[parent]]
-                raise Refused(labels, f"it stands on two axes of {name}, beside units within it")
+                where = f"on {'two axes' if times else 'no axis'} of {name}"
+                raise Refused(labels, f"it stands {where}, beside units within it")
 
 
 def _axes(

@@ -87,7 +87,10 @@ def refine(atoms: Atoms, where: Occurrences) -> Colours:
     start = np.zeros(len(nodes), dtype=np.uint64)
     np.add.at(start, np.searchsorted(nodes, where.atoms), _mix(where.axis) * where.count.astype(np.uint64))
     for number, labels in enumerate(atoms.functions.values()):
-        start[np.isin(nodes, atoms.find(np.concatenate(labels)))] += _mix(np.array([number + (1 << 43)]))
+        applied, times = np.unique(atoms.find(np.concatenate(labels)), return_counts=True)
+        known = np.isin(applied, nodes)
+        at = np.searchsorted(nodes, applied[known])
+        start[at] += _mix(np.array([number + (1 << 43)])) * times[known].astype(np.uint64)
     fixed = atoms.is_fixed(nodes)
     start[fixed] = _mix(np.flatnonzero(fixed) + (1 << 40))
     colour, number = _names(start)
