@@ -10,6 +10,7 @@ from torch import nn
 from starcli.models.modes import modes_restored
 from starcli.runtime.garbage import garbage_collection_paused
 from starcli.runtime.progress import SILENT, Progress
+from starcli.symmetry.archspec.held import held
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import check_traceable, traced_network
 from starcli.symmetry.derive.build import Built, Frozen, build_spec
@@ -63,8 +64,8 @@ def derive_and_prove(
 ) -> Derived:
     """Find the permutation symmetries of `network` as `derive` does, and prove them (see `prove`).
 
-    Groups that the proof rejects, or cannot decide, are fixed, `rejected` names them, and what is left is proved again.
-    `seed` draws the weights and inputs of the proof.
+    Groups that the proof rejects, or cannot decide, are fixed, `rejected` names them, and what is left is proved again
+    where it was not. `seed` draws the weights and inputs of the proof.
     StarcliError where torch.export cannot follow the network.
 
     >>> import torch
@@ -78,21 +79,23 @@ def derive_and_prove(
     with garbage_collection_paused():
         traced = _traced(network, example_inputs, kwargs)
         built = traced.built()
-    while True:
-        proof = prove(traced.target, built.resolved, tuple(example_inputs), seed=seed)
+    while not (proof := prove(traced.target, built.resolved, tuple(example_inputs), seed=seed)).proved:
         progress.step()
+        proved = held(built.resolved, proof.undecided)
         if any(_bears(built, each.of, [*proof.failed, *proof.undecided]) for each in traced.members):
             traced.follow([kept for each in traced.members for kept in _left(built, each.of, proof)])
-        elif not proof.proved:
+        else:
             rejected |= proof.reasons
             for group in proof.failed:
                 traced.trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
             for group in proof.undecided:
                 traced.trace.atoms.pin(built.atoms[group], f"the proof could not decide {group}")
-        else:
-            progress.finish()
-            return Derived(built.resolved, built.frozen, tuple(traced.trace.notes), proof, rejected)
         built = traced.built()
+        if not proof.failed and built.resolved == proved:  # what is left was proved with the others
+            proof = replace(proof, verdicts=dict.fromkeys(proved.groups, "proved"), reasons={}, spared={})
+            break
+    progress.finish()
+    return Derived(built.resolved, built.frozen, tuple(traced.trace.notes), proof, rejected)
 
 
 def _bears(built: Built, members: MemberList, groups: Sequence[str]) -> bool:

@@ -61,3 +61,44 @@ def outputs(network: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> T
     with torch.no_grad():
         found: Tensor = network(inputs)
     return found
+
+
+class Turns(nn.Module):
+    """Two functions of each unit in turns; half of the units go through the one again, half through the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 8), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x)
+        one, other = torch.stack([x.relu(), x.tanh()], 2).flatten(1).chunk(2, 1)
+        return self.last(torch.cat([one.relu(), other.tanh()], 1))
+
+
+class AddedGroups(nn.Module):
+    """A grouped convolution whose groups are added up, beside another use of what comes of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.grouped = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 1, groups=2)
+        self.more, self.last = nn.Conv2d(3, 4, 1), nn.Linear(7, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, other = self.grouped(self.first(x)).chunk(2, 1)
+        x = one + other
+        return self.last(torch.cat([x, self.more(x).tanh()], 1).mean((2, 3)))
+
+
+def test_how_often_a_function_is_applied_tells_units_apart() -> None:
+    derived = derive_and_prove(Turns(), (VECTORS,))
+    assert derived.resolved.log10_symmetries() == pytest.approx(2 * fact(4))
+    assert not derived.rejected
+
+
+def test_groups_that_are_added_up_stay_and_the_units_within_move() -> None:
+    derived = derive_and_prove(AddedGroups(), (IMAGES,))
+    assert derived.proof is not None
+    assert derived.proof.proved
+    assert not derived.rejected
+    assert derived.resolved.expressions["first.weight"][0] != "6"
