@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from starcli.library.evaluate import bma, evaluate
     from starcli.library.fuse import fuse
     from starcli.library.landscape import plane, surface
-    from starcli.library.load_save import load, save
+    from starcli.library.load_save import load, module, save
     from starcli.library.normal_form import normal_form
     from starcli.library.notes import StarcliWarning
     from starcli.library.plot import plot
@@ -78,6 +78,7 @@ __all__ = [
     "interpolate",
     "load",
     "mean_adapter",
+    "module",
     "no_cache",
     "normal_form",
     "permute",
@@ -110,7 +111,7 @@ _MODULES = {
     "library.evaluate": ("bma", "evaluate"),
     "library.fuse": ("fuse",),
     "library.landscape": ("plane", "surface"),
-    "library.load_save": ("load", "save"),
+    "library.load_save": ("load", "module", "save"),
     "library.normal_form": ("normal_form",),
     "library.notes": ("StarcliWarning",),
     "library.plot": ("plot",),

@@ -44,6 +44,9 @@ KEYS = (
 The first row whose first pair is in a file counts.
 """
 
+NO_TRAINING_PART = "no training part in it"
+"""What a note says of data with a test part alone."""
+
 LAYOUT = "layout"
 """Key of the order of the axes, where a file says it."""
 
@@ -196,7 +199,7 @@ def with_training(parts: Mapping[str, Part], path: Path | str, called: str = "")
     if "train" in parts:
         return dict(parts), []
     called = called or Path(parts["test"].where).name
-    return {"train": parts["test"], **parts}, [f"{path}: no training part in it: {called} stands for it too"]
+    return {"train": parts["test"], **parts}, [f"{path}: {NO_TRAINING_PART}: {called} stands for it too"]
 
 
 def divided(

@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import overload
+from typing import Unpack, overload
+
+from torch import nn
 
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -22,9 +24,10 @@ from starcli.huggingface.adapters import Adapter
 from starcli.huggingface.companions import weights_in
 from starcli.huggingface.directory import directory_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, as_checkpoint
-from starcli.library.made_models import MadeModel
+from starcli.library.inputs import ModelLike, as_checkpoint, open_models
+from starcli.library.made_models import MadeModel, network_with
 from starcli.library.notes import Warnings
+from starcli.library.where import Where
 from starcli.models.state_dicts import versions_of
 from starcli.workspace.choices import Choices
 from starcli.workspace.directories import adapted, in_terms_of_network, write_model
@@ -60,9 +63,9 @@ def load(
     """Read a checkpoint, or several as a list: files of starcli, safetensors files of others, PyTorch's own files.
 
     Weights are mapped into memory, never copied; code in a file is never run. What a file of starcli says of itself is
-    in `.metadata`, and later calls need no more. `network.load_state_dict(dict(found.tensors))` puts the weights into a
-    module of yours: names are those in the file, and calls that know the network leave a trainer's prefix out. Notes on
-    what was chosen and left out of a file of others become warnings.
+    in `.metadata`, and later calls need no more; `module` gives the network. Names of `.tensors` are those in the file,
+    and calls that know the network leave a trainer's prefix out. Notes on what was chosen and left out of a file of
+    others become warnings.
 
     key: where in such a file the weights lie, as in `state_dict_ema`. ignore: patterns of names to leave out.
     base: the model to which the path, a folder of a LoRA adapter, belongs; read is the base with the adapter in it.
@@ -86,6 +89,23 @@ def load(
         Warnings().note(note)
     found = [replace(each, notes=()) for each in found]
     return found if paths else found[0]
+
+
+@library_call
+def module(model: ModelLike, **where: Unpack[Where]) -> nn.Module:
+    """A new network with the weights of a model, on the CPU, in eval mode: in float64 where they are, else in float32.
+
+    model: a file, a checkpoint, a state dict. A file of starcli says what network it is, unless that is code of your
+    own, which `arch` names; of bare weights `arch` and `input_shape` do (or `data`, which are not read). StarcliError
+    where nothing says which network it is, and for weights that do not fit it.
+
+    >>> import starcli as sc
+    >>> path = sc.save(sc.train("mlp", "digits", epochs=1, limit=60), "c.safetensors")
+    >>> sc.module(path)
+    MLP(...
+    """
+    workspace, [found], _ = open_models([model], where, data=False, uses_data=False)
+    return network_with(found.tensors, workspace)
 
 
 @library_call

@@ -33,10 +33,15 @@ class MadeModel(Checkpoint):
         if self.workspace is None:
             hint = "network.load_state_dict(model.tensors) puts the weights into one of yours"
             raise StarcliError(f"{self.name} has no network: its weights were merged without one", [hint])
-        dtype = torch.float64 if "float64" in float_types(self.tensors) else torch.float32
-        network = cast_floats_(self.workspace.build(), dtype)
-        load_state(network, self.tensors, versions_of(network))
-        return network.eval()
+        return network_with(self.tensors, self.workspace)
+
+
+def network_with(tensors: Mapping[str, Tensor], workspace: Workspace) -> nn.Module:
+    """A new network with these weights, on the CPU, in eval mode: in float64 where they are, else in float32."""
+    dtype = torch.float64 if "float64" in float_types(tensors) else torch.float32
+    network = cast_floats_(workspace.build(), dtype)
+    load_state(network, tensors, versions_of(network))
+    return network.eval()
 
 
 _Made = TypeVar("_Made", bound=MadeModel)

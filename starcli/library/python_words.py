@@ -24,6 +24,8 @@ _SENTENCES: Mapping[str, str] = {
     "(starcli align)": "(sc.align)",
     "starcli spec explain says why": "sc.derive_and_prove(module, inputs).frozen says why",
     "the flags: not settings": "the keywords: not settings",
+    "for example --input 1,3,224,224": "for example input_shape=(3, 224, 224), without the batch",
+    "only where the command line names it": "only where the call names it",
     "bare weights need --arch too; starcli convert says both once and for all": (
         'data="digits", say, or data=(inputs, labels) names them; weights without a network need arch too'
     ),

@@ -141,7 +141,7 @@ def open_agreed(
     if dataset.fingerprint == record.fingerprint:
         refuse_leaks(dataset, record, model)
         return as_trained(dataset, choices, record, model, measures=measures)
-    what = f"{dataset.name}: not the data that {model} was trained on{_lengths(dataset, record)}"
+    what = f"{choices.data or dataset.name}: not the data that {model} was trained on{_lengths(dataset, record)}"
     if choices.data is None or not measures:
         problems = [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"]
         if choices.data is not None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from starcli.checkpoints.metadata import DataRecord
+from starcli.data.arrays import NO_TRAINING_PART
 from starcli.data.dataset import Dataset, TestData
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalise_option import same_statistics
@@ -64,4 +65,5 @@ def with_test_split_of(own: Dataset, other: Dataset, *, as_given: bool = False) 
     if not as_given and not same_statistics((own.mean, own.std), (other.mean, other.std)):
         other = other.normalised(own.mean, own.std)
     which = TestData(other.name, other.fingerprint, other.written, other.vocab_size)
-    return replace(own, test=other.test, tested=which, notes=tuple(dict.fromkeys((*own.notes, *other.notes))))
+    of_other = (note for note in other.notes if NO_TRAINING_PART not in note)  # none is needed
+    return replace(own, test=other.test, tested=which, notes=tuple(dict.fromkeys((*own.notes, *of_other))))

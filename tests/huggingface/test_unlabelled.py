@@ -65,7 +65,7 @@ def test_another_length_than_was_recorded_is_read_as_the_library_reads_it(named,
     data = ("--data", f"text:{table}")
     assert run_here("align", named, saved("bert", 1), *data, "--length", 5, "-o", place).status == 0
     ran = run_here("predict", place, *data, "--length", length, "-o", found)
-    note = f"note: text: not the data that b was trained on: texts of {length} tokens here, 5 there"
+    note = f"note: text:{table}: not the data that b was trained on: texts of {length} tokens here, 5 there"
     assert ran.status == 0, ran.err
     assert ran.err.splitlines()[0] == note
     saved_file = np.load(found)

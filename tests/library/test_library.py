@@ -119,6 +119,27 @@ def test_every_form_of_a_model_is_the_same_model(data: Data, place: Path) -> Non
     assert sc.barrier(model, module, points=3).curves["train"].loss_barrier == 0
 
 
+def test_the_network_of_a_file_computes_what_the_model_does(data: Data, place: Path) -> None:
+    inputs = data["test"][0]
+    own = sc.train(network, data, epochs=1, batch_size=30)
+    named = sc.train("mlp", "digits", epochs=1, limit=60)
+    torch.save({"epoch": 1, "state_dict": own.module().state_dict()}, "own.pt")
+    for found in (
+        sc.module(sc.save(own, "own.safetensors"), arch=network),
+        sc.module("own.pt", arch=network, input_shape=inputs.shape[1:]),
+        sc.module(own),
+    ):
+        assert not found.training
+        assert torch.equal(found(inputs), own.module()(inputs))
+    found = sc.module(sc.save(named, "named.safetensors"))
+    scans = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(found(scans), named.module()(scans))
+    with pytest.raises(sc.StarcliError, match="give arch"):
+        sc.module("own.safetensors")
+    with pytest.raises(sc.StarcliError, match=r"input_shape=\(3, 224, 224\), without the batch"):
+        sc.module("own.pt", arch="tests.library.test_library:network")
+
+
 def test_every_form_of_data_is_the_same_data(data: Data) -> None:
     model = sc.train(network, data, epochs=2, batch_size=30)
     sets = {role: TensorDataset(*pair) for role, pair in data.items()}

@@ -149,14 +149,24 @@ def test_in_memory_both_are_normalised_alike_if_at_all() -> None:
 
 def test_a_note_says_where_training_data_are_not_the_models_own(place: Path, files: list[Path]) -> None:
     """The two names in the wrong order among them."""
-    other = "arrays: not the data that 0.safetensors was trained on, but normalised as those were"
-    for new, own, notes in (
-        ("new.npz", "own.npz", [f"note: {other}"]),
-        ("own.npz", "new.npz", [f"note: --train-data: {other}"]),
-        ("joined.npz", "new.npz", [f"note: --train-data: {other}", f"note: {other}"]),
+    other = "not the data that 0.safetensors was trained on, but normalised as those were"
+    new, joined = (f"{place / name}: {other}" for name in ("new.npz", "joined.npz"))
+    for tested, own, notes in (
+        ("new.npz", "own.npz", [f"note: {new}"]),
+        ("own.npz", "new.npz", [f"note: --train-data: {new}"]),
+        ("joined.npz", "new.npz", [f"note: --train-data: {new}", f"note: {joined}"]),
     ):
-        ran = run_here("eval", files[0], "--data", place / new, "--train-data", place / own)
+        ran = run_here("eval", files[0], "--data", place / tested, "--train-data", place / own)
         assert [line for line in ran.err.splitlines() if "not the data" in line] == notes
+
+
+def test_a_test_part_alone_stands_for_no_training_part_where_there_is_one(place: Path, files: list[Path]) -> None:
+    with np.load(place / "new.npz") as new:
+        np.savez(place / "alone.npz", x_test=new["x_test"], y_test=new["y_test"])
+    noted = run_here("eval", files[0], "--data", place / "alone.npz")
+    assert "no training part in it: x_test stands for it too" in noted.err
+    beside = run_here("eval", files[0], "--data", place / "alone.npz", "--train-data", place / "own.npz")
+    assert "no training part" not in beside.err
 
 
 def test_columns_in_another_order_are_refused_where_no_record_puts_them_right(tmp_path: Path) -> None:
