@@ -164,8 +164,20 @@ def _common_names(models: Sequence[SlicedModel]) -> list[str]:
             weights = "" if first.dtype == "C64" else ", as quantised weights are"
             problems.append(f"{name}: other {what} in each model{weights}, which are not merged")
     if problems or not common:
-        raise StarcliError("the models do not have the same tensors", first_of([*_prefixed(models), *problems], 12))
+        hints = _prefixed(models) or _without_heads(all_names, problems)
+        raise StarcliError("the models do not have the same tensors", first_of([*hints, *problems], 12))
     return common
+
+
+def _without_heads(names: Sequence[str], problems: Sequence[str]) -> list[str]:
+    """How to leave out one or two modules that differ as a whole, in shapes alone, as heads of different tasks do."""
+    differing = {problem.partition(": shape ")[0] for problem in problems}
+    modules = sorted({name.rpartition(".")[0] for name in differing})
+    below = {name for name in names if any(name.startswith(f"{module}.") for module in modules)}
+    if len(modules) > 2 or below != differing or len(below) == len(names):
+        return []
+    left_out = " ".join(f"'{module}.*'" for module in modules)
+    return [f"to merge all but these: starcli convert MODEL --ignore {left_out} --plain, of each, leaves them out"]
 
 
 def _prefixed(models: Sequence[SlicedModel]) -> list[str]:

@@ -66,6 +66,19 @@ def test_names_that_differ_by_a_prefix_alone_say_how_to_leave_it_out():
     assert "convert" not in "\n".join(caught.value.problems)
 
 
+def test_heads_of_other_sizes_are_named_as_what_to_leave_out():
+    def model(name: str, outputs: int, width: int = 2) -> SlicedModel:
+        head = {"head.weight": torch.zeros(outputs, width), "head.bias": torch.zeros(outputs)}
+        return sliced(name, **{"body.w": torch.zeros(width), **head})
+
+    hint = "to merge all but these: starcli convert MODEL --ignore 'head.*' --plain, of each, leaves them out"
+    refused(f"{hint}\nhead.bias: shape (3,) in b, (4,) in a", model("a", 4), model("b", 3))
+    for other in (model("b", 3, 5), sliced("b", **{"body.w": torch.zeros(2), "head.weight": torch.zeros(3, 2)})):
+        with pytest.raises(StarcliError) as caught:
+            merged_tensors(LINEAR, [model("a", 4), other])
+        assert "convert" not in "\n".join(caught.value.problems)
+
+
 def test_prefixes_of_both_and_tensors_outside_them_are_said():
     tensors = {"w": torch.zeros(2), "layer.v": torch.zeros(3), "layer.u": torch.zeros(3)}
     plain, parallel, compiled, other = (
