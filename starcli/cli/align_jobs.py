@@ -88,24 +88,27 @@ class Alignments:
         found = repeated(what, work)
         return found, (time.monotonic() - began) / len(found)
 
-    def _find(self, number: int) -> "tuple[Aligned, float]":
-        """The alignment of a model, and its seconds."""
+    def _find(self, number: int) -> "tuple[Aligned, float | None]":
+        """The alignment of a model, and its seconds, which are unknown where it was learned before, or a part of it."""
+        from starcli.files.cache import found_so_far
+
         if self.together:
             found, seconds = self._jointly
             self.watch.step()
             return replace(found[number]), seconds  # a new one: what it will hold goes with it
-        began = time.monotonic()
+        began, before = time.monotonic(), found_so_far("matches", "lessons")
         what = f"alignment of a model: {self.aligner.alignment.title}"
         work = partial(self.aligner.apply, self.reference, self.models[number], progress=self.watch)
-        return repeated(what, work), time.monotonic() - began
+        aligned = repeated(what, work)
+        return aligned, None if found_so_far("matches", "lessons") > before else time.monotonic() - began
 
 
 @dataclass
 class _AlignmentJob:
     """One alignment, found when the first of its files needs it."""
 
-    find: "Callable[[], tuple[Aligned, float]]"
-    """Finds it, and says how many seconds that took."""
+    find: "Callable[[], tuple[Aligned, float | None]]"
+    """Finds it, and says how many seconds that took, where it is known."""
     reference: "Checkpoint"
     model: "Checkpoint"
     job: Job

@@ -68,6 +68,11 @@ def using_cache(*, on: bool = True) -> Iterator[CacheUse]:
         _use.reset(token)
 
 
+def found_so_far(*kinds: CacheKind) -> int:
+    """Number of entries of these kinds that were found since the cache is used."""
+    return sum(_use.get().found[kind] for kind in kinds)
+
+
 def no_cache() -> contextlib.AbstractContextManager[CacheUse]:
     """Context in which nothing is read from the cache or kept there: everything is proved and measured anew.
 

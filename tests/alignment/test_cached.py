@@ -117,3 +117,15 @@ def test_barrier_after_align_learns_nothing(starcli, solutions, tmp_path: Path, 
     assert ran.status == 0, ran.err
     assert "1 of 2 results from the cache" in ran.err
     assert kept() == {"matches": 1}
+
+
+def test_seconds_are_those_of_learning(starcli, solutions, tmp_path: Path, fresh_cache: Path) -> None:
+    """What is read from the cache took no time that says anything; without the cache it is learned again."""
+    words = ["align", *solutions.some(0, 1), "--align-steps", "3", "--method", "learn", "-o"]
+    first, again, anew = (
+        starcli(*words, tmp_path / f"{name}.safetensors", *more).rows[0]["seconds"]
+        for name, *more in (["first"], ["again"], ["anew", "--no-cache"])
+    )
+    assert first > 0
+    assert again is None
+    assert anew > 0
