@@ -1,6 +1,7 @@
 """One thread a worker, a cache of its own, and a few small models that the program itself trained."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,23 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported: two workers wit
 os.environ.pop("COLUMNS", None)  # workers inherit 80 from readline; tables in a pipe are as wide as they have to be
 
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 from support.program import TRAIN, Ran, run_here
 
-torch.set_num_threads(1)
+from starcli.runtime.garbage import begin_garbage_collection, put_off_garbage_collection
+
+put_off_garbage_collection()  # what test files import stays: to walk through it took a quarter of their time
+
+
+def pytest_collection_finish() -> None:
+    begin_garbage_collection()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with the most slow tests first: where one is begun last, the other worker waits for its end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
 
 # hypothesis' own profile for CI: the time of an example by the clock tells how busy the machine is (a draw of 1.2 s
 # failed a test in version 6.100); what must be quick is tested in calls or in processor time
@@ -24,6 +37,8 @@ settings.load_profile("any machine")
 @pytest.fixture
 def threads() -> Iterator[None]:
     """For tests that set torch's number of threads: it is what it was afterwards."""
+    import torch  # not above: the process that starts the workers would import it before them
+
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

@@ -23,7 +23,7 @@ class Ring:
 
 
 def test_what_is_there_when_collection_begins_stays_and_later_garbage_goes() -> None:
-    gc.collect()
+    frozen = gc.get_freeze_count()
     try:
         put_off_garbage_collection()
         Ring()
@@ -37,6 +37,8 @@ def test_what_is_there_when_collection_begins_stays_and_later_garbage_goes() -> 
         gc.unfreeze()
     gc.collect()
     assert Ring.living == 0
+    if frozen:  # of what the test files have imported
+        gc.freeze()
 
 
 def test_a_command_collects_once_it_works(solutions, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
