@@ -21,11 +21,12 @@ PIECES = ["--limit", "103", "--batch-size", "50", "--augmentation", "none"]
 """A last batch of three examples, which one of two ranks has alone."""
 
 
-def torchrun(lines, out, *options):
-    """Each rank's (status, stdout, stderr, where runs went on) for each of `lines`."""
+def torchrun(lines, out):
+    """Each rank's (status, stdout, stderr, where runs went on) for each of `lines`; what dies is restarted once."""
     listed = out.with_suffix(".lines")
     listed.write_text(json.dumps([[str(word) for word in line] for line in lines]))
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *options]
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words += ["--max-restarts", "1"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{TESTS}", "XDG_CACHE_HOME": str(out.with_suffix(".cache"))}
     environment |= {"OMP_NUM_THREADS": "1"}
     words += [str(TESTS / "support" / "ranks.py"), str(listed), str(out)]
@@ -96,6 +97,8 @@ def both(places, solutions):
     for name, line in TROUBLE.items():
         own_files = {"0": solutions[0], "1": solutions[1]}
         lines[name] = [where / word if word.endswith(".safetensors") else own_files.get(word, word) for word in line]
+    again = [*lines["train"][:-1], where / "again.safetensors"]
+    lines["killed"] = ["!kill", *again, "--checkpoint-every", "0"]
     found = torchrun(lines.values(), where / "out")
     return dict(zip(lines, zip(*found, strict=True), strict=True))
 
@@ -206,19 +209,12 @@ def test_an_error_ends_all_and_is_said_once(both, places, name, status, said):
     assert not list(places[1].glob("*failed*"))
 
 
-def test_a_rank_that_dies_is_restarted_and_goes_on(both, places, solutions):
+def test_a_rank_that_dies_is_restarted_and_goes_on(both, places):
     where = places[1]
-    line = [
-        "!kill",
-        *lines_for(where, solutions, True)["train"][:-1],
-        where / "again.safetensors",
-        "--checkpoint-every",
-        "0",
-    ]
-    found = torchrun([line], where / "restarted", "--max-restarts", "1")
-    assert [each[0][0] for each in found] == [0, 0]
-    assert found[0][0][3] == found[1][0][3]  # both went on from the same step,
-    assert found[0][0][3][0] >= 1  # which was not the first
+    rows(both["killed"])
+    steps, other_steps = (found[3] for found in both["killed"])
+    assert steps == other_steps  # both went on from the same step,
+    assert steps[0] >= 1  # which was not the first
     rows(both["train"])
     assert (where / "again.safetensors").read_bytes() == (where / "one.safetensors").read_bytes()
     assert not list(where.glob("*.state"))

@@ -3,7 +3,7 @@
     torchrun --standalone --nproc-per-node 2 tests/support/ranks.py LINES.json OUT
 
 A line may begin with a word about what goes wrong: `!bug` and `!error` in a step of rank 1, `!kill` in its fourth step
-of the first attempt.
+of the first attempt. A second attempt goes on with that line.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ def trouble(word: str, notes: list[float]) -> Iterator[None]:
                 raise RuntimeError("wires crossed")
             if word == "!error":
                 raise StarcliError("rank 1 has no data", ["look under the sofa"])
-            if word == "!kill" and notes[0] == 4 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            if word == "!kill" and notes[0] == 4 and not is_second_attempt():
                 os.kill(os.getpid(), signal.SIGKILL)
         return step(self, *arguments)
 
@@ -59,18 +59,23 @@ def trouble(word: str, notes: list[float]) -> Iterator[None]:
         yield
 
 
+def is_second_attempt() -> bool:
+    return os.environ["TORCHELASTIC_RESTART_COUNT"] == "1"
+
+
 def main() -> None:
     """Run the lines and write `OUT.RANK.json`."""
-    lines, out = sys.argv[1:]
+    lines, out = json.loads(Path(sys.argv[1]).read_text()), Path(f"{sys.argv[2]}.{os.environ['RANK']}.json")
     Exchange.BUCKET = 1 << 10  # small networks have several, too
-    found = []
-    for words in json.loads(Path(lines).read_text()):
+    begin = [words[0] for words in lines].index("!kill") if is_second_attempt() else 0
+    found = json.loads(out.read_text())[:begin] if begin else []
+    for words in lines[begin:]:
         word = words.pop(0) if words[0].startswith("!") else ""
         notes: list[float] = [0]
         with trouble(word, notes):
             ran = run_here(*words)
         found.append([ran.status, ran.out, ran.err, notes[1:]])
-    Path(f"{out}.{os.environ['RANK']}.json").write_text(json.dumps(found))
+        out.write_text(json.dumps(found))
     distributed.end_process(0)  # as the program does: a thread of gloo's may abort an interpreter that is taken down
 
 
