@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.shipped import shrunk
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -38,6 +39,7 @@ class Case:
     steps: int = 20
     plantings: int = 3
     arguments: Mapping[str, Any] | None = None
+    shrink: int = 1
     vocab_size: int | None = None
 
 
@@ -53,8 +55,8 @@ CASES = {
     "wrn": Case(steps=10, arguments={"depth": 16, "widen_factor": 1}),
     "densenet40-12": Case(steps=4, arguments={"growth_rate": 4}),
     # torchvision's networks have one width only
-    "resnet18": Case(steps=3, plantings=1),
-    "resnet50": Case(steps=3, plantings=1),
+    "resnet18": Case(steps=10, shrink=8),
+    "resnet50": Case(steps=10, shrink=8),
     "vit": Case(steps=40, plantings=10, arguments={"dim": 32, "depth": 3, "heads": 4, "mlp_dim": 48, "patch_size": 8}),
     "bag": Case(TEXTS, 100, 10, {"dim": 16}, vocab_size=50),
     "textcnn": Case(TEXTS, 40, 10, {"dim": 16, "channels": 8}, vocab_size=50),
@@ -69,6 +71,9 @@ def trained(name: str, case: Case) -> tuple[dict[str, Tensor], dict[str, Tensor]
         name, case.arguments or {}, input_shape=case.shape, num_classes=CLASSES, vocab_size=case.vocab_size
     )
     network = build_network(name, generator=torch.Generator().manual_seed(1), **arguments)
+    if case.shrink > 1:
+        torch.manual_seed(1)
+        network = shrunk(network, case.shrink)
     first = copied(network)
     generator = torch.Generator().manual_seed(2)
     patterns = torch.randn(CLASSES, *case.shape, generator=generator)

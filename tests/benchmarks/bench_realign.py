@@ -79,7 +79,7 @@ def main() -> None:
     options_of.add_argument("--threads", type=int, default=2)
     options = options_of.parse_args()
     torch.set_num_threads(options.threads)
-    name, *sizes = ("densenet40-12", 2, 1, 2, 1) if options.quick else ("resnet18-cifar", 6, 5, 4, 40)
+    name, *sizes = ("densenet40-12", 2, 0, 2, 1) if options.quick else ("resnet18-cifar", 6, 5, 4, 40)
     found, units = alignments(name, *sizes)
     sources, *_, steps = sizes
     repeats, batch = (1, 8) if options.quick else (5, BATCH)

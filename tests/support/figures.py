@@ -136,12 +136,16 @@ def saved(rows: list[Row]) -> str:
 
 @contextmanager
 def drawn_figures() -> Iterator[list[Figure]]:
-    """The figures that would be saved within, laid out as they would be drawn."""
+    """The figures that would be saved within, laid out as they would be drawn, but not drawn."""
     found: list[Figure] = []
 
     def save(self: Figure, *_: Any, **__: Any) -> None:
         FigureCanvasAgg(self)
-        self.draw_without_rendering()  # here, with the settings of the figure
+        engine = self.get_layout_engine()
+        assert engine is not None
+        engine.execute(self)  # here, with the settings of the figure
+        for axes in self.axes:
+            axes.get_tightbbox()  # moves titles and labels to where they are drawn
         found.append(self)
 
     with mock.patch.object(Figure, "savefig", save):

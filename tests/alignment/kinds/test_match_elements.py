@@ -1,6 +1,7 @@
 """Weight matching over all kinds: planted elements come back, never below permutations, steps that only gain."""
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,12 @@ def normal(name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return normal_element(case(name)[1], tensors).apply(tensors)
 
 
+@cache
+def normal_pair(name: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Normal forms of a network and of `other`."""
+    return normal(name, case(name)[2]), normal(name, other(name, 1))
+
+
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_planted_element_comes_back(name: str, seed: int) -> None:
@@ -48,7 +55,7 @@ def test_a_planted_element_comes_back(name: str, seed: int) -> None:
     assert torch.allclose(outputs(network, back, inputs), expected, atol=1e-9)
     assert torch.allclose(outputs(network, middle, inputs), expected, atol=1e-3 * float(expected.std()))
     if name != "linear":  # of two outputs three units in a row are more than they need: what is unseen stays
-        squares = inner_product(kinds.spec, *(normal(name, each) for each in (tensors, tensors)))
+        squares = inner_product(kinds.spec, *[normal_pair(name)[0]] * 2)
         assert found.objective == pytest.approx(squares, rel=1e-6)
 
 
@@ -57,7 +64,7 @@ def test_a_planted_element_comes_back(name: str, seed: int) -> None:
 def test_it_is_never_below_permutations(name: str, restarts: int) -> None:
     network, kinds, tensors, inputs = case(name)
     model = other(name, 1)
-    sides = normal(name, tensors), normal(name, model)
+    sides = normal_pair(name)
     alone = match_weights(*sides, kinds.spec, seed=3, restarts=restarts)
     found = match_elements(tensors, model, kinds, seed=3, restarts=restarts)
     reached = inner_product(kinds.spec, sides[0], alone.permutation.apply(sides[1]))
@@ -72,7 +79,7 @@ def test_it_is_never_below_permutations(name: str, restarts: int) -> None:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_steps_only_gain(name: str) -> None:
     kinds = case(name)[1]
-    ascent = Ascent(kinds, normal(name, case(name)[2]), normal(name, other(name, 2)), SILENT)
+    ascent = Ascent(kinds, normal_pair(name)[0], normal(name, other(name, 2)), SILENT)
     generator, before = np.random.default_rng(0), ascent.objective
     for _ in range(3):
         for root in generator.permutation(sorted(ascent.paths)).tolist():

@@ -104,11 +104,17 @@ def test_the_groups_are_those_without_normalisation(kind, style):
     assert not found.notes
 
 
+@cache
+def decompositions():
+    """Torch's own, which it would gather anew for each network."""
+    return dict(torch.export.default_decompositions())
+
+
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("kind", ["perceptron", "residual", "transposed"])
 def test_so_are_they_where_torch_takes_the_operators_apart(kind, style, monkeypatch):
     """As earlier versions of torch.export do, and any may one day."""
-    monkeypatch.setattr(derive_module, "export", lambda *args: export(*args).run_decompositions())
+    monkeypatch.setattr(derive_module, "export", lambda *args: export(*args).run_decompositions(decompositions()))
     build, example = NETWORKS[kind]
     found = derive(build(STYLES[style]), (example,))
     assert sizes(found) == plain_sizes(kind, apart=True)
