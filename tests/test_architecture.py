@@ -24,6 +24,10 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(PACKAGE))
 
 
+def imports(path: Path) -> set[str]:
+    return set(imported(ast.parse(path.read_text())))
+
+
 def top_level(tree: ast.Module) -> Iterator[str]:
     """What importing the module imports: not what stands in functions or under TYPE_CHECKING."""
     for node in tree.body:
@@ -31,34 +35,32 @@ def top_level(tree: ast.Module) -> Iterator[str]:
             yield from imported(node)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_command_line_knows_its_framework(path: Path) -> None:
-    found = {name.split(".")[0] for name in imported(ast.parse(path.read_text()))}
-    if "cli" not in path.relative_to(PACKAGE).parts:
-        assert not found & {"typer", "rich", "click"}
-        assert not any(name.startswith("starcli.cli") for name in imported(ast.parse(path.read_text()))) or (
-            path.name == "__main__.py"
-        )
+def test_only_the_command_line_knows_its_framework() -> None:
+    others = {name_of(path): imports(path) for path in MODULES if "cli" not in path.relative_to(PACKAGE).parts}
+    heads = {name: {each.split(".")[0] for each in found} for name, found in others.items()}
+    assert not [name for name, found in heads.items() if found & {"typer", "rich", "click"}]
+    above = {name for name, found in others.items() if any(each.startswith("starcli.cli") for each in found)}
+    assert above <= {"__main__.py"}
+
+
+COMMANDS = {path.stem for path in (PACKAGE / "cli").rglob("*.py") if "@command(" in path.read_text()}
 
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "cli").rglob("*.py")), ids=name_of)
 def test_commands_are_light_and_do_not_import_each_other(path: Path) -> None:
     tree = ast.parse(path.read_text())
     assert not {name.split(".")[0] for name in top_level(tree)} & HEAVY
-    commands = {p.stem for p in (PACKAGE / "cli").rglob("*.py") if "@command(" in p.read_text()}
-    if path.stem in commands:
-        others = {f"starcli.cli.commands.{command}" for command in commands - {path.stem}}
+    if path.stem in COMMANDS:
+        others = {f"starcli.cli.commands.{command}" for command in COMMANDS - {path.stem}}
         assert not others & set(imported(tree))
 
 
 WRITING = re.compile(r"\.write_(bytes|text)\(|\.open\(\s*['\"][wax]|open\([^)]*['\"][wax]b?\+?['\"]|\.mkdir\(")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_files_writes(path: Path) -> None:
-    if path.parent.name == "files":
-        return
-    assert not WRITING.search(path.read_text()), "writing belongs to starcli/files/"
+def test_only_files_writes() -> None:
+    others = [path for path in MODULES if path.parent.name != "files"]
+    assert not [name_of(path) for path in others if WRITING.search(path.read_text())], "only starcli/files/ writes"
 
 
 def test_help_imports_nothing_heavy() -> None:
