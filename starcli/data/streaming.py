@@ -172,6 +172,7 @@ class StreamedSplit(Split):
         """
         items = _Chunks(self._files, positions, self._stored)
         workers = min(len(items), self._workers if self._workers is not None else default_workers())
+        workers = workers if len(items) > 1 else 0  # one chunk is waited for, whoever decodes it
         loader = DataLoader(
             items,
             batch_size=None,
