@@ -1,6 +1,7 @@
 """All that the library does on a device that is only pretended: no tensor on the wrong one, the CPU's results."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
     return made, measured
 
 
+@cache
+def on_the_cpu(arch: str) -> tuple[list[sc.Checkpoint], list[Any]]:
+    return session(arch, "cpu")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
 @pytest.mark.parametrize(
@@ -57,7 +63,7 @@ def session(arch: str, device: str) -> tuple[list[sc.Checkpoint], list[Any]]:
 def test_the_results_of_the_cpu(arch: str, device: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pretended = {"cuda": pretended_cuda, "mps": pretended_mps}[device]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cpu"))  # a cache for each: neither has what the other found
-    expected, figures = session(arch, "cpu")
+    expected, figures = on_the_cpu(arch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / device))
     with pretended(monkeypatch):
         found, figures_there = session(arch, device)

@@ -36,6 +36,8 @@ WIDE = {torch.float64, torch.complex128}
 """Types that Apple's GPUs do not have."""
 ASKING = {ATEN._local_scalar_dense.default, ATEN.equal.default, ATEN.nonzero.default, ATEN.is_nonzero.default}
 """Those whose result the host waits for."""
+SPECIAL = dict.fromkeys(MOVING, "moving") | dict.fromkeys(INDEXING, "indexing") | dict.fromkeys(ASKING, "asking")
+"""What is looked up once for an operator: its hash takes longer than the look-up."""
 
 
 class Pretended:
@@ -47,17 +49,17 @@ class Pretended:
     def __init__(self) -> None:
         self.waits: Counter[tuple[str, str]] = Counter()
         self.copies: Counter[str] = Counter()
-        self.context: torch.device | list[Any] = CPU
+        self.context: torch.device | tuple[Any, ...] = CPU
 
     def device_of(self, tensor: Tensor) -> torch.device:
         """The device that a tensor is said to be on."""
         while torch._C._functorch.is_batchedtensor(tensor):
             tensor = torch._C._functorch.get_unwrapped(tensor)
         storage = tensor.untyped_storage()
-        if storage.device.type == "meta":
-            return storage.device
-        reference, device = self.labels.get(storage._cdata, (None, CPU))
-        return device if reference is not None and not reference.expired() else CPU
+        labelled = self.labels.get(storage._cdata)  # of this memory: as long as it has a label, its address is not free
+        if labelled is not None:
+            return labelled[1]
+        return storage.device if storage.device.type == "meta" else CPU
 
     def put(self, value: Any, device: torch.device) -> Any:
         """Say that the tensors in `value` are on a device. TypeError for a type that it does not have."""
@@ -71,7 +73,7 @@ class Pretended:
 
     def present(self) -> torch.device:
         """The device of what is made of no tensor: of the last operator, or of the function that is called."""
-        if isinstance(self.context, list):
+        if isinstance(self.context, tuple):
             self.context = _common(self, _tensors(self.context))
         return self.context
 
@@ -105,16 +107,23 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        keywords, pretended = dict(kwargs or {}), self.pretended
+        pretended = self.pretended
         special = _SPECIAL.get(func)
         if special is not None:
-            return special(pretended, *args, **keywords)
+            return special(pretended, *args, **(kwargs or {}))
+        if not kwargs:
+            before, pretended.context = pretended.context, args
+            try:
+                return func(*args)
+            finally:
+                pretended.context = before
+        keywords = dict(kwargs)
         asked = keywords.pop("device", None)
         if asked is not None and torch.device(asked).type == "meta":
             return func(*args, **keywords, device=asked)
         pinned = keywords.pop("pin_memory", False)
         device = CPU if asked is None else _device(asked)
-        before, pretended.context = pretended.context, [args, keywords] if asked is None else device
+        before, pretended.context = pretended.context, (args, keywords) if asked is None else device
         try:
             found = func(*args, **keywords)
         finally:
@@ -140,14 +149,12 @@ class _Operators(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        pretended = self.pretended
-        keywords = dict(kwargs or {})
-        tensors = _tensors([args, keywords])
-        known = {each.untyped_storage()._cdata for each in tensors}
+        pretended, keywords = self.pretended, kwargs or {}
+        tensors = _tensors((args, keywords) if keywords else args)
         device = self._agreed(func, args, keywords, tensors)
         found = func(*args, **keywords)
-        for each in _tensors(found):
-            if each.untyped_storage()._cdata not in known:
+        for each in [found] if isinstance(found, Tensor) else _tensors(found):
+            if each.untyped_storage()._cdata not in pretended.labels:  # not that of an operand
                 pretended.put(each, device)
         return found
 
@@ -156,14 +163,14 @@ class _Operators(TorchDispatchMode):
         pretended = self.pretended
         if not tensors:
             return pretended.present()
-        first = pretended.device_of(tensors[0])
-        if func in MOVING:
+        first, kind = pretended.device_of(tensors[0]), SPECIAL.get(func)
+        if kind == "moving":
             source = tensors[-1]
             if pretended.device_of(source) != first:
                 pretended.moved(source, first, bool(keywords.get("non_blocking") or (len(args) > 2 and args[2])))
             return first
-        devices = {pretended.device_of(each) for each in tensors if each.dim() or each is tensors[0]}
-        if func in INDEXING and CPU in devices and len(devices) == 2 and first.type != "cpu":
+        devices = {first, *[pretended.device_of(each) for each in tensors[1:] if each.dim()]}
+        if kind == "indexing" and CPU in devices and len(devices) == 2 and first.type != "cpu":
             pretended.waits[("copy", _line())] += 1
             devices.discard(CPU)
         if CPU in devices and not tensors[0].dim() and len(devices) == 2 and first == CPU:
@@ -171,7 +178,7 @@ class _Operators(TorchDispatchMode):
         if len(devices) > 1:
             raise RuntimeError(f"{func}: tensors on {', '.join(sorted(map(str, devices)))}, at {_line()}")
         [device] = devices
-        if func in ASKING and device.type != "cpu":
+        if kind == "asking" and device.type != "cpu":
             pretended.waits[("ask", _line())] += 1
         pretended.context = device
         return device
@@ -180,7 +187,7 @@ class _Operators(TorchDispatchMode):
 def _tensors(value: Any) -> list[Tensor]:
     """Those in a value and the tuples, lists and dicts in it; torch's own walk takes several times as long."""
     found: list[Tensor] = []
-    _collect_([value], found)
+    _collect_(value if isinstance(value, tuple | list) else (value,), found)
     return found
 
 
