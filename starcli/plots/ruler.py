@@ -1,7 +1,7 @@
 """Words that fit: how wide a text is in a figure, and names shortened to a width such that they still differ."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from starcli.plots.look import FALLBACK, Look
@@ -15,10 +15,8 @@ class Ruler:
 
     def __init__(self, look: Look, size: float | None = None) -> None:
         """`size` of the texts in points, by default that of the figure."""
-        from matplotlib.font_manager import FontProperties
-
         self.size = size or look.size
-        self._font = FontProperties(family=list(dict.fromkeys([look.family, FALLBACK])), size=self.size)
+        self._family = tuple(dict.fromkeys([look.family, FALLBACK]))
 
     @property
     def line(self) -> float:
@@ -27,16 +25,13 @@ class Ruler:
 
     def width(self, text: str) -> float:
         """Width of a text in inches; a hundredth more than it is, for the hinting of screens."""
-        from matplotlib.textpath import text_to_path
-
-        width, _, _ = text_to_path.get_text_width_height_descent(self.plain(text), self._font, ismath=False)
-        return 1.01 * width / 72
+        return 1.01 * _points(self.plain(text), self._family, self.size) / 72
 
     @cached_property
     def _faces(self) -> list[Any]:
         from matplotlib.font_manager import FontProperties, findfont, get_font
 
-        return [get_font(findfont(FontProperties(family=name))) for name in self._font.get_family()]
+        return [get_font(findfont(FontProperties(family=name))) for name in self._family]
 
     def plain(self, text: str) -> str:
         r"""A text as it can be drawn, in one line: escapes for characters that no font has, `\u6a21`."""
@@ -98,6 +93,17 @@ class Ruler:
             return short
         numbers = {name: f" ({number})" for number, name in enumerate(dict.fromkeys(plain), start=1)}
         return [self.shorten(name, inches - self.width(numbers[name])) + numbers[name] for name in plain]
+
+
+@lru_cache(maxsize=10_000)
+def _points(text: str, family: tuple[str, ...], size: float) -> float:
+    """Width of a text in points. Kept, since layouts ask for the same names and labels again and again."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=list(family), size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return float(width)
 
 
 def _window(text: str, begin: int, end: int) -> str:
