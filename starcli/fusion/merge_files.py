@@ -18,7 +18,7 @@ from starcli.huggingface.directory import directory_of
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
-from starcli.workspace.directories import directory_among, without_defaults
+from starcli.workspace.directories import directories_of, directory_among, with_other_tokenizer, without_defaults
 from starcli.workspace.plan import Plan, training_settings
 
 
@@ -48,6 +48,10 @@ def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progr
     found = merged_tensors(fusion.merge, [_sliced(each) for each in sources], base, seed=fusion.seed, progress=progress)
     if has_statistics(found):
         progress.note("BatchNorm statistics are averaged, not those of the merged weights: --data re-estimates them")
+    places = directories_of(models)
+    if places and (other := with_other_tokenizer(places)) is not None:
+        which = f"the tokenizers of {places[0].path} and {other.path} differ"
+        progress.note(f"{which}: embeddings of different tokens may be merged, and the first one's files are copied")
     return found
 
 

@@ -31,8 +31,7 @@ def directory_among(choices: Choices, checkpoints: Sequence[Checkpoint] = ()) ->
     """The directory that `--arch hf:DIR` names, else the first that a model is read from."""
     if named := _named_by(choices):
         return named
-    found = (directory_of(each.path) for each in checkpoints if each.path is not None)
-    return next((each for each in found if each is not None), None)
+    return next(iter(directories_of(checkpoints)), None)
 
 
 def _named_by(choices: Choices) -> Directory | None:
@@ -75,6 +74,61 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
     if kind == "folder":
         choices = replace(choices, class_names=directory.class_names or None)
     return choices
+
+
+def refuse_other_directories(choices: Choices, checkpoints: Sequence[Checkpoint], *, recorded: bool) -> None:
+    """Raise StarcliError where directories of the models say different things of the same data: the first one's hold.
+
+    recorded: as of `settled_by`.
+    """
+    found = directories_of(checkpoints)
+    if choices.data is None or _named_by(choices) is not None or len(found) < 2:
+        return
+    kind, problems = parse_name(choices.data)[0], []
+    if kind == "text" and choices.tokenizer is None and (other := with_other_tokenizer(found)) is not None:
+        problems.append(f"their tokenizers differ, those of {found[0].path} and {other.path}: --tokenizer names one")
+    if not recorded and kind in ("text", "folder"):
+        named = [each for each in found if each.class_names]
+        same = (each for each in named if sorted(each.class_names) == sorted(named[0].class_names))
+        if other := next((each for each in same if each.class_names != named[0].class_names), None):
+            names = [f"{few(each.class_names, 5)} in {each.path}" for each in (named[0], other)]
+            problems.append(f"their classes are in another order: {', '.join(names)}")
+    if not recorded and choices.normalise is None and any(each.task is None for each in found):
+        said = [each for each in found if each.normalise]
+        if other := next((each for each in said if each.normalise != said[0].normalise), None):
+            hows = [f"{each.normalise} in {each.path}" for each in (said[0], other)]
+            problems.append(f"their images are normalised otherwise: {', '.join(hows)}; --normalise says how")
+    if problems:
+        raise StarcliError("these models read the same data differently: measure each alone", problems)
+
+
+def directories_of(checkpoints: Sequence[Checkpoint]) -> list[Directory]:
+    """The directories that models are read from, in the order of the models."""
+    found = (directory_of(each.path) for each in checkpoints if each.path is not None)
+    return [each for each in found if each is not None]
+
+
+def with_other_tokenizer(directories: Sequence[Directory]) -> Directory | None:
+    """The first directory that makes other tokens than the very first one; those without a tokenizer file do not count.
+
+    Where the very first has none, and its tokens would be bytes, that is any with such a file.
+    """
+    first, *others = (each.tokenizer for each in directories)
+    differs = (file is not None and (first is None or not _same_tokens(first, file)) for file in others)
+    return next((each for each, other in zip(directories[1:], differs, strict=True) if other), None)
+
+
+def _same_tokens(one: Path, other: Path) -> bool:
+    """Whether two tokenizer files make the same tokens; their truncation and padding are not used."""
+    first, second = one.read_bytes(), other.read_bytes()
+    if first == second:
+        return True
+    try:
+        contents = [json.loads(each) for each in (first, second)]
+        made = [{key: each[key] for key in each.keys() - {"truncation", "padding"}} for each in contents]
+    except (ValueError, AttributeError, RecursionError):  # what it is instead, its reader says
+        return False
+    return made[0] == made[1]
 
 
 def _side(directory: Directory) -> int | None:

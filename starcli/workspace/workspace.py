@@ -41,7 +41,13 @@ from starcli.workspace.data import (
     refuse_unknown_tokens,
     statistics_note,
 )
-from starcli.workspace.directories import directory_among, in_terms_of_network, notes_of_directory, settled_by
+from starcli.workspace.directories import (
+    directory_among,
+    in_terms_of_network,
+    notes_of_directory,
+    refuse_other_directories,
+    settled_by,
+)
 from starcli.workspace.first_run import run_once
 from starcli.workspace.given import NOTHING_GIVEN, Given, NetworkBuilder
 from starcli.workspace.opening import opened_data
@@ -231,6 +237,7 @@ def workspace_of(
     """
     directory = directory_among(choices, checkpoints)
     recorded = any(each.metadata.data is not None for each in checkpoints)
+    refuse_other_directories(choices, checkpoints, recorded=recorded)
     choices = settled_by(directory, choices, recorded=recorded)
     checkpoints = [in_terms_of_network(each, choices) for each in checkpoints]
     refuse_differences(checkpoints, choices)

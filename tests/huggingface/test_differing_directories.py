@@ -1,0 +1,84 @@
+"""Directories that read the same data differently are not measured together."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface.conftest import words_file
+from PIL import Image
+from support.program import run_here
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    """Copies a saved model, whose files may then be changed."""
+
+    def copy(kind: str, name: str) -> Path:
+        return Path(shutil.copytree(saved(kind), tmp_path / name))
+
+    return copy
+
+
+def changed(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def refused(words: str, *models: Path, data: str, more: tuple[str, ...] = ()) -> None:
+    ran = run_here("eval", *models, "--data", data, *more)
+    assert ran.status == 1, ran.err
+    assert "these models read the same data differently" in ran.err
+    assert words in ran.err
+
+
+def test_tokenizers(copied, texts):
+    data = f"text:{texts}"
+    plain, first, same, other = (copied("bert", name) for name in ("plain", "first", "same", "other"))
+    for each in (first, same, other):
+        words_file(each / "tokenizer.json")
+    changed(
+        same / "tokenizer.json",
+        truncation={"max_length": 3, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
+    )
+    model = json.loads((other / "tokenizer.json").read_text())["model"]
+    turned = dict(zip(model["vocab"], reversed(model["vocab"].values()), strict=True))
+    changed(other / "tokenizer.json", model={**model, "vocab": turned})
+    refused("their tokenizers differ", first, other, data=data)
+    refused("their tokenizers differ", plain, first, data=data)
+    alone, beside = (run_here("eval", *models, "--data", data) for models in ([first], [first, same]))
+    assert [row["nll"] for row in beside.rows] == 2 * [row["nll"] for row in alone.rows]
+    named = ("--tokenizer", other / "tokenizer.json")
+    ran = run_here("eval", first, other, "--data", data, *named)
+    assert [row["nll"] for row in ran.rows] == 2 * [run_here("eval", other, "--data", data).rows[0]["nll"]]
+
+
+def test_a_merge_of_weights_notes_other_tokenizers(copied, tmp_path):
+    first, other = (copied("bert", name) for name in ("first", "other"))
+    for each in (first, other):
+        words_file(each / "tokenizer.json")
+    merge = ("fuse", "--method", "linear", "--sources", first, other, "-o")
+    assert "tokenizers" not in run_here(*merge, tmp_path / "alike").err
+    changed(other / "tokenizer.json", pre_tokenizer={"type": "WhitespaceSplit"})
+    assert "embeddings of different tokens may be merged" in run_here(*merge, tmp_path / "merged").err
+
+
+def test_orders_of_classes(copied, texts):
+    one, other = copied("bert", "one"), copied("bert", "other")
+    changed(one / "config.json", id2label={"0": "x", "1": "y", "2": "z"})
+    changed(other / "config.json", id2label={"0": "z", "1": "y", "2": "x"})
+    refused("their classes are in another order: x, y, z in", one, other, data=f"text:{texts}")
+
+
+def test_normalisations_of_images(copied, tmp_path):
+    one, other = copied("colours", "one"), copied("colours", "other")
+    for place, mean in ((one, 0.5), (other, 0.4)):
+        content = {"image_mean": [mean] * 3, "image_std": [0.5] * 3}
+        (place / "preprocessor_config.json").write_text(json.dumps(content))
+    for number in range(10):
+        (tmp_path / f"images/{number}").mkdir(parents=True)
+        for shade in range(5):
+            Image.new("RGB", (8, 8), (20 * number, 9, shade)).save(tmp_path / f"images/{number}/{shade}.png")
+    data = f"folder:{tmp_path / 'images'}"
+    refused("their images are normalised otherwise: 0.5,0.5,0.5:0.5,0.5,0.5 in", one, other, data=data)
+    ran = run_here("eval", one, other, "--data", data, "--normalise", "0.5:0.5")
+    assert ran.status == 0, ran.err
