@@ -56,16 +56,18 @@ class Timed(SourceBank):
         return found[0]
 
 
-def alignments(name: str, sources: int, trained: int, epochs: int, steps: int) -> tuple[list[tuple[float, int]], int]:
+def alignments(
+    name: str, sources: int, trained: int, epochs: int, steps: int, batch: int
+) -> tuple[list[tuple[float, int]], int]:
     """Seconds and units moved of the alignment at the beginning of each epoch; and the units of all sources.
 
-    Sources are trained for `trained` steps, the star for `epochs` of `steps`.
+    Sources are trained for `trained` steps, the star for `epochs` of `steps` with `batch` images each.
     """
-    workspace = random_workspace(name, (3, 32, 32), 32 * steps, {})
+    workspace = random_workspace(name, (3, 32, 32), batch * steps, {})
     networks = [workspace.network(seed) for seed in range(1, sources + 1)]
     found = [train(flat.network, NETWORKS[name][2], trained, seed) for seed, flat in enumerate(networks)]
     bank = Timed([Source(str(i), lambda state=state: state) for i, state in enumerate(found)], workspace.network(0))  # type: ignore[misc]
-    recipe = Recipe(epochs=epochs, batch_size=32, lr=0.02)
+    recipe = Recipe(epochs=epochs, batch_size=batch, lr=0.02)
     settings = StarSettings(alignment=Alignment("weight"), draws_per_step=1)
     objective = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
     TrainingRun(objective, workspace.dataset, recipe, 0).run()
@@ -79,10 +81,10 @@ def main() -> None:
     options_of.add_argument("--threads", type=int, default=2)
     options = options_of.parse_args()
     torch.set_num_threads(options.threads)
-    name, *sizes = ("densenet40-12", 2, 0, 2, 1) if options.quick else ("resnet18-cifar", 6, 5, 4, 40)
+    name, *sizes = ("densenet40-12", 2, 0, 2, 1, 4) if options.quick else ("resnet18-cifar", 6, 5, 4, 40, 32)
     found, units = alignments(name, *sizes)
-    sources, *_, steps = sizes
-    repeats, batch = (1, 8) if options.quick else (5, BATCH)
+    sources, *_, steps, _ = sizes
+    repeats, batch = (1, 4) if options.quick else (5, BATCH)
     epoch = [statistics.median(step_seconds(name, repeats, batch)) * IMAGES / batch]
     rows = []
     for what, those, target in (("aligned, cold", found[:1], ""), ("realigned, warm", found[1:], "0.03")):
