@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from starcli.errors import StarcliError, few
@@ -36,6 +35,7 @@ from starcli.evaluation.batchnorm_statistics import batch_norms
 from starcli.evaluation.renormalise import Renormalise
 from starcli.models.modes import modes_restored, plain_attention, set_eval_
 from starcli.runtime.device import float64
+from starcli.runtime.dispatch_mode import DispatchMode
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.proof.generic import GenericNetwork, at_generic_weights
 
@@ -165,7 +165,7 @@ def _called(network: nn.Module, inputs: Tensor, seen: "_Readers") -> list[str | 
     return calls
 
 
-class _Readers(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Readers(DispatchMode):  # type: ignore[no-untyped-call]
     """Mode that notes which kinds of operators read the outputs of layers.
 
     kinds: of each layer, "nonlinear", "affine" or "other". last: the layer whose outputs are the network's.

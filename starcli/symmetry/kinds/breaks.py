@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from starcli.errors import StarcliError
+from starcli.runtime.dispatch_mode import DispatchMode
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.elements import acted
 from starcli.symmetry.proof.evaluation import ProofNetwork
@@ -39,7 +39,7 @@ class _Stop(Exception):
     """Ends a forward pass of which no more is wanted."""
 
 
-class _Steps(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Steps(DispatchMode):  # type: ignore[no-untyped-call]
     """Hands every step of a forward pass to a function, but for views of tensors of the network itself."""
 
     def __init__(self, see: Callable[[Step], None], network: Iterable[Tensor]) -> None:

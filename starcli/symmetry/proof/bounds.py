@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from starcli.runtime.dispatch_mode import DispatchMode
 
 REACHED = 0.05
 """Least share of values beyond a bound with which the bound counts as reached."""
@@ -40,7 +41,7 @@ _BOUNDS: Mapping[str, Callable[[Mapping[str, Any]], Sequence[Any]]] = {
 """The bounds of each operator's first argument, by its other arguments."""
 
 
-class UnreachedBounds(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class UnreachedBounds(DispatchMode):  # type: ignore[no-untyped-call]
     """Notes, while it is entered, by which factor values would have to be larger to reach the bounds of operators.
 
     >>> with UnreachedBounds() as bounds:
