@@ -199,7 +199,8 @@ def tensor_inputs(workspace: Workspace, inputs: Tensor, normalise: str | None) -
     if workspace.architecture.input_dtype == "int64":
         return _token_inputs(workspace, inputs)
     if inputs.shape[1:] != shape or not len(inputs):
-        raise StarcliError(f"data in memory: inputs of shape {tuple(inputs.shape)}, the model takes {('N', *shape)}")
+        taken = ", ".join(map(str, ("N", *shape)))
+        raise StarcliError(f"data in memory: inputs of shape {tuple(inputs.shape)}, the model takes ({taken})")
     if inputs.dtype != torch.uint8 and not (inputs.is_floating_point() and bool(inputs.isfinite().all())):
         raise StarcliError(f"data in memory: inputs of {inputs.dtype}, expected finite floats or uint8")
     mean, std = AS_THEY_ARE if normalise is None else _statistics(workspace, normalise)

@@ -4,6 +4,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ def sampling_of(said: str | Sampling) -> Sampling:
     if not isinstance(said, str):
         if not callable(said):
             raise unknown("sampling", str(said), SAMPLINGS)
-        return said
+        return said if said.__module__ == __name__ else partial(_within, said)
     name, colon, words = said.partition(":")
     function: Callable[..., float] = resolve(SAMPLINGS, "sampling", name)
     if not colon:
@@ -115,6 +116,14 @@ def sampling_of(said: str | Sampling) -> Sampling:
     if not fits:
         raise StarcliError(f"sampling {said!r}: expected {name} for {SAMPLINGS[name].help}")
     return lambda generator: function(generator, *numbers)
+
+
+def _within(said: Sampling, generator: torch.Generator) -> float:
+    """t as a function of the caller's own draws it. StarcliError for what lies on no line between star and source."""
+    t = float(said(generator))
+    if not 0 <= t <= 1:
+        raise StarcliError(f"sampling: {sampling_name(said)} gave t = {t:g}, expected 0 to 1")
+    return t
 
 
 def sampling_name(said: str | Sampling) -> str:

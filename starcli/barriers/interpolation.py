@@ -202,10 +202,11 @@ def points_asked(
     seed: int,
     *,
     on_curve: bool,
+    aligned: bool = False,
 ) -> list[tuple[str, Point]]:
     """The points among `count` models that are asked for by one of `ts`, `weights` and `radius`, or their mean.
 
-    Each stands beside its t in words, which others have not.
+    Each stands beside its t in words, which others have not. aligned: whether models are to be aligned first.
 
     StarcliError for more than one of these, numbers that are too large, and another number of models than they take.
     """
@@ -219,6 +220,8 @@ def points_asked(
     if radius is not None:
         if count != 1:
             raise StarcliError(f"--perturb takes one model, found {count}")
+        if aligned:
+            raise StarcliError("--perturb takes one model, and --align needs two")
         return [("", Point(radius=radius, seed=seed))]
     need_several(range(count), "interpolate")
     if ts is not None:

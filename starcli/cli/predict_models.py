@@ -13,6 +13,7 @@ from starcli.cli.options.renormalise import RenormaliseOptions
 from starcli.cli.options.shared import IN, SeedOpt
 from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError, need_several
+from starcli.registry.alignment_methods import DEFAULT_METHOD
 
 if TYPE_CHECKING:
     from starcli.averaging.predict import Predictor
@@ -45,10 +46,14 @@ class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
 
     def check(self) -> None:
         """Refuse words that ask for nothing, or for two things."""
+        from starcli.alignment.alignment import Alignment
+
         if self.star is None:
             if self.sources:
                 raise StarcliError("--sources belong to --star, which is missing")
             asked = {"--sampling": self.sampling != PointOptions.sampling, "--in-turn": self.in_turn}
+            asked |= {"--samples": self.samples != PredictModels.samples, "--seed": self.seed != PredictModels.seed}
+            asked |= {"--align": self.chosen() != Alignment(DEFAULT_METHOD)}
             for name in (name for name, said in {**asked, "--renormalise": self.between().active}.items() if said):
                 raise StarcliError(f"{name} is for points between models: it belongs to --star, which is missing")
             if not self.models:

@@ -178,7 +178,8 @@ def interpolate(
     True
     """
     bent, ts = bends_in(curve), None if t is None else [t]
-    [(_, asked)] = points_asked(len(models), ts, _numbers(weights), perturb, seed, on_curve=bool(bent))
+    aligns, on_curve = alignment != AUTO and as_alignment(alignment).active, bool(bent)
+    [(_, asked)] = points_asked(len(models), ts, _numbers(weights), perturb, seed, on_curve=on_curve, aligned=aligns)
     point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)

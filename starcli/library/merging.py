@@ -1,6 +1,6 @@
 """Merges of weights alone from Python: their keywords, and what is made without network and data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from starcli.alignment.alignment import AS_GIVEN, Alignment
@@ -45,9 +45,11 @@ def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:
     if method not in MERGES:
         return None
     settings = {name: said[name] for name in MERGE_SETTINGS if said.get(name) is not None}
-    settings |= {name: _numbers(settings[name]) for name in ("weights", "density") if name in settings}
+    settings |= {name: _numbers(name, settings[name]) for name in ("weights", "density") if name in settings}
     patterns = dict(said.get("overrides") or {}).items()
-    overrides = [Override(pattern, {k: _numbers(v) for k, v in each.items()}) for pattern, each in patterns]
+    overrides = [
+        Override(pattern, {name: _numbers(name, value) for name, value in each.items()}) for pattern, each in patterns
+    ]
     return Merge(method=method, overrides=tuple(overrides), **settings)
 
 
@@ -80,5 +82,9 @@ def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, 
     return {"tensors": tensors, "metadata": metadata, "name": f"fused-{seed}", "sources": sources}
 
 
-def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(map(float, value)) if isinstance(value, Sequence) else (float(value),)
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    """A number or several, of any kind of sequence, arrays and tensors too. StarcliError for what are no numbers."""
+    try:
+        return tuple(map(float, value if isinstance(value, Iterable) and not isinstance(value, str) else [value]))
+    except (TypeError, ValueError):
+        raise StarcliError(f"{name}={value!r:.80}: expected a number, or one for each model") from None

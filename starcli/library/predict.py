@@ -29,6 +29,10 @@ InputsLike = DataLike | Tensor | NDArray[Any]
 """Data as of `Where`, or inputs alone (N, ...): a tensor, an array, or a name of data without labels."""
 
 
+USUAL_SAMPLES = 10
+"""Number of points of a star domain, where nothing is said."""
+
+
 class WhereToPredict(Surroundings, total=False):
     """Keywords of `predict`: those of `Where`, where `data` may be inputs alone."""
 
@@ -43,7 +47,7 @@ def predict(
     star: ModelLike | None = None,
     sources: Sequence[ModelLike] = (),
     ensemble: bool = False,
-    samples: int = 10,
+    samples: int = USUAL_SAMPLES,
     sampling: str | Sampling = "uniform",
     in_turn: bool = False,
     seed: int = 0,
@@ -78,8 +82,14 @@ def predict(
     if (star is None) == (not models):
         raise StarcliError("predict takes models, or a star with its sources")
     between = Renormalise(renormalise, renormalise_logits)
-    if star is None and between.active:
-        raise StarcliError("renormalise repair and renormalise_logits are for points between models: they need a star")
+    how = as_alignment(alignment, seed=seed)
+    points = PointSampling(sampling, in_turn)
+    if star is None:
+        own = {"renormalise": between.active, "sources": bool(listed(sources, "sources"))}
+        own |= {"samples": samples != USUAL_SAMPLES, "seed": seed != 0}
+        own |= {"sampling and in_turn": points != PointSampling(), "alignment": how != Alignment(DEFAULT_METHOD)}
+        for name in (name for name, said in own.items() if said):
+            raise StarcliError(f"{name} is for points between models: they need a star")
     if ensemble:
         need_several(models, "ensemble")
     everything = list(models) if star is None else [star, *listed(sources, "sources")]
@@ -87,8 +97,6 @@ def predict(
     predictor = Predictor(workspace, inputs, recalibrate, temperature, watcher)
     if star is None:
         return predictor.ensemble(found) if ensemble else predictor.each(found)
-    how = as_alignment(alignment, seed=seed)
-    points = PointSampling(sampling, in_turn)
     check_roles(found[0], found[1:], (), watcher)
     return predictor.star(StarDomain(found[0], found[1:], samples, seed, how, between, points))
 

@@ -33,6 +33,8 @@ def report(
     """
     places = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str) else [paths]
     named = [as_path(place) for place in places]
+    if not named:
+        raise StarcliError("report: no file or directory is given")
     if missing := [str(place) for place in named if not place.exists()]:
         raise StarcliError(f"{missing[0]}: no such file or directory")
     page = render_page(find(named, title))

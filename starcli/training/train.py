@@ -279,4 +279,7 @@ def final_metrics(
     flat: FlatNetwork, workspace: "Workspace", progress: Progress = SILENT
 ) -> dict[str, dict[str, float]]:
     """Loss and metrics on train (without augmentation), validation where there is one, and test."""
-    return {name: scores_of(flat, workspace, split, progress) for name, split in workspace.dataset.splits.items()}
+    found = {name: scores_of(flat, workspace, split, progress) for name, split in workspace.dataset.splits.items()}
+    if not math.isfinite(found["train"]["loss"]):
+        progress.note("the loss on the training examples is not finite")
+    return found

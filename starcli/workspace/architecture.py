@@ -28,6 +28,8 @@ def agreed_architecture(first: Checkpoint, choices: Choices, record: DataRecord 
             )
         if choices.input or choices.input_dtype:
             raise StarcliError(f"{first.name} says what an input is: --input goes with --arch, to say otherwise")
+        if choices.arch_args:
+            raise StarcliError(f"{first.name} says what network it is: --arch-arg goes with --arch, to say otherwise")
         return recorded
     # the same name again, as networks outside the registry need it, keeps what is recorded
     kept = recorded if recorded is not None and recorded.name == choices.arch_name else None

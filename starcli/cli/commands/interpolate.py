@@ -72,7 +72,7 @@ def interpolate_command(
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
-    found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve))
+    found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve), aligned=how.chosen(seed).active)
     paths = _paths(output, None if t is None else [name for name, _ in found], seed, [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data

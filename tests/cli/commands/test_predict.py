@@ -238,6 +238,9 @@ def test_images_that_the_model_does_not_take(solutions, flat, place):
         (("--star", "s", "a", "--sources", "a", "b"), "with no other models"),
         (("--ensemble", "a"), "needs at least two"),
         (("--sources", "a", "b"), "--star, which is missing"),
+        (("a", "--samples", "3"), "--samples is for points between models"),
+        (("a", "--seed", "3"), "--seed is for points between models"),
+        (("a", "--align-examples", "8"), "--align is for points between models"),
     ],
 )
 def test_words_that_ask_for_nothing(words, said, solutions, star):
