@@ -5,7 +5,6 @@ Kept in the cache under the hashes of both models and all that decides a match, 
 """
 
 import base64
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from starcli.alignment.matching.method import Match
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.files.cache import CacheKind, forget, hash_json, recall, remember
+from starcli.runtime.saving_times import SavingTimes
 from starcli.symmetry.element import Symmetry
 from starcli.version import __version__
 from starcli.workspace.data import record_of
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
 LESSONS = 2
 """Another number wherever a lesson's states change their form, or the same lesson comes to another end."""
-SECONDS_BETWEEN = 1.0
-"""Least time between two writings of what a lesson has reached."""
-SHARE_OF_WRITING = 30
-"""They are as far apart as so many times what the last one took."""
 
 
 def match_settings(workspace: "Workspace", alignment: Alignment) -> dict[str, Any]:
@@ -68,7 +64,7 @@ class CachedMatch(LessonKeeper):
             weights = map(weights_sha256, (reference, model))
             self._key = hash_json([LESSONS, match_settings(workspace, alignment), seed, *weights])
         self._state: Mapping[str, Tensor] = {}
-        self._last, self._took = time.monotonic(), 0.0
+        self._times = SavingTimes()
 
     def recall(self, symmetry: Callable[[Mapping[str, Tensor]], Symmetry]) -> Match | None:
         """The match, or None where it is still to be learned; `symmetry` makes one of its tensors."""
@@ -90,17 +86,15 @@ class CachedMatch(LessonKeeper):
         return None if found is None else found[0]
 
     def reached(self, state: Mapping[str, Tensor]) -> None:
-        """See `LessonKeeper.reached`: once a second at most, and seldom enough to take a thirtieth of the time."""
+        """See `LessonKeeper.reached`."""
         self._state = state
-        if time.monotonic() - self._last > max(SECONDS_BETWEEN, SHARE_OF_WRITING * self._took):
+        if self._times.due():
             self.save()
 
     def save(self) -> None:
         """Keep what was reached last."""
-        began = time.monotonic()
-        self._write("lessons", self._state, {})
-        self._last = time.monotonic()
-        self._took = self._last - began
+        with self._times.saving():
+            self._write("lessons", self._state, {})
 
     def _read(self, kind: CacheKind) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors and figures of an entry, or None."""

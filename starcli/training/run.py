@@ -5,7 +5,6 @@ What is optimised, and how a batch gives its gradient, is an `Objective`. Everyt
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,18 +20,13 @@ from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import HOW_TO_GO_ON, SILENT, Interrupted, Progress
 from starcli.runtime.rehearsal import present_rehearsal, repeated, sampled
+from starcli.runtime.saving_times import SavingTimes
 from starcli.training.epoch_batches import Batch, EpochBatches
 from starcli.training.exchange import Exchange
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
 from starcli.training.seeds import generators_restored, seed_globally, substream
-
-SAVE_INTERVAL = 1.0
-"""Shortest time in seconds between two saves at ends of epochs: the flush would cost more than a shorter epoch."""
-
-SAVE_SHARE = 30
-"""And so many times what the last one took: a state of a GPU's run takes a tenth of a short epoch."""
 
 CHECK_EVERY = 50
 """Steps between checks of the loss on a device that computes ahead; on a CPU each step is checked."""
@@ -94,7 +88,7 @@ class TrainingRun:
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
-        self.saved_at, self.save_interval = time.monotonic(), SAVE_INTERVAL
+        self.times = SavingTimes(self.save_every)
         self.exchange: Exchange | None = None
 
     def run(self) -> list[Row]:
@@ -138,7 +132,7 @@ class TrainingRun:
         for batch in sampled(self._batches(), self.position.steps - self.position.step):
             if self._step(batch):
                 self._stop()
-            if self.save_every is not None and time.monotonic() - self.saved_at >= self.save_every:
+            if self.save_every is not None and self.times.due():
                 self._save()
 
     def _batches(self) -> Iterator[Batch]:
@@ -213,7 +207,7 @@ class TrainingRun:
         self.progress.record(row)
         if self.after_epoch is not None:
             self.after_epoch(position.epoch)
-        if self.save_every is None and time.monotonic() - self.saved_at >= self.save_interval:
+        if self.save_every is None and self.times.due():
             self._save()
 
     # -- stopping and going on ----------------------------------------------------------------------------------------
@@ -240,11 +234,9 @@ class TrainingRun:
     def _save(self) -> None:
         """Save the state, on rank 0. StarcliError for one after a loss that is not finite."""
         self._check()
-        began = time.monotonic()
-        if self.file is not None and distributed.is_writer():
-            self.file.save(self._state())
-        self.saved_at = time.monotonic()
-        self.save_interval = max(SAVE_INTERVAL, SAVE_SHARE * (self.saved_at - began))
+        with self.times.saving():
+            if self.file is not None and distributed.is_writer():
+                self.file.save(self._state())
 
     def _state(self) -> dict[str, Any]:
         """What a run needs to go on."""
