@@ -120,6 +120,9 @@ _EXPECTED = {
     "less_than": "a number below {lt:g}",
     "less_than_equal": "at most {le:g}",
     "missing": "a value more",
+    "string_type": "text",
+    "tuple_type": "several values, as a list",
+    "dict_type": "a table",
 }
 
 

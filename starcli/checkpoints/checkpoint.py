@@ -5,7 +5,7 @@ Files without it (foreign ones) read as checkpoints whose architecture and data 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -172,14 +172,19 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     if from_stdin:
         return Checkpoint(found.tensors, metadata, "stdin", notes=found.notes, pick=which)
     metadata = with_network(metadata, path)
-
-    def reopen() -> "Mapping[str, Tensor]":
-        """What was read: of a file that was replaced since, the mapping of the old one, which is still whole."""
-        return read_weights(path, which).tensors if _written(path) == written else found.tensors
-
+    reopen = partial(_read_again, path, which, written, found.tensors)
     return Checkpoint(
         found.tensors, metadata, path.absolute().name, path, reopen, found.versions, notes=found.notes, pick=which
     )
+
+
+def _read_again(
+    path: Path, which: "Pick", written: list[tuple[int, int]] | None, tensors: "Mapping[str, Tensor]"
+) -> "Mapping[str, Tensor]":
+    """What was read: of a file that was replaced since, the mapping of the old one, which is still whole."""
+    from starcli.checkpoints.weights import read_weights
+
+    return read_weights(path, which).tensors if _written(path) == written else tensors
 
 
 def _written(path: Path) -> list[tuple[int, int]] | None:

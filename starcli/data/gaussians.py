@@ -66,7 +66,8 @@ def parse_parameters(text: str) -> GaussianParameters:
         except ValueError:
             number = math.nan
         if not low <= number <= high:
-            raise StarcliError(f"gaussians: {key} is {value!r}, expected {kind.__name__} from {low} to {high}")
+            what = "a whole number" if kind is int else "a number"
+            raise StarcliError(f"gaussians: {key} is {value!r}, expected {what} from {low} to {high}")
         values[key] = number
     return GaussianParameters(**values)  # type: ignore[arg-type]
 

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, ME
 from starcli.registry.entry import resolve
 from starcli.registry.splits import SPLITS
 from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
+from starcli.runtime.progress import Progress
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -47,6 +49,9 @@ _NUMBERS = ("t", "perturb", "mu", "noise", "pull", "val_fraction", "realign_drif
 
 _TEXTS = ("width", "font", "title")
 """Keywords that are text; what it may say is said where it is used."""
+
+_PATHS = ("data_dir", "spec", "tokenizer")
+"""Keywords that are paths."""
 
 _WORDS = {
     "precision": PRECISIONS,
@@ -171,6 +176,10 @@ def _check(name: str, value: Any) -> None:
         raise StarcliError(f"{name}={value!r:.80}: expected a number")
     elif name in _TEXTS and not isinstance(value, str):
         raise StarcliError(f"{name}={value!r:.80}: expected text")
+    elif name in _PATHS and not isinstance(value, str | os.PathLike):
+        raise StarcliError(f"{name}={value!r:.80}: expected a path")
+    elif name == "progress" and not isinstance(value, Progress):
+        raise StarcliError(f"progress={value!r:.80}: expected a starcli.runtime.progress.Progress")
     elif name in _WORDS and value not in _WORDS[name]:
         raise unknown(name, str(value), _WORDS[name])
 

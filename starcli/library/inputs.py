@@ -134,6 +134,8 @@ def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
     if isinstance(model, nn.Module):
         model = uncompiled(model)
         name = f"{type(model).__name__} {number}"
+        if isinstance(model, torch.jit.ScriptModule):
+            raise StarcliError(f"{name}: a module of TorchScript cannot be traced: expected the one it was made of")
         return Checkpoint(tensors_of(model, name), Metadata(), name, versions=versions_of(model))
     if not isinstance(model, Mapping):
         raise StarcliError(f"{name}: a {type(model).__name__} is no file, checkpoint, module or state dict")

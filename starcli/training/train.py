@@ -239,7 +239,8 @@ def kept_epochs(epochs: Iterable[int], recipe: Recipe) -> list[int]:
         raise StarcliError(f"keep: expected epochs, such as [5, 10], found {epochs!r}") from None
     if wrong := [epoch for epoch in found if not 0 < epoch < recipe.epochs]:
         raise StarcliError(
-            f"keep: after epoch {wrong[0]} of {recipe.epochs}: expected 1 to {recipe.epochs - 1}",
+            f"keep: after epoch {wrong[0]} of {recipe.epochs}: expected "
+            + (f"1 to {recipe.epochs - 1}" if recipe.epochs > 1 else "more epochs"),
             ["the network after the last epoch is the one that is written anyway"],
         )
     return found

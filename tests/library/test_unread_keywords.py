@@ -1,5 +1,7 @@
 """What a call would not read, or cannot, is refused in the package's words."""
 
+import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +26,11 @@ def network() -> nn.Module:
         (lambda a: sc.fuse([a, a], method="linear", weights="ab"), "weights='ab': expected a number"),
         (lambda a: sc.fuse([a, a], method="ties", base=a, density="x"), "density='x': expected a number"),
         (lambda a: sc.report([]), "no file or directory is given"),
+        (lambda a: sc.barrier(a, a, progress=print), "progress=.*: expected a starcli.runtime.progress.Progress"),
+        (lambda a: sc.train(a, "mnist", data_dir=3), "data_dir=3: expected a path"),
+        (lambda a: sc.train(a, "digits", augmentation="flip"), "augmentation: expected several values, as a list"),
     ],
-    ids=map(str, range(7)),
+    ids=map(str, range(10)),
 )
 def test_what_would_not_be_read_is_refused(call: Any, words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words):
@@ -36,3 +41,17 @@ def test_a_function_that_draws_beyond_the_ends_of_a_line_is_refused() -> None:
     draw_t = sampling_of(lambda _: 1.5)
     with pytest.raises(sc.StarcliError, match=r"gave t = 1.5, expected 0 to 1"):
         draw_t(torch.Generator())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")  # deprecated, and in use
+def test_a_module_of_torchscript_is_refused() -> None:
+    with pytest.raises(sc.StarcliError, match="0: a module of TorchScript cannot be traced"):
+        sc.evaluate(torch.jit.trace(network(), torch.zeros(1, 4)))
+
+
+def test_a_checkpoint_can_be_pickled(tmp_path: Path) -> None:
+    made = sc.train(network(), (torch.randn(20, 4), torch.arange(20) % 3), epochs=1)
+    loaded = sc.load(sc.save(made, tmp_path / "a.safetensors"))
+    again = pickle.loads(pickle.dumps(loaded))
+    assert again.sha256 == loaded.sha256
+    assert all(bool((again.tensors[name] == tensor).all()) for name, tensor in loaded.tensors.items())
