@@ -87,7 +87,8 @@ def average_rows(
     draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
     aligned, stamp = measure.alignment.labels((star, each) for each in sources), stamps(measure.workspace)
     of_star = [star, *sources], measure.renormalise, points.settings()
+    own = {"alignment_seed": how.seed} if (how := measure.alignment).active and how.seed != seed else {}
     for each in posterior_rows(measure, star, sources, scoring, **draws):
         models, between, law = of_star if each.posterior == "star" else (sources, RECALIBRATE, {})
-        how = {"alignment": aligned, "statistics": "recalibrate", "renormalise": between.title, "seed": seed}
-        yield {"split": measure.split, **each.to_dict(), **how, **stamp(models), **law}
+        drawn = {"alignment": aligned, "statistics": "recalibrate", "renormalise": between.title, "seed": seed, **own}
+        yield {"split": measure.split, **each.to_dict(), **drawn, **stamp(models), **law}

@@ -46,6 +46,9 @@ def test_tables_and_reports_are_the_rows_of_the_commands(solutions, star: Path) 
     for found, row in zip(table, rows, strict=True):
         same_row(found, row)
 
+    apart = sc.bma(star, sources, samples=2, repeats=1, seed=2, alignment=sc.Alignment("weight", seed=5))
+    assert [(row["seed"], row["alignment_seed"]) for row in apart] == [(2, 5)] * len(apart)
+
     words = ("--star", star, "--sources", *sources, "--held-out", *held_out, "--points", 3, "--json")
     rows = run_here("barrier", *words, "--align", "activation", "--seed", 2).rows
     how = sc.Alignment("activation", seed=2)
