@@ -101,15 +101,16 @@ scores = [run("eval", name, "--arch", "bottleneck", "--data", "stripes").rows[0]
           for name in ("0.safetensors", "0.npz")]
 assert scores[0] == scores[1] > 0.9
 
-class Renormed(nn.Module):
+class Apart(nn.Module):
     def __init__(self):
         super().__init__()
         self.up, self.down = nn.Linear(4, 6), nn.Linear(6, 2)
 
     def forward(self, x):
-        return self.down(torch.renorm(self.up(x), 2, 0, 0.1))
+        hidden = self.up(x)
+        return self.down(hidden * torch.dist(hidden, torch.tanh(hidden)))
 
-found = sc.derive_and_prove(Renormed(), (torch.rand(3, 4),))
+found = sc.derive_and_prove(Apart(), (torch.rand(3, 4),))
 assert [group.size for group in found.resolved.groups.values()] == [6], found.notes
 """
 
@@ -133,7 +134,7 @@ ADDED = {
         "from starcli.plots.rows import DrawnNorm\n"
         "DRAWN_KINDS['norm'] = DrawnKind('norm', DrawnNorm, norms_figure)"
     ),
-    "symmetry/derive/rules/normalise.py": CODE["def renorm"],
+    "symmetry/derive/rules/reduce.py": CODE["def distance"],
 }
 """What is written to new files, and behind what is in others."""
 

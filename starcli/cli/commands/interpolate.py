@@ -72,7 +72,8 @@ def interpolate_command(
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
-    found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve), aligned=how.chosen(seed).active)
+    aligned = perturb is not None and how.chosen(seed).active
+    found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve), aligned=aligned)
     paths = _paths(output, None if t is None else [name for name, _ in found], seed, [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data
@@ -88,8 +89,7 @@ def interpolate_command(
         note_alignment(workspace, alignment, watch, unsaid=bends.unsettled(given) if how.align is None else ())
         activations.note_repaired(workspace, watch)
         models_of = cache(lambda: bends.tensors(workspace, given, alignment))
-        aligned = alignment.facts((given[0], other) for other in given[1:])
-        row = {"models": [model.name for model in nodes], **aligned}
+        row = {"models": [each.name for each in nodes], **alignment.facts((given[0], each) for each in given[1:])}
         for point, job in zip(points, jobs, strict=True):
             with job.making() as needed:
                 if needed:

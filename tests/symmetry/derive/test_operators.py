@@ -108,6 +108,7 @@ FREE = {
     "the largest so far": lambda x: x.cummax(1).values,
     "the largest unit": lambda x: x / (1 + x.max(-1, keepdim=True).values),
     "the largest and the least": lambda x: x - x.aminmax(dim=-1, keepdim=True).min,
+    "mantissas and exponents": lambda x: x.frexp().mantissa,
     "units above the third": lambda x: x * (x >= x.topk(3, -1).values[..., -1:]),
     "units below the median": lambda x: x * (x <= x.median(-1, keepdim=True).values),
     "a quantile of units": lambda x: x - x.quantile(0.3, -1, keepdim=True),

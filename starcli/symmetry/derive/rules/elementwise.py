@@ -25,7 +25,7 @@ def elementwise(call: Call) -> RuleResult:
     varying = [value for value in values if value.factors]
     if len(varying) == 1:
         call.atoms.note_applied(_described(call), varying[0].factors)
-    return call.merge(values)
+    return call.result([call.merge(values)] * len(call.shapes))
 
 
 def _described(call: Call) -> str:
