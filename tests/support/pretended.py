@@ -56,9 +56,9 @@ class Pretended:
         while torch._C._functorch.is_batchedtensor(tensor):
             tensor = torch._C._functorch.get_unwrapped(tensor)
         storage = tensor.untyped_storage()
-        labelled = self.labels.get(storage._cdata)  # of this memory: as long as it has a label, its address is not free
-        if labelled is not None:
-            return labelled[1]
+        reference, device = self.labels.get(storage._cdata, (None, CPU))
+        if reference is not None and not reference.expired():
+            return device
         return storage.device if storage.device.type == "meta" else CPU
 
     def put(self, value: Any, device: torch.device) -> Any:
@@ -151,10 +151,11 @@ class _Operators(TorchDispatchMode):
     ) -> Any:
         pretended, keywords = self.pretended, kwargs or {}
         tensors = _tensors((args, keywords) if keywords else args)
+        known = {each.untyped_storage()._cdata for each in tensors}
         device = self._agreed(func, args, keywords, tensors)
         found = func(*args, **keywords)
         for each in [found] if isinstance(found, Tensor) else _tensors(found):
-            if each.untyped_storage()._cdata not in pretended.labels:  # not that of an operand
+            if each.untyped_storage()._cdata not in known:  # an address may have the label of what was there before
                 pretended.put(each, device)
         return found
 
