@@ -12,6 +12,7 @@ from support.pretended import pretended_cuda
 from gpu import pack, table, works
 from gpu.__main__ import SECTIONS, inside
 from gpu.lab import Lab
+from starcli.runtime.arithmetic import arithmetic_restored
 
 LONG = ("works", "step", "epoch", "many")
 QUICK = [name for name in SECTIONS if name not in (*LONG, "compiled", "graphs")]  # a minute each, and a C++ compiler
@@ -44,7 +45,7 @@ def test_a_section_on_a_card_that_is_only_pretended(
     """No tensor on the wrong device, and the CPU's results; only profiles and readers of files need a driver."""
     monkeypatch.setattr(Lab, "profile", lambda lab, what, work, steps: work())
     monkeypatch.setattr(works, "streamed", lambda lab, place: None)
-    with pretended_cuda(monkeypatch):
+    with arithmetic_restored(), pretended_cuda(monkeypatch):  # which a section sets for its own process
         inside(section, "cuda", tmp_path / "rows.jsonl", quick=True)
     rows = table.read(tmp_path / "rows.jsonl")
     assert {row["card"] for row in rows} == {"pretended"}
