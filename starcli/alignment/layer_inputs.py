@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.models.logits import token_places
 from starcli.models.modes import modes_restored, plain_attention, set_eval_
+from starcli.runtime.dispatch_mode import DispatchMode
 from starcli.symmetry.archspec.expression import Node, Product, Ref
 
 _aten = torch.ops.aten
@@ -107,11 +107,11 @@ def stacked_inputs(found: Mapping[str, LayerInput], stacks: Mapping[str, Sequenc
     return made
 
 
-class _Products:
-    """Keeps what is multiplied by a weight or convolved with it, by the weight's name and the axis of its inputs."""
+class _Reading(DispatchMode):  # type: ignore[no-untyped-call]
+    """Mode that keeps what is multiplied by a weight or convolved with it, by its name and the axis of its inputs."""
 
     def __init__(self, network: nn.Module, names: Collection[str], positions: int | None) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.positions = positions
         self.calls: dict[tuple[str, int], list[Tensor]] = {}
         self.read = Counter[tuple[str, int]]()  # positions
@@ -157,10 +157,6 @@ class _Products:
             if name in self.weights and self.weights[name].shape == weight.shape:
                 return name
         return None
-
-
-class _Reading(_Products, TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Mode that keeps products. What a mode itself defines would load torch's compiler, which takes a second."""
 
 
 def _is_rows(part: Tensor, whole: Tensor) -> bool:

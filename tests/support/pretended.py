@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import starcli
+from starcli.runtime.dispatch_mode import DispatchMode
 
 PACKAGE = str(Path(starcli.__file__).parent)
 CPU = torch.device("cpu")
@@ -135,12 +135,8 @@ class _Functions(TorchFunctionMode):
         return pretended.pin(found) if pinned else found
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(DispatchMode):
     """Looks at the devices of each operator's tensors, and labels what it makes."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # or torch would import its compiler, to be told at each operator that it is not wanted
 
     def __init__(self, pretended: Pretended) -> None:
         super().__init__()
