@@ -32,6 +32,7 @@ from starcli.models.names import is_huggingface
 from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import as_recorded, normalise_of_model
+from starcli.workspace.directories import notes_without_tokenizer
 from starcli.workspace.workspace import Workspace, workspace_of
 
 
@@ -86,7 +87,9 @@ def open_inputs(
     except InputNeeded:
         hint = "the model does not say what its inputs are; the data of its training do, or --data with labels"
         raise StarcliError(f"--train-data is needed: what goes into {choices.arch_name}", [hint]) from None
-    return workspace, models, unlabelled_inputs(workspace, choices.data, choices.normalise, choices.texts)
+    inputs = unlabelled_inputs(workspace, choices.data, choices.normalise, choices.texts)
+    notes = (*inputs.notes, *notes_without_tokenizer(choices, checkpoints))
+    return workspace, models, replace(inputs, notes=notes)
 
 
 def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:

@@ -16,7 +16,7 @@ from starcli.errors import StarcliError
 from starcli.files.names import as_path
 from starcli.files.safetensors import Header, TensorInfo, read_header
 from starcli.files.shards import ADAPTER, is_adapter
-from starcli.huggingface.directory import read_json
+from starcli.huggingface.directory import directory_of, read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -141,6 +141,24 @@ def weights_of_adapter(place: Path) -> Path:
         hint = "its own package writes them so: PeftModel.save_pretrained(DIR, safe_serialization=True)"
         raise StarcliError(f"{place}: its tensors are in {PICKLED_WEIGHTS}, expected {WEIGHTS}", [hint])
     return place / WEIGHTS
+
+
+def other_base(named: str, base: Path) -> bool:
+    """Whether an adapter that names its base so is for another model than the one at `base`, as far as names tell.
+
+    A name that is a path to something is that; any other, as those of the hub are, ends with the name of a folder.
+
+    >>> other_base("org/gpt", Path("models/gpt")), other_base("org/gpt", Path("models/bert"))
+    (False, True)
+    """
+    directory = directory_of(base)
+    place = base if directory is None else directory.path
+    if os.path.exists(named):
+        return not place.samefile(named)
+    known, ways = Path(named).name, (place.absolute(), place.resolve())
+    in_cache = f"models--{named.replace('/', '--')}"  # the folder that the hub's cache has it in
+    names = {name for way in ways for name in (way.name, *([] if way.is_dir() else [way.stem]))}
+    return known not in names and not any(in_cache in way.parts for way in ways)
 
 
 def why_not_applied(config: Mapping[str, Any], tensors: Mapping[str, "TensorInfo | Tensor"]) -> str | None:

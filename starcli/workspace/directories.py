@@ -19,7 +19,7 @@ from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import INDEX, WHOLE, is_index
 from starcli.files.write_shards import SHARD_METADATA
 from starcli.huggingface.companions import write_companions
-from starcli.huggingface.directory import PREFIX, Directory, directory_of
+from starcli.huggingface.directory import PREFIX, TOKENIZER, Directory, directory_of
 from starcli.huggingface.tasks import TEXT_CLASSES
 from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk, turned_modules
@@ -118,6 +118,24 @@ def with_other_tokenizer(directories: Sequence[Directory]) -> Directory | None:
     return next((each for each, other in zip(directories[1:], differs, strict=True) if other), None)
 
 
+def notes_without_tokenizer(choices: Choices, checkpoints: Sequence[Checkpoint]) -> tuple[str, ...]:
+    """A note where texts are read for directories that have no tokenizer file, and none is named.
+
+    Models that record their data say there what their tokens are.
+    """
+    if choices.data is None or parse_name(choices.data)[0] != "text" or choices.tokenizer is not None:
+        return ()
+    silent, named = [each for each in checkpoints if each.metadata.data is None], _named_by(choices)
+    found = directories_of(silent) if named is None or not silent else [named]
+    without = list(dict.fromkeys(str(each.path) for each in found if each.tokenizer is None))
+    if not without:
+        return ()
+    first = directory_among(choices, checkpoints)
+    file = None if first is None else first.tokenizer
+    how = "texts are read as bytes" if file is None else f"texts are read by {file}"
+    return (f"{few(without, 3)}: no {TOKENIZER} there, {how}; --tokenizer names another",)
+
+
 def _same_tokens(one: Path, other: Path) -> bool:
     """Whether two tokenizer files make the same tokens; their truncation and padding are not used."""
     first, second = one.read_bytes(), other.read_bytes()
@@ -208,6 +226,7 @@ def _with_arguments(model: Checkpoint, architecture: Architecture, arguments: Ma
 
 def adapted(base: Checkpoint, place: Path) -> Checkpoint:
     """`base` with the LoRA adapter in the directory `place` applied, a model made from it. Errors as of `apply`."""
+    from starcli.huggingface.adapter_description import other_base
     from starcli.huggingface.adapters import read_adapter
 
     adapter = read_adapter(place)
@@ -218,7 +237,11 @@ def adapted(base: Checkpoint, place: Path) -> Checkpoint:
     if network is not None and is_huggingface(network.name):
         turned = turned_modules(network.name.removeprefix(PREFIX), json.dumps(network.arguments, sort_keys=True))
     metadata = Metadata(architecture=network, parents=parents, ancestors=ancestors)
-    return Checkpoint(adapter.apply(model.tensors, turned), metadata, place.absolute().name, base.path)
+    named, notes = adapter.config.get("base_model_name_or_path"), base.notes
+    if named and base.path is not None and other_base(str(named), base.path):
+        notes = (*notes, f"is put on {base.path}, and its config names {named} as its base")
+    tensors = adapter.apply(model.tensors, turned)
+    return Checkpoint(tensors, metadata, place.absolute().name, base.path, notes=notes)
 
 
 def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from starcli.workspace.directories import (
     directory_among,
     in_terms_of_network,
     notes_of_directory,
+    notes_without_tokenizer,
     refuse_other_directories,
     settled_by,
 )
@@ -238,6 +239,7 @@ def workspace_of(
     directory = directory_among(choices, checkpoints)
     recorded = any(each.metadata.data is not None for each in checkpoints)
     refuse_other_directories(choices, checkpoints, recorded=recorded)
+    of_tokens = notes_without_tokenizer(choices, checkpoints)
     choices = settled_by(directory, choices, recorded=recorded)
     checkpoints = [in_terms_of_network(each, choices) for each in checkpoints]
     refuse_differences(checkpoints, choices)
@@ -250,7 +252,7 @@ def workspace_of(
         refuse_unknown_tokens(opened, first.metadata.architecture)
         for each in checkpoints:
             refuse_leaks(opened, each.metadata.data, each.name)
-        record = record_of(opened)
+        record, notes = record_of(opened), (*notes, *of_tokens)
     with misfits_explained(opened):
         architecture = given.architecture(record, choices) or agreed_architecture(first, choices, record, data=data)
     refuse_other_inputs(architecture, record, choices)

@@ -52,6 +52,25 @@ def test_tokenizers(copied, texts):
     assert [row["nll"] for row in ran.rows] == 2 * [run_here("eval", other, "--data", data).rows[0]["nll"]]
 
 
+def test_a_directory_without_a_tokenizer_is_noted_with_what_reads_its_texts(copied, texts, tmp_path):
+    first, plain = copied("bert", "first"), copied("bert", "plain")
+    tokenizer = words_file(first / "tokenizer.json")
+    data = "--data", f"text:{texts}"
+    words = f"{plain}: no tokenizer.json there, texts are read"
+    assert f"{words} by {tokenizer}; --tokenizer" in run_here("eval", first, plain, *data).err
+    alone = run_here("eval", plain, *data)
+    assert f"{words} as bytes; --tokenizer" in alone.err
+    assert "tokenizer" not in run_here("eval", first, *data).err
+    assert "tokenizer" not in run_here("eval", first, plain, *data, "--tokenizer", tokenizer).err
+    tmp_path.joinpath("new.csv").write_text("text\nabc\n")
+    ran = run_here("predict", plain, "--data", f"text:{tmp_path}/new.csv", "-o", "-")
+    assert f"{words} as bytes; --tokenizer" in ran.err
+    recorded = run_here("align", plain, first, *data, "--tokenizer", tokenizer, "-o", tmp_path / "recorded.safetensors")
+    assert recorded.status == 0, recorded.err
+    ran = run_here("eval", tmp_path / "recorded.safetensors", *data, "--tokenizer", tokenizer)
+    assert "no tokenizer" not in ran.err
+
+
 def test_a_merge_of_weights_notes_other_tokenizers(copied, tmp_path):
     first, other = (copied("bert", name) for name in ("first", "other"))
     for each in (first, other):

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,30 @@ def test_a_model_with_an_adapter_is_the_one_of_its_own_library(place):
         torch.testing.assert_close(pretrained(Path("with_a"))(tokens).logits, expected(tokens).logits)
     found = sc.load("adapter_a", base="gpt_a")
     assert found.sha256 == sc.load("adapter_a", base="gpt_a").sha256 != sc.load("gpt_a").sha256
+
+
+@pytest.mark.parametrize(
+    ("named", "base", "noted"),
+    [
+        ("gpt_a", "gpt_a", False),
+        ("gpt_a", "gpt_b", True),
+        ("gpt_a", "elsewhere/gpt_a", True),
+        ("hub/gpt_b", "gpt_b", False),
+        ("hub/gpt_b", "models--hub--gpt_b/snapshots/0", False),
+        ("hub/gpt_b", "gpt_a/model.safetensors", True),
+        ("x" * 300, "gpt_a", True),
+        (None, "gpt_a", False),
+    ],
+)
+def test_a_base_of_another_name_than_the_adapter_says_is_noted(place, named, base, noted):
+    config = json.loads(Path("adapter_a/adapter_config.json").read_text())
+    Path("adapter_a/adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": named}))
+    if not Path(base).exists():
+        Path(base).parent.mkdir(parents=True)
+        shutil.copytree("gpt_b", base)
+    ran = run_here("convert", "adapter_a", "--base", base, "-o", "made")
+    assert ran.status == 0
+    assert (f"adapter_a: is put on {base}, and its config names {named} as its base" in ran.err) is noted
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
