@@ -1,12 +1,8 @@
 """Merging models whose network and data are known: aligned where that is asked for, and measured."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 from starcli.barriers.interpolation import complete_state
-from starcli.files.slices import HeldTensor
 from starcli.fusion.fusing import Fused, Fusing, scored
 from starcli.fusion.merged_tensors import SlicedModel, merged_tensors
 
@@ -19,14 +15,9 @@ def merge_sources(fusing: Fusing) -> Fused:
     """
     fusion, together = fusing.fusion, fusing.together
     assert fusion.merge is not None
-    names = [source.name for source in fusing.sources]
-    sources = [_sliced(name, tensors) for name, tensors in zip(names, together, strict=True)]
+    sources = [SlicedModel.of(each.name, tensors) for each, tensors in zip(fusing.sources, together, strict=True)]
     bases = [] if fusion.base is None else [fusion.base]
-    base = next((_sliced(each.name, each.tensors) for each in bases), None)
+    base = next((SlicedModel.of(each.name, each.tensors) for each in bases), None)
     merged = merged_tensors(fusion.merge, sources, base, seed=fusion.seed, progress=fusing.progress)
     how: dict[str, Any] = {"base": [each.tensors for each in bases], "progress": fusing.progress}
     return scored(fusing, complete_state(fusing.workspace, dict(merged), together, **how))
-
-
-def _sliced(name: str, tensors: Mapping[str, Tensor]) -> SlicedModel:
-    return SlicedModel(name, {key: HeldTensor(tensor) for key, tensor in tensors.items()})

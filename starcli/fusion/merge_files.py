@@ -11,7 +11,7 @@ from starcli.checkpoints.hashes import file_sha256
 from starcli.errors import StarcliError, need_several
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import files_of
-from starcli.files.slices import HeldTensor, sliced_tensors
+from starcli.files.slices import sliced_tensors
 from starcli.fusion.fusing import Fusion
 from starcli.fusion.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.huggingface.directory import directory_of
@@ -104,7 +104,7 @@ def _sliced(checkpoint: Checkpoint) -> SlicedModel:
     """The tensors of a checkpoint, to be read in slices: from its file, where that holds just these."""
     path = _safetensors_path(checkpoint)
     if path is None:
-        return SlicedModel(checkpoint.name, {name: HeldTensor(tensor) for name, tensor in checkpoint.tensors.items()})
+        return SlicedModel.of(checkpoint.name, checkpoint.tensors)
     return SlicedModel(checkpoint.name, sliced_tensors(path))
 
 

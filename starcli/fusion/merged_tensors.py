@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError, first_of
 from starcli.files.lazy_tensors import LazyTensors, TensorForm
-from starcli.files.slices import Slices, torch_dtype
+from starcli.files.slices import HeldTensor, Slices, torch_dtype
 from starcli.files.tensor_layout import DTYPES
 from starcli.fusion.trimming import with_least
 from starcli.merging.merge import Merge
@@ -35,6 +35,11 @@ class SlicedModel:
 
     name: str
     tensors: Mapping[str, Slices]
+
+    @classmethod
+    def of(cls, name: str, tensors: Mapping[str, Tensor]) -> "SlicedModel":
+        """A model of tensors in memory."""
+        return cls(name, {key: HeldTensor(tensor) for key, tensor in tensors.items()})
 
 
 def merged_tensors(
@@ -100,7 +105,7 @@ class _Merging:
             own = self.models[-1 if self.merge.how.base else 0].tensors[name]
             found = own.read(0, form.numel).to(torch_dtype(form.dtype))
         else:
-            found = self._merged(name, self.settings[first].with_seed(substream(self.seed, "merge", first)))
+            found = self._merged(name, replace(self.settings[first], seed=substream(self.seed, "merge", first)))
         self.progress.step()
         return found.reshape(form.shape)
 

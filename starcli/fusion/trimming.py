@@ -1,6 +1,7 @@
 """Which changes a merge keeps that keeps the largest ones of whole models, and not of each tensor."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from starcli.merging.method import TensorSettings
 from starcli.merging.sparse import least_kept
@@ -25,7 +26,7 @@ def with_least(
         least = (0.0,) * len(density)
         if min(density) < 1:
             least = _least([stacks[name] for name in names], density, progress)
-        found |= {name: settings[name].with_least(least) for name in names}
+        found |= {name: replace(settings[name], least=least) for name in names}
     return found
 
 

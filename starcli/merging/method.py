@@ -1,7 +1,7 @@
 """What a way to merge is: a function of one tensor of all models, and the settings that it reads."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -40,14 +40,6 @@ class TensorSettings:
     def weight_vector(self, dtype: torch.dtype) -> Tensor:
         """The weights, (sources,)."""
         return torch.tensor(self.weights, dtype=dtype)
-
-    def with_seed(self, seed: int) -> "TensorSettings":
-        """These settings with another seed."""
-        return replace(self, seed=seed)
-
-    def with_least(self, least: tuple[float, ...]) -> "TensorSettings":
-        """These settings with the smallest changes that are kept."""
-        return replace(self, least=least)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ LINEAR = Merge(method="linear")
 
 
 def sliced(name, **tensors):
-    return SlicedModel(name, {key: HeldTensor(tensor) for key, tensor in tensors.items()})
+    return SlicedModel.of(name, tensors)
 
 
 def refused(words, *models, merge=LINEAR, base=None):
