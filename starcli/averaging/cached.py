@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-import torch
-
 from starcli.alignment.measure import Measure
 from starcli.alignment.notes import note_aligned_anew
-from starcli.averaging.bma import COPIES_AVERAGED, COUNTS_AT_ONCE, average_models
+from starcli.averaging.bma import COPIES_AVERAGED, COUNTS_AT_ONCE, Draws, average_models
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
-from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.renormalise import RECALIBRATE
@@ -30,21 +27,17 @@ def posterior_rows(
     star: Checkpoint,
     sources: Sequence[Checkpoint],
     scoring: Scoring,
-    *,
-    samples: int,
-    repeats: int,
-    seed: int,
-    points: PointSampling = UNIFORM_POINTS,
+    draws: Draws,
 ) -> list[PosteriorRow]:
     """Average predictions over the star domain of `sources`, over their ensemble, and of single models, or recall them.
 
-    scoring: of the averages; where it is to choose, the rows of `choose_samples` come at the end. seed: of the draws.
-    points: how these of the star domain are drawn. Draws by a function of the caller's own are always measured.
+    scoring: of the averages; where it is to choose, the rows of `choose_samples` come at the end. Draws by a function
+    of the caller's own are always measured.
     """
     weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
-    draws = [seed, samples, repeats, points.settings()]
-    key = hash_json([_FORM, measure.settings(), draws, scoring.temperature, scoring.choose, *weights])
-    is_kept = measure.is_kept and isinstance(points.sampling, str)
+    drawn = [draws.seed, draws.samples, draws.repeats, draws.points.settings()]
+    key = hash_json([_FORM, measure.settings(), drawn, scoring.temperature, scoring.choose, *weights])
+    is_kept = measure.is_kept and isinstance(draws.points.sampling, str)
     parts: list[str] = []
 
     def keep(name: str, compute: Callable[[], Any]) -> Any:
@@ -56,12 +49,11 @@ def posterior_rows(
 
     found = distributed.by_writer(lambda: recall("averages", key) if is_kept else None)
     if found is None:
-        scoring.need_room(COPIES_AVERAGED + (repeats if samples > COUNTS_AT_ONCE else 0))
+        scoring.need_room(COPIES_AVERAGED + (draws.repeats if draws.samples > COUNTS_AT_ONCE else 0))
         note_aligned_anew(measure.workspace, measure.alignment, [star, *sources], measure.progress)
         models = measure.aligner.tensors_of_all(star, sources, progress=measure.progress)
-        how: dict[str, Any] = {"samples": samples, "repeats": repeats, "points": points, "scoring": scoring}
-        how |= {"generator": torch.Generator().manual_seed(seed), "keep": keep}
-        found = [asdict(row) for row in average_models(measure.evaluator(), star.tensors, models, **how)]
+        averages = average_models(measure.evaluator(), star.tensors, models, draws, scoring=scoring, keep=keep)
+        found = [asdict(row) for row in averages]
         if is_kept:
             remember("averages", key, found)
             for part in parts:
@@ -77,18 +69,13 @@ def average_rows(
     star: Checkpoint,
     sources: Sequence[Checkpoint],
     scoring: Scoring,
-    *,
-    samples: int,
-    repeats: int,
-    seed: int,
-    points: PointSampling = UNIFORM_POINTS,
+    draws: Draws,
 ) -> Iterator[dict[str, Any]]:
     """The rows of `posterior_rows` with what says how they came about; only those of the star have points between."""
-    draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
     aligned, stamp = measure.alignment.labels((star, each) for each in sources), stamps(measure.workspace)
-    of_star = [star, *sources], measure.renormalise, points.settings()
-    own = {"alignment_seed": how.seed} if (how := measure.alignment).active and how.seed != seed else {}
-    for each in posterior_rows(measure, star, sources, scoring, **draws):
+    of_star = [star, *sources], measure.renormalise, draws.points.settings()
+    own = {"alignment_seed": how.seed} if (how := measure.alignment).active and how.seed != draws.seed else {}
+    for each in posterior_rows(measure, star, sources, scoring, draws):
         models, between, law = of_star if each.posterior == "star" else (sources, RECALIBRATE, {})
-        drawn = {"alignment": aligned, "statistics": "recalibrate", "renormalise": between.title, "seed": seed, **own}
-        yield {"split": measure.split, **each.to_dict(), **drawn, **stamp(models), **law}
+        drawn = {"alignment": aligned, "statistics": "recalibrate", "renormalise": between.title, "seed": draws.seed}
+        yield {"split": measure.split, **each.to_dict(), **drawn, **own, **stamp(models), **law}

@@ -1,10 +1,11 @@
 """Evaluation and averages of predictions from Python."""
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
+from starcli.averaging.bma import Draws
 from starcli.averaging.cached import average_rows
 from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.errors import need_several
@@ -91,9 +92,9 @@ def bma(
     sources = listed(sources, "sources")
     need_several(sources, "sources")
     workspace, found, watcher = open_models([star, *sources], where, measures=True)
-    between, points = Renormalise(renormalise, renormalise_logits), PointSampling(sampling, in_turn)
+    between = Renormalise(renormalise, renormalise_logits)
     measure = Measure(workspace, how, split=split, progress=watcher, renormalise=between)
     scoring = Scoring(workspace.dataset, split, temperature, choose)
     check_domain(workspace, found[0], found[1:], watcher)
-    draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": points}
-    return ResultTable(average_rows(measure, found[0], found[1:], scoring, **draws))
+    draws = Draws(samples, repeats, seed, PointSampling(sampling, in_turn))
+    return ResultTable(average_rows(measure, found[0], found[1:], scoring, draws))

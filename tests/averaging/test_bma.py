@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 import starcli as sc
-from starcli.averaging.bma import average_models
+from starcli.averaging.bma import Draws, average_models
 from starcli.averaging.members import Members, draw_members
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import PointSampling
@@ -78,7 +78,7 @@ def test_what_underflows_keeps_its_logarithm() -> None:
 @pytest.fixture(scope="module")
 def measured(workspace: Workspace, models: list[Model]) -> tuple[Counting, list[PosteriorRow]]:
     evaluator = Counting(workspace)
-    rows = average_models(evaluator, models[0], models[1:], generator=seeded(), samples=5, repeats=4)
+    rows = average_models(evaluator, models[0], models[1:], Draws(samples=5, repeats=4, seed=0))
     return evaluator, rows
 
 
@@ -110,7 +110,7 @@ def test_many_models_in_pieces_are_as_all_at_once(
         return json.loads(json.dumps(kept[name]))
 
     def rows(evaluator: Evaluator, **how: Any) -> list[PosteriorRow]:
-        return average_models(evaluator, models[0], models[1:], generator=seeded(), samples=4, repeats=2, **how)
+        return average_models(evaluator, models[0], models[1:], Draws(samples=4, repeats=2, seed=0), **how)
 
     at_once = rows(Evaluator(workspace))
     monkeypatch.setattr("starcli.averaging.bma.COUNTS_AT_ONCE", 2)
@@ -123,7 +123,7 @@ def test_many_models_in_pieces_are_as_all_at_once(
 
 def test_a_rehearsal_of_many_repeats_is_short(workspace: Workspace, models: list[Model]) -> None:
     with rehearsing() as found:
-        average_models(Evaluator(workspace), models[0], models[1:], generator=seeded(), samples=3, repeats=10**6)
+        average_models(Evaluator(workspace), models[0], models[1:], Draws(samples=3, repeats=10**6, seed=0))
     assert found.parts["repeats of up to 3 models"].count == 10**6
     assert found.skipped > 0.99 * found.now()
 
@@ -155,7 +155,7 @@ def test_the_full_ensemble_is_that_of_all_sources(
 
 def test_the_seed_decides(workspace: Workspace, models: list[Model]) -> None:
     first, same, other = (
-        average_models(Evaluator(workspace), models[0], models[1:], generator=seeded(seed), samples=2, repeats=1)
+        average_models(Evaluator(workspace), models[0], models[1:], Draws(samples=2, repeats=1, seed=seed))
         for seed in (0, 0, 1)
     )
     assert [row.mean for row in first] == [row.mean for row in same]
@@ -183,7 +183,7 @@ def test_few_errors_decide_nothing() -> None:
 
 def test_too_little_to_average_is_an_error(workspace: Workspace, models: list[Model]) -> None:
     with pytest.raises(StarcliError) as caught:
-        average_models(Evaluator(workspace), models[0], models[1:2], generator=seeded(), samples=1, repeats=0)
+        average_models(Evaluator(workspace), models[0], models[1:2], Draws(samples=1, repeats=0, seed=0))
     assert len(caught.value.problems) == 3
 
 
@@ -191,7 +191,7 @@ def test_a_signal_stops_it(workspace: Workspace, models: list[Model]) -> None:
     watcher = Progress()
     watcher.stop_signal = 2
     with pytest.raises(Interrupted):
-        average_models(Counting(workspace, watcher), models[0], models[1:], generator=seeded(), samples=19, repeats=3)
+        average_models(Counting(workspace, watcher), models[0], models[1:], Draws(samples=19, repeats=3, seed=0))
 
 
 def test_the_star_is_compared_with_an_ensemble(measured: tuple[Counting, list[PosteriorRow]]) -> None:
@@ -209,8 +209,8 @@ def test_the_star_is_compared_with_an_ensemble(measured: tuple[Counting, list[Po
 
 
 def test_at_the_sources_the_star_domain_is_their_ensemble(workspace: Workspace, models: list[Model]) -> None:
-    how: dict[str, Any] = {"samples": 2, "repeats": 1, "points": PointSampling("constant:1", in_turn=True)}
-    _, star, ensemble = average_models(Evaluator(workspace), models[0], models[1:3], generator=seeded(), **how)
+    draws = Draws(samples=2, repeats=1, seed=0, points=PointSampling("constant:1", in_turn=True))
+    _, star, ensemble = average_models(Evaluator(workspace), models[0], models[1:3], draws)
     assert star.mean == pytest.approx(ensemble.mean, rel=1e-9)
     for found in star.against_ensemble.values():
         assert [found.difference, found.low, found.high] == pytest.approx([0, 0, 0], abs=1e-9)
@@ -218,8 +218,8 @@ def test_at_the_sources_the_star_domain_is_their_ensemble(workspace: Workspace, 
 
 def test_of_ends_in_turn_the_star_is_one_member_more(workspace: Workspace, models: list[Model]) -> None:
     """All of it: the plain mean of the star's predictions and each source's, statistics re-estimated."""
-    how: dict[str, Any] = {"samples": 4, "repeats": 1, "points": PointSampling("ends", in_turn=True)}
-    rows = average_models(Evaluator(workspace), models[0], models[1:], generator=seeded(), **how)
+    draws = Draws(samples=4, repeats=1, seed=0, points=PointSampling("ends", in_turn=True))
+    rows = average_models(Evaluator(workspace), models[0], models[1:], draws)
     evaluator = Evaluator(workspace)
     outputs = []
     for model in models:
@@ -237,9 +237,8 @@ def test_a_fitted_temperature_is_that_of_each_average_on_validation() -> None:
     trained = [sc.train("mlp", "digits", seed=seed, **how) for seed in range(3)]
     workspace, models = trained[0].workspace, [model.tensors for model in trained]
     scoring = Scoring(workspace.dataset, temperature="fit")
-    rows = average_models(
-        Evaluator(workspace), models[0], models[1:], generator=seeded(), samples=2, repeats=1, scoring=scoring
-    )
+    draws = Draws(samples=2, repeats=1, seed=0)
+    rows = average_models(Evaluator(workspace), models[0], models[1:], draws, scoring=scoring)
     draw = draw_members(2, 2, PointSampling(), seeded())
     members = Members(Evaluator(workspace), models[0], models[1:], lambda found: found.all_predictions("validation"))
     labels = workspace.dataset.split("validation").targets

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 WORK = """
-import json, torch
-from starcli.averaging.bma import average_models
+import json
+from starcli.averaging.bma import Draws, average_models
 from starcli.barriers.pairs import barriers, pairs_of
 from starcli.evaluation.evaluator import Evaluator
 from starcli.runtime import distributed, sharing
@@ -33,9 +33,8 @@ class Counting(Evaluator):
 with distributed.group():
     evaluator = Counting(workspace)
     found = barriers(evaluator, models, pairs_of(3), points=4)
-    rows = average_models(
-        Evaluator(workspace), models[0], models[1:], generator=torch.Generator().manual_seed(0), samples=3, repeats=2
-    )
+    draws = Draws(samples=3, repeats=2, seed=0)
+    rows = average_models(Evaluator(workspace), models[0], models[1:], draws)
     counts = sharing.share_out(range(distributed.size()), lambda _: evaluator.measured)
     if distributed.is_writer():
         print(json.dumps([[b.to_dict() for b in found], [row.mean for row in rows], counts]))

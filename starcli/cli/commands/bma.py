@@ -1,6 +1,6 @@
 """`starcli bma`: average predictions over a star domain."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -59,14 +59,14 @@ def bma_command(
     sources: where the 95% interval of the difference, by paired bootstrap over the examples, is beyond 0.
     """
     from starcli.alignment.measure import Measure
+    from starcli.averaging.bma import Draws
     from starcli.averaging.cached import average_rows
     from starcli.evaluation.scoring import Scoring
     from starcli.star.check_sources import check_domain
     from starcli.workspace.workspace import workspace_of
 
     need_several(sources)
-    drawn, at = points.points(), temperature_of(temperature)
-    draws: dict[str, Any] = {"samples": samples, "repeats": repeats, "seed": seed, "points": drawn}
+    draws, at = Draws(samples, repeats, seed, points.points()), temperature_of(temperature)
     paint = figure.writer([star, *sources])
     [[model], solutions] = read_groups([star], sources)
     workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
@@ -76,5 +76,5 @@ def bma_command(
         note_data(workspace, watch)
         check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
-        rows = average_rows(measure, model, solutions, scoring, **draws)
-        paint(list(shown_averages(rows, drawn, results)))
+        rows = average_rows(measure, model, solutions, scoring, draws)
+        paint(list(shown_averages(rows, draws.points, results)))
