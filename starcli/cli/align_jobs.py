@@ -62,13 +62,14 @@ class Alignments:
         return repeated("bounds", work)
 
     def _jobs(self, paths: Sequence[Path], permutations: Sequence[Path]) -> "list[_AlignmentJob]":
-        from starcli.library.plans import alignment_plan, permutation_plan
+        from starcli.library.plans import alignment_plans
 
         jobs, together = [], self.models if self.together else ()
         for number, (model, path, file) in enumerate(zip_longest(self.models, paths, permutations)):
             how = (self.aligner.workspace, self.aligner.alignment, self.reference, model, together)
-            job = Job(path, alignment_plan(*how), self.watch, force=self.force)
-            index = Job(file, permutation_plan(*how), self.watch, force=self.force) if file else None
+            plan, of_symmetry = alignment_plans(*how)
+            job = Job(path, plan, self.watch, force=self.force)
+            index = Job(file, of_symmetry, self.watch, force=self.force) if file else None
             jobs.append(_AlignmentJob(partial(self._find, number), self.reference, model, job, index, self._pieces))
         return jobs
 

@@ -61,19 +61,17 @@ class _NormalForm:
 
     def make(self, path: Path, file: Path | None) -> dict[str, Any]:
         """Write what is not there yet: the figures, from the file."""
-        from starcli.library.plans import normal_form_plan
+        from starcli.library.plans import normal_form_plans
 
-        jobs = [
-            Job(each, normal_form_plan(self.workspace, self.source, element=element), self.watch, force=self.force)
-            for each, element in ((path, False), (file, True))
-            if each is not None
-        ]
-        job, metadata = jobs[0], self.source.metadata
+        plan, of_element = normal_form_plans(self.workspace, self.source)
+        job = Job(path, plan, self.watch, force=self.force)
+        index = Job(file, of_element, self.watch, force=self.force) if file else None
+        metadata = self.source.metadata
         with job.making() as needed:
             if needed:
                 metrics = {**(metadata.metrics or {}), "normal_form": self.found.to_dict()}
                 job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics)
-        for index in jobs[1:]:
+        if index is not None:
             with index.making() as needed:
                 if needed:
                     index.write(self.found.element.to_tensors())

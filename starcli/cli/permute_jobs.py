@@ -31,12 +31,12 @@ class Permuting:
         Where the function would change, neither is written.
         """
         from starcli.alignment.unchanged import act_on
-        from starcli.library.plans import permuted_plan, permuting_plan
+        from starcli.library.plans import permuted_plans
         from starcli.symmetry.element import permutes_alone, units_of
 
-        how = (self.workspace, self.source, dict(self.which))
-        job = Job(path, permuted_plan(*how), self.watch, force=self.force)
-        index = Job(file, permuting_plan(*how, self.symmetry), self.watch, force=self.force) if file else None
+        plan, of_symmetry = permuted_plans(self.workspace, self.source, dict(self.which), self.symmetry)
+        job = Job(path, plan, self.watch, force=self.force)
+        index = Job(file, of_symmetry, self.watch, force=self.force) if file else None
         difference, metadata = None, self.source.metadata
         with job.making() as needed:
             if needed:

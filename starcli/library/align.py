@@ -24,7 +24,7 @@ from starcli.files.write import check_output
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
 from starcli.library.made_models import MadeModel, made
-from starcli.library.plans import alignment_plan, permutation_plan, permuted_plan, permuting_plan
+from starcli.library.plans import alignment_plans, permuted_plans
 from starcli.library.where import Where
 from starcli.symmetry.element import Element, Symmetry
 from starcli.symmetry.permutation import Permutation
@@ -184,16 +184,12 @@ def _reading(alignment: Alignment) -> dict[str, bool]:
 
 
 def _aligned_model(workspace: Workspace, found: Aligned, together: Sequence[Checkpoint]) -> AlignedModel:
-    """What was found, as a model in memory; `together` as of `alignment_plan`."""
+    """What was found, as a model in memory; `together` as of `alignment_plans`."""
     metadata = found.model.metadata
     metrics = {**(metadata.metrics or {}), "align": found.recorded()}
-    plan = alignment_plan(workspace, found.alignment, found.reference, found.model, together)
+    plan, of_symmetry = alignment_plans(workspace, found.alignment, found.reference, found.model, together)
     facts = {"metrics": metrics, "statistics": metadata.statistics, "aligned_to": found.record}
-    own = {
-        "aligned": found,
-        "symmetry": found.match.symmetry,
-        "symmetry_plan": permutation_plan(workspace, found.alignment, found.reference, found.model, together),
-    }
+    own = {"aligned": found, "symmetry": found.match.symmetry, "symmetry_plan": of_symmetry}
     return made(AlignedModel, workspace, plan, found.tensors, found.model.name, **facts, **own)
 
 
@@ -236,9 +232,9 @@ def permute(
     workspace, [source], watcher = open_models([model], where, data=False, uses_data=False, dtype=dtype)
     symmetry, which = chosen_symmetry(workspace, acting, seed=seed or 0, invert=invert, kinds=kinds, progress=watcher)
     tensors, _ = act_on(workspace, symmetry, source.tensors)
-    plan = permuted_plan(workspace, source, which)
+    plan, of_symmetry = permuted_plans(workspace, source, which, symmetry)
     facts = {"metrics": source.metadata.metrics, "statistics": source.metadata.statistics}
-    own = {"symmetry": symmetry, "symmetry_plan": permuting_plan(workspace, source, which, symmetry)}
+    own = {"symmetry": symmetry, "symmetry_plan": of_symmetry}
     return made(PermutedModel, workspace, plan, tensors, source.name, **facts, **own)
 
 

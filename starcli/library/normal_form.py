@@ -10,7 +10,7 @@ from starcli.library.align import PermutedModel
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, open_models
 from starcli.library.made_models import made
-from starcli.library.plans import normal_form_plan
+from starcli.library.plans import normal_form_plans
 from starcli.library.where import Where
 
 
@@ -50,10 +50,6 @@ def normal_form(model: ModelLike, *, dtype: str | torch.dtype | None = None, **w
     found, metadata = normalise(workspace, source.tensors, progress=watcher), source.metadata
     metrics = {**(metadata.metrics or {}), "normal_form": found.to_dict()}
     facts = {"metrics": metrics, "statistics": metadata.statistics}
-    own = {
-        "symmetry": found.element,
-        "symmetry_plan": normal_form_plan(workspace, source, element=True),
-        "normalised": found,
-    }
-    plan = normal_form_plan(workspace, source)
+    plan, of_element = normal_form_plans(workspace, source)
+    own = {"symmetry": found.element, "symmetry_plan": of_element, "normalised": found}
     return made(NormalModel, workspace, plan, found.tensors, source.name, **facts, **own)

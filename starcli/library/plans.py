@@ -38,72 +38,48 @@ def spec_record(workspace: Workspace, watcher: Progress) -> SpecRecord | None:
         return None
 
 
-def alignment_plan(
+def alignment_plans(
     workspace: Workspace,
     alignment: Alignment,
     reference: Checkpoint,
     model: Checkpoint,
     together: Sequence[Checkpoint] = (),
-) -> Plan:
-    """Plan `model` aligned to `reference`; `together` are all models that are aligned jointly to it, if any are."""
-    what = model.metadata.kind, workspace.spec.record()
-    return _aligning_plan(workspace, *what, training_settings(model), alignment, [reference, model], together)
+) -> tuple[Plan, Plan]:
+    """Plan `model` aligned to `reference`, and the file of what aligns it.
 
-
-def permutation_plan(
-    workspace: Workspace,
-    alignment: Alignment,
-    reference: Checkpoint,
-    model: Checkpoint,
-    together: Sequence[Checkpoint] = (),
-) -> Plan:
-    """Plan the file of what aligns `model` to `reference`; `together` as of `alignment_plan`."""
-    what = _recorded(workspace, alignment.uses_kinds)
-    return _aligning_plan(workspace, *what, {}, alignment, [reference, model], together)
-
-
-def _aligning_plan(
-    workspace: Workspace,
-    kind: Kind,
-    spec: SpecRecord,
-    settings: dict[str, Any],
-    alignment: Alignment,
-    pair: Sequence[Checkpoint],
-    together: Sequence[Checkpoint],
-) -> Plan:
-    """Plan what aligns a pair of reference and model; all that are aligned together are parents, in any order."""
-    others = sorted((each for each in together if each not in pair), key=lambda each: each.sha256)
+    `together` are all models that are aligned jointly to it, if any are: these are parents, in any order.
+    """
+    others = sorted((each for each in together if each not in (reference, model)), key=lambda each: each.sha256)
     how = {**alignment.settings(), **alignment.kinds_in(workspace)}
     how |= {"joint": 1 + len(together)} if together else {}
-    settings, parents = {**settings, "align": how}, [*pair, *others]
-    return plan_of(workspace, kind, settings, seed=pair[1].metadata.seed, parents=parents, spec=spec)
+    parents = [reference, model, *others]
+    return _acting_plans(workspace, model, {"align": how}, parents, is_element=alignment.uses_kinds)
 
 
-def permuted_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any]) -> Plan:
-    """Plan `model` permuted; `which` says by what permutation or other element."""
-    settings, spec = {**training_settings(model), "permute": which}, workspace.spec.record()
-    return plan_of(workspace, model.metadata.kind, settings, seed=model.metadata.seed, parents=[model], spec=spec)
+def permuted_plans(
+    workspace: Workspace, model: Checkpoint, which: dict[str, Any], symmetry: Symmetry
+) -> tuple[Plan, Plan]:
+    """Plan `model` permuted, and the file of what permutes it, as one; `which` says which permutation or element."""
+    return _acting_plans(workspace, model, {"permute": which}, [model], is_element=isinstance(symmetry, Element))
 
 
-def permuting_plan(workspace: Workspace, model: Checkpoint, which: dict[str, Any], symmetry: Symmetry) -> Plan:
-    """Plan the file of what permutes `model`, as one permutation or element; `which` as of `permuted_plan`."""
-    kind, spec = _recorded(workspace, isinstance(symmetry, Element))
-    return plan_of(workspace, kind, {"permute": which}, seed=model.metadata.seed, parents=[model], spec=spec)
+def normal_form_plans(workspace: Workspace, model: Checkpoint) -> tuple[Plan, Plan]:
+    """Plan `model` in its normal form, and the file of the element that leads there."""
+    how = {"normal_form": {"kinds": workspace.kinds.sha256}}
+    return _acting_plans(workspace, model, how, [model], is_element=True)
 
 
-def normal_form_plan(workspace: Workspace, model: Checkpoint, *, element: bool = False) -> Plan:
-    """Plan `model` in its normal form, or the file of the element that leads there."""
-    kind, spec = _recorded(workspace, True) if element else (model.metadata.kind, workspace.spec.record())
-    settings = {**({} if element else training_settings(model)), "normal_form": {"kinds": workspace.kinds.sha256}}
-    return plan_of(workspace, kind, settings, seed=model.metadata.seed, parents=[model], spec=spec)
-
-
-def _recorded(workspace: Workspace, is_element: bool) -> tuple[Kind, SpecRecord]:
-    """What a file of a permutation or other element is, and what it keeps of the spec."""
-    spec = workspace.spec.record()
-    if not is_element:
-        return "permutation", spec
-    return "element", spec.model_copy(update={"kinds": workspace.kinds.sha256})
+def _acting_plans(
+    workspace: Workspace, model: Checkpoint, how: dict[str, Any], parents: Sequence[Checkpoint], *, is_element: bool
+) -> tuple[Plan, Plan]:
+    """Plan `model` after a permutation or other element has acted on it, `how` says which, and the file of that."""
+    spec, seed = workspace.spec.record(), model.metadata.seed
+    settings = {**training_settings(model), **how}
+    acted = plan_of(workspace, model.metadata.kind, settings, seed=seed, parents=parents, spec=spec)
+    kind: Kind = "permutation"
+    if is_element:
+        kind, spec = "element", spec.model_copy(update={"kinds": workspace.kinds.sha256})
+    return acted, plan_of(workspace, kind, how, seed=seed, parents=parents, spec=spec)
 
 
 def point_plan(workspace: Workspace, models: Sequence[Checkpoint], point: Point, alignment: Alignment) -> Plan:

@@ -12,7 +12,7 @@ from starcli.barriers.interpolation import Point
 from starcli.files.cache import hash_json
 from starcli.fusion.fusing import Fusion
 from starcli.library.inputs import open_models
-from starcli.library.plans import alignment_plan, fusion_plan, permutation_plan, point_plan, star_plan
+from starcli.library.plans import alignment_plans, fusion_plan, point_plan, star_plan
 from starcli.recipes.recipe import Recipe
 from starcli.star.settings import StarSettings
 from starcli.star.star_search import StarSearch
@@ -36,9 +36,10 @@ def known(tmp_path):
         how = Alignment("weight", kinds=kinds)
         settings = StarSettings(alignment=how)
         search = StarSearch(recipe=Recipe(), settings=settings, seed=0, sources=[a, b])
+        aligned, element = alignment_plans(workspace, how, a, b)
         plans = {
-            "align": alignment_plan(workspace, how, a, b),
-            "element": permutation_plan(workspace, how, a, b),
+            "align": aligned,
+            "element": element,
             "point": point_plan(workspace, [a, b], Point([0.5, 0.5]), how),
             "star": star_plan(workspace, "star", search),
             "mean": fusion_plan(workspace, [a, b], Fusion(method="mean", alignment=how, seed=0)),
