@@ -6,7 +6,7 @@ to write or an address.
 """
 
 import json
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
@@ -42,25 +42,33 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Architecture(_Record):
+class _SparseRecord(_Record):
+    """Record whose `LEFT_OUT` fields are left out of files and hashes where they have their default.
+
+    Some files were written before there were these.
+    """
+
+    LEFT_OUT: ClassVar[tuple[str, ...]]
+
+    @model_serializer(mode="wrap")
+    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = fields(self)
+        for name in self.LEFT_OUT:
+            if getattr(self, name) == type(self).model_fields[name].default:
+                found.pop(name, None)
+        return found
+
+
+class Architecture(_SparseRecord):
     """Network by registry name, its complete arguments, and the shape of one input, without the batch."""
+
+    LEFT_OUT = ("input_dtype",)
 
     name: str = Field(max_length=200)
     arguments: dict[str, Any] = {}
     input_shape: list[int]
     input_dtype: Literal["float32", "int64"] = "float32"
-    """Type of inputs; int64 for tokens.
-
-    Left out of files and hashes where it is float32, as before there were others.
-    """
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `input_dtype` where it is float32."""
-        found: dict[str, Any] = fields(self)
-        if self.input_dtype == "float32":
-            found.pop("input_dtype", None)
-        return found
+    """Type of inputs; int64 for tokens."""
 
     @property
     def title(self) -> str:
@@ -78,26 +86,22 @@ class Architecture(_Record):
         return tuple(self.input_shape) if self.input_dtype == "float32" else (1, *self.input_shape)
 
 
-class SpecRecord(_Record):
+class SpecRecord(_SparseRecord):
     """Spec of the network's symmetries in canonical JSON, its hash, and the result of its proof (None: not proved)."""
+
+    LEFT_OUT = ("kinds",)
 
     resolved: dict[str, Any]
     sha256: Sha256
     proof: dict[str, Any] | None = None
     kinds: Sha256 | None = None
-    """Of an element: hash of what acts on the groups besides permutations. Left out of files where it is None."""
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `kinds` where it is None."""
-        found: dict[str, Any] = fields(self)
-        if self.kinds is None:
-            found.pop("kinds", None)
-        return found
+    """Of an element: hash of what acts on the groups besides permutations."""
 
 
-class DataRecord(_Record):
+class DataRecord(_SparseRecord):
     """Data set by kind (never its path), the hash of its contents, and how inputs were normalised and split."""
+
+    LEFT_OUT = ("span", "class_names", "features", "vocab_size", "next_token", "task", "tokenizer")
 
     name: str
     fingerprint: str
@@ -112,37 +116,26 @@ class DataRecord(_Record):
     span: float | None = None
     """What floats of a file were divided by before `mean` and `std`: 1.
 
-    Left out of files and hashes where it is None: for bytes, and for floats when these were standardised unasked, which
-    then were divided by 255 as bytes are.
+    None for bytes, and for floats when these were standardised unasked, which then were divided by 255 as bytes are.
     """
 
     class_names: list[str] = []
-    """Names of the classes by label, or of the columns that are predicted, where the data have any; left out of files
-    and hashes where they have none."""
+    """Names of the classes by label, or of the columns that are predicted, where the data have any."""
 
     features: list[str] = []
-    """Names of the columns of a table that inputs are made of, in order; of other data left out of files and hashes."""
+    """Names of the columns of a table that inputs are made of, in order."""
 
     vocab_size: int | None = None
-    """How many tokens there are, where inputs are tokens; else left out of files and hashes."""
+    """How many tokens there are, where inputs are tokens."""
 
     next_token: bool = False
-    """Whether each token's next one is predicted; left out of files and hashes where it is not."""
+    """Whether each token's next one is predicted."""
 
     task: Literal["masked-token", "regression", "multi-label"] | None = None
-    """What is predicted where it is neither a class nor the next token; else left out of files and hashes."""
+    """What is predicted where it is neither a class nor the next token."""
 
     tokenizer: Sha256 | None = None
-    """Hash of the file by which texts became tokens; left out of files and hashes where none did."""
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only some data have: `span`, names, what is of tokens, and of tasks."""
-        found: dict[str, Any] = fields(self)
-        for name in ("span", "class_names", "features", "vocab_size", "next_token", "task", "tokenizer"):
-            if getattr(self, name) in (None, False, []):
-                found.pop(name, None)
-        return found
+    """Hash of the file by which texts became tokens."""
 
     @property
     def input_dtype(self) -> Literal["float32", "int64"]:
@@ -165,8 +158,10 @@ class DataRecord(_Record):
         return (*self.input_shape, self.num_classes) if self.per_token else (self.num_classes,)
 
 
-class AlignedTo(_Record):
+class AlignedTo(_SparseRecord):
     """Model that this one was aligned to, how, and the inner product that was reached (`objective`)."""
+
+    LEFT_OUT = ("examples", "share", "gains", "steps", "lr", "kinds", "select", "ends", "joint")
 
     reference: Sha256
     method: str
@@ -177,7 +172,7 @@ class AlignedTo(_Record):
     share: float | None = None
     gains: str | None = None
     steps: int | None = None
-    """Of alignment that reads data; left out of files where it is None."""
+    """Of alignment that reads data."""
     lr: float | None = None
     kinds: str | None = None
     """"all" or "permutation", where that is not what the method is of unless told."""
@@ -185,16 +180,13 @@ class AlignedTo(_Record):
     ends: int | None = None
     """Where one of several ends was chosen by midpoint loss."""
     joint: int | None = None
-    """Number of models that were aligned together, which are the file's parents; left out where it was one by one."""
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what only some methods have."""
-        return {name: value for name, value in fields(self).items() if value is not None}
+    """Number of models that were aligned together, which are the file's parents; None where it was one by one."""
 
 
-class Ancestor(_Record):
+class Ancestor(_SparseRecord):
     """File that a checkpoint descends from: hash of its weights, base name, kind and own parents."""
+
+    LEFT_OUT = ("made_of",)
 
     sha256: Sha256
     name: str
@@ -202,7 +194,7 @@ class Ancestor(_Record):
     parents: list[Sha256] = []
     made_of: list[Sha256] = []
     """Whose weights went into it: the one that it is a copy of (aligned, permuted, converted), or those that a point
-    lies between. Left out of files where it is empty: all parents of a star, fused model or bend, none of a model."""
+    lies between. Empty: all parents of a star, fused model or bend, none of a model."""
 
     @property
     def went_in(self) -> list[Sha256]:
@@ -213,14 +205,6 @@ class Ancestor(_Record):
     def copy_of(self) -> Sha256 | None:
         """Hash of the model of which it is a copy."""
         return self.made_of[0] if len(self.made_of) == 1 else None
-
-    @model_serializer(mode="wrap")
-    def _fields(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `made_of` where it is empty."""
-        found: dict[str, Any] = fields(self)
-        if not self.made_of:
-            found.pop("made_of", None)
-        return found
 
 
 class Metadata(_Record):
