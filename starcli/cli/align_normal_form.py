@@ -12,7 +12,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.job import Job
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.setup import WriterSetup
-from starcli.cli.read_models import note_files, read_groups
+from starcli.cli.read_models import read_groups
 
 if TYPE_CHECKING:
     from starcli.alignment.normalised import Normalised
@@ -37,7 +37,7 @@ def write_normal_forms(asked: AlignModels, common: CommonCached, setup: WriterSe
     [given] = read_groups(asked.inputs, distinct=False)
     workspace, sources = workspace_of(given, setup, data=False)
     with common.session(asked.output, asked.permutation) as (watch, results):
-        note_files(workspace, watch)
+        workspace.tell_notes(watch, of_data=False)
         for source, path, file in zip_longest(sources, paths, files):
             figures = _NormalForm(workspace, source, watch, asked.force).make(path, file)
             results.add("normal_form", {"model": source.name, "output": str(path)} | figures, _COLUMNS)

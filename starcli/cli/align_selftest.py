@@ -6,7 +6,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.options.alignment import MethodOptions
 from starcli.cli.options.common import CommonCached
 from starcli.cli.options.setup import WriterSetup
-from starcli.cli.read_models import note_files, read_groups
+from starcli.cli.read_models import read_groups
 
 _COLUMNS = (
     Column("alignment", "alignment", main=True),
@@ -34,7 +34,7 @@ def show_selftest(asked: AlignModels, common: CommonCached, setup: WriterSetup, 
     [given] = read_groups([asked.reference])
     (workspace, [model]), possible, note = at_hand(alignments, lambda data: workspace_of(given, setup, data=data))
     with common.session() as (watch, results):
-        note_files(workspace, watch)
+        workspace.tell_notes(watch, of_data=False)
         if note:
             watch.note(note)
         for each in recoveries(workspace, model.tensors, possible, plants=asked.plants or PLANTS, progress=watch):

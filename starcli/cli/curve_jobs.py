@@ -17,7 +17,7 @@ from starcli.cli.options.setup import Setup
 from starcli.cli.options.shared import IN, OUT, EveryOpt, ForceRunOpt, LogsOpt, RecipeOpt, SeedOpt, SyncOpt, choice_in
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets, output_paths
-from starcli.cli.read_models import note_files, read_groups
+from starcli.cli.read_models import read_groups
 from starcli.registry.curve_forms import CURVE_FORMS
 from starcli.registry.splits import SPLITS
 
@@ -132,7 +132,7 @@ class CurveRun:
         from starcli.library.plans import curve_plans
 
         plans = curve_plans(self.workspace, self.ends, self.recipe, self.options.seed, self.settings)
-        note_files(self.workspace, self.watch)
+        self.workspace.tell_notes(self.watch, of_data=False)
         note_repeats(self.workspace, self.workspace.dataset.measured, self.watch)
         unsaid = self.ends if self.options.align is None else ()
         note_alignment(self.workspace, self.settings.alignment, self.watch, unsaid=unsaid)

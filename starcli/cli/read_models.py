@@ -11,9 +11,6 @@ from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.cli.framework.progress_bars import Bars
-    from starcli.runtime.progress import Progress
-    from starcli.workspace.workspace import Workspace
 
 
 def read_groups(*groups: Sequence[Path], distinct: bool = True) -> "list[list[Checkpoint]]":
@@ -47,16 +44,3 @@ def refuse_repeats(paths: Sequence[Path], what: str = "a model") -> None:
         seen.add(key)
     if problems:
         raise StarcliError(f"{what} is given twice", sorted(set(problems)))
-
-
-def note_files(workspace: "Workspace", watch: "Progress") -> None:
-    """Notes on how the models' weights were found in files of others, and what was left out of these."""
-    for note in workspace.model_notes:
-        watch.note(note)
-
-
-def note_data(workspace: "Workspace", watch: "Bars") -> None:
-    """Notes where models are measured on other data than their own, or the data themselves are odd."""
-    note_files(workspace, watch)
-    for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
-        watch.note(note)

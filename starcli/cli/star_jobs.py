@@ -12,7 +12,7 @@ from starcli.cli.options.search import SearchOptions
 from starcli.cli.options.setup import Setup
 from starcli.cli.options.training import Training, recipe_by_flags
 from starcli.cli.outputs import log_targets
-from starcli.cli.read_models import grouped_like, note_files, read_groups
+from starcli.cli.read_models import grouped_like, read_groups
 from starcli.cli.star_sources import Keeper
 from starcli.errors import number_of
 from starcli.files.names import is_standard_stream, model_place, output_name
@@ -180,7 +180,7 @@ class StarRuns:
         if self.growth is not None:
             length = number_of(self.recipe.epochs, "epoch")
             self.watch.note(f"{self.growth.title}; trained for {length}, anew {self.growth.anew.epochs}")
-        note_files(self.workspace, self.watch)
+        self.workspace.tell_notes(self.watch, of_data=False)
         if self.search.kind == "star":  # the rows of what is fused say so themselves
             note_repeats(self.workspace, self.workspace.dataset.measured, self.watch)
         note_alignment(self.workspace, self.search.alignment, self.watch)

@@ -100,12 +100,7 @@ def open_network(network: NetworkLike, data: DataLike, where: Surroundings) -> t
 
 def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:
     watcher = where.get("progress") or Warnings()
-    for note in workspace.model_notes:
-        watcher.note(note)
-    if not uses_data:
-        return watcher
-    for note in (*workspace.notes, *(workspace.opened.notes if workspace.opened else ())):
-        watcher.note(note)
+    workspace.tell_notes(watcher, of_data=uses_data)
     return watcher
 
 

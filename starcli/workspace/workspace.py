@@ -24,6 +24,7 @@ from starcli.registry.tasks import CLASSES
 from starcli.runtime.arithmetic import set_arithmetic
 from starcli.runtime.device import choose_device
 from starcli.runtime.memory import keep_freed_memory
+from starcli.runtime.progress import Progress
 from starcli.runtime.threads import choose_threads
 from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.symmetry.find_kinds import find_kinds
@@ -187,6 +188,12 @@ class Workspace:
         """What acts on the units of each group of the spec, proved; its notes are to be said to the user."""
         named = None if self.builder is not None else self.architecture
         return find_kinds(self.spec, named, self.build(), (self.example(),), file=self.choices.spec)
+
+    def tell_notes(self, progress: Progress, *, of_data: bool = True) -> None:
+        """Tell `model_notes` and, where data are used (`of_data`), all that should be said of these."""
+        data = (*self.notes, *(self.opened.notes if self.opened else ()))
+        for note in (*self.model_notes, *(data if of_data else ())):
+            progress.note(note)
 
     def example(self) -> Tensor:
         """Two inputs as the network takes them."""

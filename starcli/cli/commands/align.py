@@ -10,7 +10,7 @@ from starcli.cli.framework.results import Column
 from starcli.cli.options.alignment import MethodOptions
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.setup import WriterSetup
-from starcli.cli.read_models import note_files, read_groups
+from starcli.cli.read_models import read_groups
 
 _COLUMNS = (
     Column("model", "model", "name"),
@@ -60,7 +60,7 @@ def align_command(how: MethodOptions, asked: AlignModels, common: CommonPlanned,
     alignment = how.chosen(asked.seed)
     workspace, [first, *rest] = workspace_of([first, *rest], setup, data=alignment.reads_data)
     with common.session(asked.output, asked.permutation) as (watch, results):
-        note_files(workspace, watch)
+        workspace.tell_notes(watch, of_data=False)
         note_alignment(workspace, alignment, watch)
         run = Alignments(Aligner(alignment, workspace), first, rest, watch, asked.joint, asked.force, asked.bound)
         for row in run.rows(paths, files):

@@ -14,7 +14,7 @@ from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.renormalise import RenormaliseOptions
 from starcli.cli.options.shared import PointsOpt, SeedOpt, SplitOpt, StatisticsOpt
-from starcli.cli.read_models import grouped_like, note_data
+from starcli.cli.read_models import grouped_like
 from starcli.errors import StarcliError
 
 COARSEST = 1e-3
@@ -78,7 +78,7 @@ def barrier_command(
         bends = Bends.of(groups[1] if given.curve else [], watch)
         settings = (points, cast(Any, statistics), split, watch, activations.between())
         measure = Measure(workspace, how.along(bends, groups[0], seed), *settings)
-        note_data(workspace, watch)
+        workspace.tell_notes(watch)
         unsaid = bends.unsettled(groups[0]) if how.align is None else ()
         note_alignment(workspace, measure.alignment, watch, unsaid=unsaid)
         activations.note_repaired(workspace, watch)

@@ -21,7 +21,7 @@ from starcli.cli.options.shared import (
     TemperatureOpt,
 )
 from starcli.cli.options.values import temperature_of
-from starcli.cli.read_models import note_data, read_groups
+from starcli.cli.read_models import read_groups
 from starcli.errors import need_several
 
 
@@ -73,7 +73,7 @@ def bma_command(
     with common.session(figure.plot) as (watch, results):
         measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
         scoring = Scoring(workspace.dataset, split, at, choose)
-        note_data(workspace, watch)
+        workspace.tell_notes(watch)
         check_domain(workspace, model, solutions, watch)
         activations.note_repaired(workspace, watch)
         rows = average_rows(measure, model, solutions, scoring, draws)

@@ -15,7 +15,6 @@ from starcli.cli.options.common import Common
 from starcli.cli.options.setup import WriterSetup
 from starcli.cli.options.shared import IN, ForceOpt, NamedOutputOpt
 from starcli.cli.outputs import check_place, output_paths
-from starcli.cli.read_models import note_data
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream, named_after, stem
 from starcli.files.write import check_output
@@ -179,7 +178,7 @@ def _write_checkpoints(
     from starcli.workspace.workspace import workspace_of
 
     workspace, models = workspace_of(sources, setup, data=False)
-    note_data(workspace, watch)
+    workspace.tell_notes(watch)
     bare = [path for path in paths if not (path.suffix or is_standard_stream(path))]
     if bare and is_huggingface(workspace.architecture.name):
         watch.note(f"{bare[0]}: is one file; -o {bare[0]}/model.safetensors makes a directory for from_pretrained")

@@ -11,7 +11,7 @@ from starcli.cli.options.common import Common
 from starcli.cli.options.measured import EvalSetup
 from starcli.cli.options.shared import ModelsArg, RecalibrateOpt, TemperatureOpt, choice_of
 from starcli.cli.options.values import temperature_of
-from starcli.cli.read_models import note_data, read_groups
+from starcli.cli.read_models import read_groups
 from starcli.cli.shared_columns import LOSS_KIND, PRECISION
 from starcli.errors import StarcliError
 from starcli.registry.splits import SPLITS
@@ -83,7 +83,7 @@ def eval_command(
     if figure.plot is not None and (words := no_reliability(workspace.dataset.task)):
         raise StarcliError(f"--plot: {words}")
     with common.session(figure.plot) as (watch, results):
-        note_data(workspace, watch)
+        workspace.tell_notes(watch)
         found = evaluation_rows(
             workspace, checkpoints, split=split, recalibrate=recalibrate, temperature=heat, progress=watch
         )

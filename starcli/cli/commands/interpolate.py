@@ -16,7 +16,7 @@ from starcli.cli.options.renormalise import RenormaliseOptions
 from starcli.cli.options.setup import PointSetup
 from starcli.cli.options.shared import CurveOpt, ForceOpt, ModelsArg, PointOutputOpt, SeedOpt
 from starcli.cli.outputs import output_paths
-from starcli.cli.read_models import grouped_like, note_files, read_groups
+from starcli.cli.read_models import grouped_like, read_groups
 from starcli.cli.shared_columns import RENORMALISED
 from starcli.errors import StarcliError
 
@@ -85,7 +85,7 @@ def interpolate_command(
         alignment, nodes = how.along(bends, given, seed), bends.nodes(given)
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
         jobs = [Job(*each, watch, force=force) for each in zip(paths, plans, strict=True)]
-        note_files(workspace, watch)
+        workspace.tell_notes(watch, of_data=False)
         note_alignment(workspace, alignment, watch, unsaid=bends.unsettled(given) if how.align is None else ())
         activations.note_repaired(workspace, watch)
         models_of = cache(lambda: bends.tensors(workspace, given, alignment))

@@ -12,7 +12,7 @@ from starcli.cli.options.setup import WriterSetup
 from starcli.cli.options.shared import IN, OUT, ForceOpt, ModelArg, RenamedOutputOpt, SeedOpt, choice_of
 from starcli.cli.outputs import output_paths, permutation_paths
 from starcli.cli.permute_jobs import Permuting
-from starcli.cli.read_models import note_files, read_groups
+from starcli.cli.read_models import read_groups
 from starcli.errors import StarcliError
 from starcli.files.names import stem
 
@@ -73,7 +73,7 @@ def permute_command(
     [given] = read_groups([model])
     workspace, [source] = workspace_of(given, setup, data=False)
     with common.session(output, permutation) as (watch, results):
-        note_files(workspace, watch)
+        workspace.tell_notes(watch, of_data=False)
         symmetry, which = chosen_symmetry(workspace, by or [], seed=seed, invert=invert, kinds=kinds, progress=watch)
         figures = Permuting(workspace, source, symmetry, which, watch, force).make(*paths, *files)
         what = (

@@ -12,7 +12,7 @@ from starcli.cli.options.alignment import SelectOptions
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.shared import IN, CurveOpt, GridOpt, SeedOpt, SplitOpt
-from starcli.cli.read_models import grouped_like, note_data, read_groups
+from starcli.cli.read_models import grouped_like, read_groups
 
 
 @command(
@@ -59,7 +59,7 @@ def plane_command(
         check_plane(given, bends, margin)
         alignment = how.along(bends, given[:2], seed)
         measure = Measure(workspace, alignment, points, split=split, progress=watch)
-        note_data(workspace, watch)
+        workspace.tell_notes(watch)
         note_alignment(workspace, alignment, watch, unsaid=bends.unsettled(given) if how.align is None else ())
         found = plane_landscape(measure, given, margin=margin, bends=bends)
         show_landscape("plane", found, measure, results, paint)

@@ -14,7 +14,6 @@ from starcli.cli.options.measured import MeasuredSetup
 from starcli.cli.options.shared import ONE_OUT, ForceOpt, RecalibrateOpt, choice_of, words_of
 from starcli.cli.options.values import temperature_of
 from starcli.cli.predict_models import PredictModels
-from starcli.cli.read_models import note_data
 from starcli.cli.shared_columns import PRECISION, RENORMALISED
 from starcli.registry.splits import SPLITS
 
@@ -84,7 +83,7 @@ def predict_command(
     workspace, models, inputs = open_inputs(asked.read(), setup, split)
     with common.session(output) as (watch, results):
         file.note_before(watch)
-        note_data(workspace, watch)
+        workspace.tell_notes(watch)
         found = asked.ask(Predictor(workspace, inputs, recalibrate, heat, watch), models)
         file.write(partial(pieces, found), watch)
         for number, row in enumerate(found.summaries()):

@@ -10,7 +10,7 @@ from starcli.cli.landscape_results import show_landscape
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.measured import EvalSetup
 from starcli.cli.options.shared import GridOpt, ModelArg, SeedOpt, SplitOpt
-from starcli.cli.read_models import note_data, read_groups
+from starcli.cli.read_models import read_groups
 
 
 @command(
@@ -44,6 +44,6 @@ def surface_command(
         [files] = read_groups([model])
         workspace, given = workspace_of(files, setup, measures=True)
         measure = Measure(workspace, points=points, split=split, progress=watch)
-        note_data(workspace, watch)
+        workspace.tell_notes(watch)
         found = surface_landscape(measure, given[0], radius=radius, seed=seed)
         show_landscape("surface", found, measure, results, paint)

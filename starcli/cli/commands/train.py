@@ -23,7 +23,6 @@ from starcli.cli.options.shared import (
 from starcli.cli.options.training import Training
 from starcli.cli.options.values import number_list, seed_list
 from starcli.cli.outputs import log_targets, output_paths
-from starcli.cli.read_models import note_data
 from starcli.cli.shared_columns import LOSS_KIND
 from starcli.cli.train_jobs import TrainingJobs, kept_path
 from starcli.errors import StarcliError
@@ -99,7 +98,7 @@ def train_command(
     paths = output_paths(output, [{"seed": number} for number in numbers])
     workspace = new_workspace(setup.behind(chosen))
     with common.session(output) as (watch, results):
-        note_data(workspace, watch)
+        workspace.tell_notes(watch)
         if recipe is None:
             watch.note(f"the default recipe is used: {training.defaults_of(chosen)}")
         note_class_weights(chosen, workspace.dataset, watch)
