@@ -16,20 +16,19 @@ from starcli.errors import need_several
 from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.library.align import AUTO, as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, listed, open_models
+from starcli.library.inputs import ModelLike, as_checkpoints, listed, open_models
 from starcli.library.made_models import made
 from starcli.library.merging import (
     MergeKeywords,
     merged_without_data,
     need_as_given,
     need_no_network,
-    opened,
-    split_merge,
     understood_merge,
 )
 from starcli.library.plans import fusion_plan
 from starcli.library.star import SearchKeywords, StarModel, search_for_star, understood_search
 from starcli.library.train import inherited, split_options
+from starcli.library.where import split_keywords
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
@@ -89,7 +88,7 @@ def fuse(
     """
     settings, others = understood_search(options, mu=mu, normalised=normalised)
     lookup(FUSIONS, "method", method)
-    merging, others = split_merge(others)
+    merging, others = split_keywords(others, MergeKeywords)
     usual = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(usual if alignment == AUTO else alignment)
     given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
@@ -128,7 +127,7 @@ def _fused(
     need_several(sources)
     given = [*sources, *(each for each in map(ends.get, _ENDS) if each is not None)]
     if fusion.merge is not None and where.get("arch") is None and where.get("data") is None:
-        read = opened(given)
+        read = as_checkpoints(given)
         if need_no_network(read):
             need_as_given(fusion.alignment if said else AS_GIVEN)
             return StarModel(**merged_without_data(fusion.merge, read, ends["base"] is not None, fusion.seed))

@@ -50,7 +50,7 @@ def open_models(
     """
     if not models:
         raise StarcliError("no model is given")
-    checkpoints = labelled([as_checkpoint(model, number) for number, model in enumerate(models)])
+    checkpoints = as_checkpoints(models)
     refuse_duplicates(checkpoints[:distinct])
     modules = [model for model in models if isinstance(model, nn.Module)]
     choices, given = understood(where, modules[0] if modules and where.get("arch") is None else None)
@@ -114,6 +114,11 @@ def listed(models: Iterable[ModelLike], what: str) -> list[ModelLike]:
 def bends_in(curve: ModelLike | Sequence[ModelLike] | None) -> list[ModelLike]:
     """The bends of a curve, of which one may stand alone; none where no curve is given."""
     return [] if curve is None else [curve] if isinstance(curve, ModelForms) else listed(curve, "curve")
+
+
+def as_checkpoints(models: Sequence[ModelLike]) -> list[Checkpoint]:
+    """The models as checkpoints, under names that tell them apart."""
+    return labelled([as_checkpoint(model, number) for number, model in enumerate(models)])
 
 
 def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:

@@ -5,11 +5,10 @@ from typing import Any, TypedDict
 
 from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.several import labelled
 from starcli.errors import StarcliError
 from starcli.fusion.fusing import Fusion
 from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, note_silent, with_hashes, without_data
-from starcli.library.inputs import ModelLike, as_checkpoint
+from starcli.library.inputs import ModelLike
 from starcli.library.made_models import MadeModel
 from starcli.library.notes import Warnings
 from starcli.merging.merge import MERGE_SETTINGS, Merge, Override
@@ -32,12 +31,6 @@ class MergeKeywords(TypedDict, total=False):
     density: float | Sequence[float]
     scale: float
     overrides: Mapping[str, Mapping[str, float | Sequence[float]]]
-
-
-def split_merge(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Keywords of merges, and all others."""
-    mine = {name: value for name, value in options.items() if name in MergeKeywords.__annotations__}
-    return mine, {name: value for name, value in options.items() if name not in mine}
 
 
 def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:
@@ -63,11 +56,6 @@ def need_as_given(alignment: Alignment) -> None:
     """Refuse to align models of which not all say network and data."""
     if alignment.active:
         raise StarcliError("alignment needs network and data, and not all models say which data")
-
-
-def opened(models: Sequence[ModelLike]) -> list[Checkpoint]:
-    """The models as checkpoints, under names that tell them apart."""
-    return labelled([as_checkpoint(model, number) for number, model in enumerate(models)])
 
 
 def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, seed: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from starcli.library.inputs import ModelLike, listed, open_models
 from starcli.library.made_models import made
 from starcli.library.plans import star_plan
 from starcli.library.train import RecipeSettings, TrainedModel, inherited, split_options, understood_recipe
-from starcli.library.where import Where
+from starcli.library.where import Where, split_keywords
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.runtime.progress import Progress
@@ -124,8 +124,7 @@ def find_star(
 
 def understood_search(options: Mapping[str, Any], **more: Any) -> tuple[StarSettings, dict[str, Any]]:
     """The settings of a search among `options`, and all others of these; `more` are fields of `StarSettings`."""
-    mine = {name: value for name, value in options.items() if name in SearchSettings.__annotations__}
-    others = {name: value for name, value in options.items() if name not in mine}
+    mine, others = split_keywords(options, SearchSettings)
     said = {name: value for name, value in mine.items() if value is not None or name == "realign_every"}
     method = said.pop("renormalise", RECALIBRATE.method)
     renormalise = Renormalise(method, said.pop("renormalise_logits", RECALIBRATE.logits))

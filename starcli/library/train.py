@@ -13,7 +13,7 @@ from starcli.library.calls import library_call
 from starcli.library.inputs import open_network
 from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import spec_record
-from starcli.library.where import DataLike, NetworkLike, Surroundings, Where
+from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, split_keywords
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.training.train import Trained, kept_epochs, train_network
 from starcli.workspace.plan import inherited_recipe, plan_of
@@ -124,6 +124,5 @@ def inherited(recipe: Recipe | str | Path | None, models: Sequence[Checkpoint], 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:
     """Keywords of network, data and device, and settings of training."""
-    settings = {name: value for name, value in options.items() if name in RecipeSettings.__annotations__}
-    where = {name: value for name, value in options.items() if name not in settings}
+    settings, where = split_keywords(options, RecipeSettings)
     return cast(Where, where), cast(RecipeSettings, settings)

@@ -154,6 +154,16 @@ def _input(shape: Any) -> str | None:
     return ",".join(map(str, (1, *sizes)))
 
 
+def split_keywords(options: Mapping[str, Any], kind: type) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The keywords of a typed dictionary `kind` among `options`, and all others.
+
+    >>> split_keywords({"data": "digits", "epochs": 3}, Where)
+    ({'data': 'digits'}, {'epochs': 3})
+    """
+    mine = {name: value for name, value in options.items() if name in kind.__annotations__}
+    return mine, {name: value for name, value in options.items() if name not in mine}
+
+
 def type_word(keyword: str, dtype: Any, known: Sequence[str]) -> str:
     """A type, also torch's own, as a word, one of `known`."""
     word = str(dtype).removeprefix("torch.")
