@@ -1,6 +1,7 @@
 """Files of permutations and of other elements: read with the check that they are of the network, composed, drawn."""
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from starcli.checkpoints.metadata import Sha256
 from starcli.errors import StarcliError
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element, Symmetry
+from starcli.symmetry.element import Element, Symmetry, one_after_the_other
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
 
@@ -63,7 +64,7 @@ def chosen_symmetry(
     settings: dict[str, Any]
     if by:
         found = [_own(each, workspace) for each in by]
-        symmetry, hashes = _composed([each for each, _ in found], workspace), [sha256 for _, sha256 in found]
+        symmetry, hashes = reduce(one_after_the_other, (each for each, _ in found)), [sha256 for _, sha256 in found]
         settings = {"by": hashes if len(hashes) > 1 else hashes[0]}
     else:
         generator, settings = torch.Generator().manual_seed(seed), {"random": seed}
@@ -86,18 +87,6 @@ def _own(by: Path | Symmetry, workspace: "Workspace") -> tuple[Symmetry, Sha256]
     else:
         by = Permutation.from_tensors(workspace.spec.resolved, by.index)
     return by, weights_sha256(by.to_tensors())
-
-
-def _composed(each: Sequence[Symmetry], workspace: "Workspace") -> Symmetry:
-    """The composition of symmetries, first to last: an element if one of them is one, else a permutation."""
-    first, *others = each
-    for then in others:
-        if isinstance(first, Permutation) and isinstance(then, Permutation):
-            first = first.compose(then)
-        else:
-            first, then = (s if isinstance(s, Element) else Element.of(workspace.kinds, s) for s in (first, then))
-            first = first.compose(then)
-    return first
 
 
 def _check_kinds(theirs: Sha256, own: Kinds) -> None:

@@ -36,7 +36,7 @@ from starcli.models.state_dicts import computable
 from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import alike
-from starcli.symmetry.element import Symmetry, units_of
+from starcli.symmetry.element import Symmetry, one_after_the_other, units_of
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 
@@ -88,7 +88,7 @@ def match_jointly(
     matches = [JointMatch([aligner.symmetry(one) for one in each], **figures) for each, figures in found]
     if kinds is not None:
         into = [normal_element(kinds, model) for model in models]
-        matches = [replace(each, symmetries=_behind(into, each.symmetries)) for each in matches]
+        matches = [replace(each, symmetries=[*map(one_after_the_other, into, each.symmetries)]) for each in matches]
     highest = [max(matches[k : k + starts], key=lambda match: match.objective) for k in range(0, len(matches), starts)]
     best = highest[0] if aligner.judge is None else _best_mean(aligner, models, highest, progress)
     return best if aligner.learner is None else _learned(aligner, aligner.learner, models, best, progress)
@@ -185,7 +185,7 @@ def apply_jointly(
     there = first.apply(reference.tensors)
 
     def aligned(number: int, model: Checkpoint) -> Aligned:
-        symmetry = _behind([into[number]], [first.inverse()])[0]
+        symmetry = one_after_the_other(into[number], first.inverse())
         match = Match.of(
             symmetry,
             objective=inner_product(aligner.spec, there, into[number].apply(model.tensors)),
@@ -211,11 +211,6 @@ def tensors_jointly(
     if not aligner.active:
         return [model.tensors for model in models]
     return [first.tensors, *(each.tensors for each in apply_jointly(aligner, first, others, progress=progress))]
-
-
-def _behind(first: Sequence[Symmetry], then: Sequence[Symmetry]) -> list[Symmetry]:
-    """Each of `first`, and the one of `then` after it; both of one kind."""
-    return [one.compose(other) for one, other in zip(first, then, strict=True)]  # type: ignore[arg-type]
 
 
 def _mean(models: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

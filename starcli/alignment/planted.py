@@ -21,14 +21,6 @@ def random_symmetry(aligner: Aligner, generator: torch.Generator) -> Symmetry:
     return Element.random(aligner.kinds, generator)
 
 
-def one_after_the_other(planted: Symmetry, found: Symmetry) -> Symmetry:
-    """What was planted and what was found, together: nothing, where all is undone."""
-    if isinstance(planted, Element):
-        return planted.compose(found if isinstance(found, Element) else Element.of(planted.kinds, found))
-    assert isinstance(found, Permutation)
-    return planted.compose(found)
-
-
 def units_back(whole: Symmetry, group: str, alike: Tensor) -> Tensor:
     """Which units of a group, (parents..., n), are back where `whole` has moved them.
 

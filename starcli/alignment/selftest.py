@@ -22,13 +22,14 @@ from torch import Tensor
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.matching.method import MatchMethod
-from starcli.alignment.planted import one_after_the_other, random_symmetry, relative_distance, units_back
+from starcli.alignment.planted import random_symmetry, relative_distance, units_back
 from starcli.errors import StarcliError
 from starcli.models.modes import set_eval_
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import resolve
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.element import one_after_the_other
 from starcli.symmetry.proof.evaluation import difference, leaves, spreads
 from starcli.symmetry.proof.redraw import fresh_inputs
 
@@ -164,7 +165,7 @@ def plant_and_recover(
         seconds.append(time.monotonic() - began)
         apart.append(relative_distance(spec, copy, found.apply(hidden)))
         if apart[-1]:
-            whole = one_after_the_other(planted, found)
+            whole = one_after_the_other(planted, found)  # nothing, where all is undone
             lost.update({name: int((~units_back(whole, name, kinds[name])).sum()) for name in groups})
     units = plants * sum(kinds[name].numel() for name in groups)
     return Recovery(

@@ -290,6 +290,15 @@ def read_like(symmetry: Like, tensors: Mapping[str, Tensor]) -> Like:
     return cast(Like, read or Permutation.from_tensors(units_of(symmetry).spec, tensors))
 
 
+def one_after_the_other(first: Symmetry, then: Symmetry) -> Symmetry:
+    """`first`, and `then` after it, as one: an element if one of them is one, else a permutation."""
+    if isinstance(first, Permutation):
+        if isinstance(then, Permutation):
+            return first.compose(then)
+        first = Element.of(then.kinds, first)
+    return first.compose(then if isinstance(then, Element) else Element.of(first.kinds, then))
+
+
 def units_of(symmetry: Symmetry) -> Permutation:
     """The permutation of units that a symmetry begins with."""
     return symmetry.permutation if isinstance(symmetry, Element) else symmetry

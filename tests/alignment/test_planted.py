@@ -7,11 +7,11 @@ from torch import nn
 import starcli as sc
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
-from starcli.alignment.planted import one_after_the_other, relative_distance, units_back
+from starcli.alignment.planted import relative_distance, units_back
 from starcli.alignment.selftest import NOISES, plant_and_recover
 from starcli.library.inputs import open_models
 from starcli.models.build import build_network
-from starcli.symmetry.element import Element
+from starcli.symmetry.element import Element, one_after_the_other
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.workspace import Workspace
 
