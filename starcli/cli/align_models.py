@@ -117,6 +117,7 @@ class AlignModels:
             _refuse("--selftest is of REF alone and writes nothing", said)
         elif self.normal_form:
             said = {"--method and its options": how != MethodOptions(), **ways, "--plants": self.plants}
+            said |= {"--seed": self.seed}
             _refuse("--normal-form aligns nothing", said)
         elif self.plants is not None:
             raise StarcliError("--plants is of --selftest")

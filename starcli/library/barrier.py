@@ -178,6 +178,8 @@ def interpolate(
     True
     """
     bent, ts = bends_in(curve), None if t is None else [t]
+    if perturb is None and seed != 0:
+        raise StarcliError("seed is of a random point around one model: it needs perturb")
     aligns, on_curve = alignment != AUTO and as_alignment(alignment).active, bool(bent)
     [(_, asked)] = points_asked(len(models), ts, _numbers(weights), perturb, seed, on_curve=on_curve, aligned=aligns)
     point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))

@@ -83,7 +83,8 @@ class StarSettings:
             problems.append("realign_method is for sources that are aligned at first, too")
         elif self.realignment != self.alignment and self.realignment.learns:
             problems.append(f"realign_method is the method itself, or one that searches, found {self.realign_method}")
-        problems += self._problems_of_times() + self._problems_of_drift() + self._problems_of_shares()
+        problems += self._problems_of_times() + self._problems_of_later_alignments()
+        problems += self._problems_of_drift() + self._problems_of_shares()
         if self.alignment.select:
             problems.append("select midpoint is for models that are aligned once, not for sources in every epoch")
         if self.draws_per_step is not None and self.draws_per_step < 1:
@@ -111,17 +112,29 @@ class StarSettings:
     def _problems_of_times(self) -> list[str]:
         every = self.realign_every
         whole = isinstance(every, int) and not isinstance(every, bool)
-        if every is None or every == "drawn" or (whole and every >= 1):
+        if not (every is None or every == "drawn" or (whole and every >= 1)):
+            return [f"realign_every is a number of epochs from 1 up, 'drawn' or None, found {every!r}"]
+        if not self.alignment.active and every not in (None, 1):
+            return [f"realign_every {every} is for sources that are aligned"]
+        return []
+
+    def _problems_of_later_alignments(self) -> list[str]:
+        """What is said of alignments after the first, where there are none."""
+        if self.alignment.active and self.realign_every is not None:
             return []
-        return [f"realign_every is a number of epochs from 1 up, 'drawn' or None, found {every!r}"]
+        said = {
+            "realign_restarts": self.realign_restarts > 1,
+            "realign_method": self.realign_method is not None and self.alignment.active,
+            "realign_drift": self.realign_drift is not None,
+            "realign_noise": bool(self.realign_noise),
+        }
+        return [f"{name} is for sources that are aligned anew" for name, value in said.items() if value]
 
     def _problems_of_drift(self) -> list[str]:
         if self.realign_drift is None:
             return []
         if not 0 < self.realign_drift < math.inf:
             return [f"realign_drift is a share above 0, found {self.realign_drift}"]
-        if not self.alignment.active or self.realign_every is None:
-            return ["realign_drift is for sources that are aligned anew"]
         if self.realign_every == "drawn":  # each would have moved from another star
             return ["realign_drift is for sources that are all aligned at once, found realign_every drawn"]
         if self.realignment != self.alignment:  # nobody would know by which of them a source was aligned last
@@ -134,9 +147,7 @@ class StarSettings:
         problems = [f"{name} is a finite number from 0 up, found {share}" for name, share in wrong.items()]
         if self.realign_noise and self.realign_restarts > 1:
             problems.append("realign_restarts is for searches from where sources are, which realign_noise has none of")
-        if self.realign_noise and (not self.alignment.active or self.realign_every is None):
-            problems.append("realign_noise is for sources that are aligned anew")
-        elif self.realign_noise and (self.alignment.learns or self.alignment.uses_kinds):
+        if self.realign_noise and (self.alignment.learns or self.alignment.uses_kinds):
             problems.append(f"realign_noise is for searches among permutations, found {self.alignment.title}")
         return problems
 

@@ -22,6 +22,7 @@ def network() -> nn.Module:
         (lambda a: sc.predict(a, seed=3), "seed is for points between models: they need a star"),
         (lambda a: sc.predict(a, alignment="weight"), "alignment is for points between models"),
         (lambda a: sc.predict(a, sources=[a]), "sources is for points between models"),
+        (lambda a: sc.interpolate(a, a, t=0.5, seed=3), "seed is of a random point around one model"),
         (lambda a: sc.interpolate(a, perturb=1.0, alignment="weight"), "takes one model, and alignment needs two"),
         (lambda a: sc.fuse([a, a], method="linear", weights="ab"), "weights='ab': expected a number"),
         (lambda a: sc.fuse([a, a], method="ties", base=a, density="x"), "density='x': expected a number"),
@@ -30,7 +31,7 @@ def network() -> nn.Module:
         (lambda a: sc.train(a, "mnist", data_dir=3), "data_dir=3: expected a path"),
         (lambda a: sc.train(a, "digits", augmentation="flip"), "augmentation: expected several values, as a list"),
     ],
-    ids=map(str, range(10)),
+    ids=map(str, range(11)),
 )
 def test_what_would_not_be_read_is_refused(call: Any, words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words):

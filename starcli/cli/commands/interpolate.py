@@ -82,7 +82,7 @@ def interpolate_command(
     with common.session(output) as (watch, results):
         bends = Bends.of(bent, watch)
         points = [replace(bends.place(point), renormalise=activations.between()) for _, point in found]
-        alignment, nodes = how.along(bends, given, seed), bends.nodes(given)
+        alignment, nodes = how.along(bends, given, seed if perturb is None else 0), bends.nodes(given)
         plans = [point_plan(workspace, nodes, point, alignment) for point in points]
         jobs = [Job(*each, watch, force=force) for each in zip(paths, plans, strict=True)]
         workspace.tell_notes(watch, of_data=False)

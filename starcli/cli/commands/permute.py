@@ -67,6 +67,8 @@ def permute_command(
 
     if (not by) != random:
         raise StarcliError("permute needs one of --by FILE and --random")
+    if seed and not random:
+        raise StarcliError("--seed is of --random, and has no use for --by")
     names, inputs = [{"name": stem(model), "seed": seed}], [model, *(by or [])]
     paths = output_paths(output, names, inputs)
     files = permutation_paths(permutation, names, inputs, paths)

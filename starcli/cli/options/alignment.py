@@ -126,8 +126,11 @@ class SelectOptions(AlignOptions):
     def along(self, bends: "Bends", ends: "Sequence[Checkpoint]", seed: int) -> "Alignment":
         """As the command line asks, or where it does not and there is a curve, as its end was aligned in training.
 
-        StarcliError for settings of an alignment that the command line does not ask for then.
+        seed: of the alignment alone. StarcliError for it, and for other settings of an alignment, where none is asked
+        for.
         """
+        if seed and self.align in (None, "none"):
+            raise StarcliError(f"--seed {seed}: nothing is drawn, for no --align is asked for")
         if self.align is not None or not bends.models:
             return self.chosen(seed)
         if said := said_in(self):
