@@ -17,12 +17,21 @@ from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores, metric_of
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
+from starcli.runtime.rehearsal import sampled
+
+MOST_POINTS = 1_000_000
+"""Points of a path at most: all of them are held in memory, and a few thousand show any barrier."""
 
 
-def grid(points: int) -> tuple[float, ...]:
-    """`points` even values of t from 0 to 1, both included: i / (points - 1); of the ends alone all barriers were 0."""
+def grid(points: int, most: int = MOST_POINTS) -> tuple[float, ...]:
+    """`points` even values of t from 0 to 1, both included: i / (points - 1); of the ends alone all barriers were 0.
+
+    StarcliError for fewer than 3, or more than `most`.
+    """
     if points < 3:
         raise StarcliError(f"a path needs at least 3 points, its ends and one between; found {points}")
+    if points > most:
+        raise StarcliError(f"at most {most:,} points are measured on one line; found {points:,}")
     return tuple(i / (points - 1) for i in range(points))
 
 
@@ -155,11 +164,12 @@ def walk(evaluator: Evaluator, path: Path, ts: Sequence[float]) -> Barrier:
     """Measure a path at `ts`; ends whose scores are known are not measured again."""
     first, last = evaluator.end_scores(path.nodes[0]), evaluator.end_scores(path.nodes[-1])
     between = []
-    for t in ts[1:-1]:
+    for t in sampled(ts[1:-1], len(ts) - 2):
         evaluator.load_mean(path.nodes, path.weights(t))
         between.append(evaluator.scores())
         evaluator.progress.step(loss=between[-1]["train"].loss)
-    scores = [first, *between, last]
+    unseen = between[-1:] * (len(ts) - 2 - len(between))  # of a rehearsal
+    scores = [first, *between, *unseen, last]
     return Barrier(tuple(ts), {split: Curve.of(ts, [each[split] for each in scores]) for split in evaluator.splits})
 
 

@@ -21,12 +21,15 @@ from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.cache import hash_json, recall, remember
 from starcli.landscape.plane import OnPlane, WeightPlane, mean_weights
-from starcli.runtime.rehearsal import alike
+from starcli.runtime.rehearsal import alike, sampled
 from starcli.runtime.sharing import own_share, share_out
 from starcli.workspace.stamp import stamps
 
 GRID = 21
 """Points on each side of a grid, where nothing is said."""
+
+MOST_ON_SIDE = 1_000
+"""Points on each side at most, a million in all."""
 
 ON_PATH = 41
 """Points of a curve that are shown."""
@@ -135,7 +138,7 @@ def surface_landscape(measure: Measure, model: Checkpoint, *, radius: float, see
         raise StarcliError(f"the radius is a number above 0, found {radius:g}")
     evaluator = measure.evaluator()
     plane = WeightPlane.random(evaluator.network, evaluator.network.flatten(model.tensors), seed)
-    axis = tuple(radius * (2 * t - 1) for t in grid(measure.points))
+    axis = tuple(radius * (2 * t - 1) for t in grid(measure.points, MOST_ON_SIDE))
     key = {"surface": model.tensors_sha256, "seed": seed}
     on_grid = _Grid(measure, evaluator, plane, [model.tensors], lambda x, y: (1.0,), key)
     found = on_grid.landscape(axis, axis, [model.name], [(0.0, 0.0)], {})
@@ -151,7 +154,7 @@ def _axis(values: Sequence[float], margin: float, points: int) -> tuple[float, .
     """An even grid over values, with a margin at both sides."""
     low, high = min(values), max(values)
     room = margin * (high - low)
-    return tuple(low - room + t * (high - low + 2 * room) for t in grid(points))
+    return tuple(low - room + t * (high - low + 2 * room) for t in grid(points, MOST_ON_SIDE))
 
 
 def _path(plane: WeightPlane, bends: Bends, nodes: Sequence[torch.Tensor]) -> dict[str, Any]:
@@ -204,13 +207,14 @@ class _Grid:
     def _line(self, x: Sequence[float], y: float) -> GridValues:
         """Measure the points (x, y) of one y, and keep them."""
         evaluator, found = self.evaluator, []
-        for each in x:
+        for each in sampled(x, len(x)):
             with torch.no_grad():
                 evaluator.network.parameters.copy_(self.plane.point(each, y))
             evaluator.load_buffers(self.models, self.weights(each, y))
             evaluator.recalibrate()
             found.append(evaluator.scores())
             evaluator.progress.step(loss=found[-1]["train"].loss)
+        found += found[-1:] * (len(x) - len(found))  # of a rehearsal
         scores = {split: [point[split].to_dict() for point in found] for split in evaluator.splits}
         values = {split: {name: [s[name] for s in each] for name in each[0]} for split, each in scores.items()}
         if self.measure.is_kept:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from support.program import TRAIN, Ran, run_here
 
+import starcli as sc
+
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 DIGITS = 64
@@ -106,6 +108,38 @@ def test_barriers(place: Path, solutions: Any, words: tuple[Any, ...], lines: in
     run_here(*line)
     known = of(run_here(*line, "--dry-run"), "work")  # all of it is in the cache
     assert set(known) == {"reading, checks and the rest"}
+
+
+@pytest.mark.parametrize(
+    ("command", "few", "many", "more"),
+    [("barrier", 1000, 100_000, 100), ("plane", 30, 300, 100)],
+)
+def test_lines_and_planes_of_very_many_points(
+    place: Path, solutions: Any, command: str, few: int, many: int, more: int
+) -> None:
+    """All points of a line were measured, however many."""
+    models = solutions.some(0, 1) if command == "barrier" else solutions.some(0, 1, 2)
+    seconds = []
+    for points in (few, many):
+        began = time.process_time()
+        ran = run_here(command, *models, "--align", "none", "--points", points, "--dry-run")
+        assert ran.status == 0, ran.err
+        assert time.process_time() - began < 20
+        seconds.append(of(ran, "work")[f"lines of {points} points"]["seconds"])
+    assert more / 3 < seconds[1] / seconds[0] < more * 3
+
+
+def test_more_points_than_can_be_held_are_refused(place: Path, solutions: Any) -> None:
+    """By commands and library alike."""
+    a, b = solutions.some(0, 1)
+    for words, most in ((("barrier", a, b), "1,000,000"), (("plane", a, b, a), "1,000"), (("surface", a), "1,000")):
+        ran = run_here(*words, "--points", most.replace(",", "") + "0")
+        assert ran.status == 2
+        assert f"--points': expected at most {most}, found" in ran.err
+    with pytest.raises(sc.StarcliError, match="at most 1,000,000 points"):
+        sc.barrier(a, b, points=10_000_000, alignment=None)
+    with pytest.raises(sc.StarcliError, match="at most 1,000 points"):
+        sc.surface(a, points=10_000)
 
 
 @pytest.mark.parametrize("joint", [False, True])

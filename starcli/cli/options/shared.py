@@ -167,9 +167,12 @@ RestartsOpt = Annotated[
         rich_help_panel=ALIGNMENT,
     ),
 ]
-PointsOpt = Annotated[int, typer.Option("--points", min=3, help="Points on the line, both ends included; at least 3.")]
+PointsOpt = Annotated[
+    int, typer.Option("--points", min=3, max=1_000_000, help="Points on the line, both ends included; at least 3.")
+]
 GridOpt = Annotated[
-    int, typer.Option("--points", min=3, help="Points on each side of the grid: N x N are measured; at least 3.")
+    int,
+    typer.Option("--points", min=3, max=1_000, help="Points on each side of the grid: N x N are measured; at least 3."),
 ]
 StatisticsOpt = Annotated[
     str,
