@@ -213,10 +213,16 @@ def _ticks(norm: "Normalize", *, logarithmic: bool) -> list[float]:
 
 
 def _tick_texts(ticks: Sequence[float]) -> list[str]:
-    """Ticks in as few digits, at least two, as tell them apart."""
+    """Ticks in as few digits, at least two, as tell them apart.
+
+    >>> _tick_texts([40, 60, 99.98]), _tick_texts([0.001, 0.1, 3]), _tick_texts([99.91, 99.95])
+    (['40', '60', '100'], ['0.001', '0.1', '3'], ['99.91', '99.95'])
+    """
     least = min(b - a for a, b in pairwise(ticks)) / max(map(abs, ticks))
     digits = max(2, math.ceil(-math.log10(least)) + 1)
-    return [f"{tick:.{digits}g}".replace("-", "−") for tick in ticks]
+    rounded = [float(f"{tick:.{digits}g}") for tick in ticks]
+    # 100 in two digits is 1e+02 to Python
+    return [f"{tick:.{max(digits, 5)}g}".replace("-", "−") for tick in rounded]
 
 
 def _mark(axis: "Axes", plane: DrawnPlane, names: Mapping[str, int]) -> None:

@@ -328,6 +328,7 @@ def test_colours_of_all_files_have_one_scale_with_both_ends_labelled() -> None:
     ticks = [[text.get_text() for text in bar.get_yticklabels()] for bar in bars]
     assert ticks[:4] == ticks[4:]
     assert (ticks[0][0], ticks[0][-1]) == ("0.001", "3.001")
+    assert (ticks[1][0], ticks[1][-1]) == ("40", "100")
 
 
 def test_a_surface_says_its_directions() -> None:
