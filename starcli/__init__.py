@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from starcli.library.selftest import selftest
     from starcli.library.star import find_star
     from starcli.library.train import train
-    from starcli.library.where import Where
+    from starcli.library.where import Where, WhereMeasured
     from starcli.recipes.recipe import Recipe
     from starcli.star.settings import StarSettings
     from starcli.symmetry.derive.derive import derive_and_prove
@@ -61,6 +61,7 @@ __all__ = [
     "StarcliError",
     "StarcliWarning",
     "Where",
+    "WhereMeasured",
     "__version__",
     "align",
     "align_jointly",
@@ -120,7 +121,7 @@ _MODULES = {
     "library.selftest": ("selftest",),
     "library.star": ("find_star",),
     "library.train": ("train",),
-    "library.where": ("Where",),
+    "library.where": ("Where", "WhereMeasured"),
     "recipes.recipe": ("Recipe",),
     "star.settings": ("StarSettings",),
     "symmetry.derive.derive": ("derive_and_prove",),

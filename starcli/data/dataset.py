@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from starcli.data.loading import DataFacts, Loaded, Request
-from starcli.data.names import IMAGES_OF_ANY_SIZE, check_data_name, needs_path
+from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, check_data_name, needs_path
 from starcli.data.normalisation import Normalisation
 from starcli.data.normalise_option import IMAGENET_MEAN, parse_normalise, same_statistics
 from starcli.data.partition import balanced_prefix, split_indices
@@ -93,7 +93,9 @@ class Dataset(DataFacts):
         found: Split | None = getattr(self, name)
         if found is None:
             hint = "--val-fraction holds back a share of the training data, when models are trained"
-            if self.train is self.test:
+            if self.name == IN_MEMORY:
+                hint = f'data={{"train": ..., "{name}": ...}} gives one'
+            elif self.train is self.test:
                 hint = "of a test part that is alone nothing is held back; --train-data names the models' own data"
             raise StarcliError(f"there is no {name} split", [hint])
         return found

@@ -17,6 +17,7 @@ from starcli.library.plans import curve_plans
 from starcli.library.train import RecipeSettings, TrainedModel, inherited, split_options
 from starcli.library.where import Where
 from starcli.recipes.recipe import Recipe
+from starcli.workspace.training_notes import test_notes
 
 
 class CurveKeywords(Where, RecipeSettings, total=False):
@@ -58,9 +59,11 @@ def curve(
     where, changed = split_options(options)
     settings = CurveSettings(form=form, bends=bends, alignment=alignment_along(alignment, STRAIGHT, ()))
     workspace, [first, last], watcher = open_models([a, b], where, distinct=2)
+    for note in test_notes(workspace.dataset):
+        watcher.note(note)
     note_repeats(workspace, workspace.dataset.measured, watcher)
     note_alignment(workspace, settings.alignment, watcher, unsaid=[first, last] if alignment == AUTO else ())
-    chosen = inherited(recipe, [first, last], changed)
+    chosen = inherited(recipe, [first, last], changed, watcher)
     plans = curve_plans(workspace, [first, last], chosen, seed, settings)
     found = train_curve(workspace, (first, last), chosen, seed, settings, progress=watcher)
     facts = {"statistics": "recalibrated", "history": found.history}

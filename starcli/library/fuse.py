@@ -137,7 +137,7 @@ def _fused(
     own, others = models[: len(sources)], iter(models[len(sources) :])
     init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
     note_doubtful_solutions(own, watcher)
-    chosen = inherited(recipe, own, changed) if fusion.method in TRAINED_FUSIONS else None
+    chosen = inherited(recipe, own, changed, watcher) if fusion.method in TRAINED_FUSIONS else None
     taught = None if star is None or teacher is None else teacher(star)
     fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught)
     plan, name = fusion_plan(workspace, own, fusion), f"fused-{fusion.seed}"

@@ -5,6 +5,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from starcli.registry.tasks import TASKS
+
 _KEYWORDS: Mapping[str, str] = {
     "--align none": "alignment=None",
     "--align weight": 'alignment="weight"',
@@ -17,6 +19,7 @@ _KEYWORDS: Mapping[str, str] = {
     "--download": "download=True",
     "--normalise none": 'normalise="none"',
     "--unproved": "unproved=True",
+    **{f"--task {name}": f'task="{name}"' for name in TASKS},
 }
 """What Python calls options that have another name there; all others change their dashes alone."""
 
@@ -34,7 +37,10 @@ _SENTENCES: Mapping[str, str] = {
 
 _OF_CONVERT = " of starcli convert "
 
-_OPTION = re.compile(r"--(?:align (?:none|weight)|normalise none)\b|(?<![\w-])--[a-z](?:[a-z-]*[a-z])?(?![\w-])")
+_OPTION = re.compile(
+    rf"--(?:align (?:none|weight)|normalise none|task (?:{'|'.join(TASKS)}))\b"
+    r"|(?<![\w-])--[a-z](?:[a-z-]*[a-z])?(?![\w-])"
+)
 
 
 def in_python(text: str) -> str:
@@ -44,6 +50,8 @@ def in_python(text: str) -> str:
     'a.safetensors: exists; force=True overwrites it'
     >>> in_python("give --arch and --data-dir")
     'give arch and data_dir'
+    >>> in_python("--task multi-label takes 0 and 1")
+    'task="multi-label" takes 0 and 1'
     >>> in_python("--key ema of starcli convert chooses them")
     "key='ema' chooses them"
     >>> in_python("the first one: starcli convert x.pt --key ema --ignore 'head.*' --plain -o x.safetensors")

@@ -31,6 +31,7 @@ from starcli.star.growing import Growth, growth_of
 from starcli.star.settings import StarSettings
 from starcli.star.star_search import StarSearch
 from starcli.star.starlight import starlight
+from starcli.workspace.training_notes import test_notes
 
 
 class SearchSettings(TypedDict, total=False):
@@ -159,11 +160,13 @@ def search_for_star(
     beginning = models[-1] if begun else None
     check_held_out([*own, *models[several:]], others)
     note_doubtful_solutions([*own, *others], watcher)
+    for note in test_notes(workspace.dataset):
+        watcher.note(note)
     if kind == "star":  # the table of what is fused says so itself
         note_repeats(workspace, workspace.dataset.measured, watcher)
     growth = None if beginning is None or grow is None else _growth(beginning, own, recipe, watcher)
     if growth is None:
-        chosen = inherited(recipe, own, changed)
+        chosen = inherited(recipe, own, changed, watcher)
     else:
         chosen = growth.recipe(changed.get("epochs")).override(**changed)
     search = StarSearch(

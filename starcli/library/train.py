@@ -15,8 +15,9 @@ from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import spec_record
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, split_keywords
 from starcli.recipes.recipe import Recipe, load_recipe
+from starcli.runtime.progress import Progress
 from starcli.training.train import Trained, kept_epochs, train_network
-from starcli.workspace.plan import inherited_recipe, plan_of
+from starcli.workspace.plan import default_recipe_note, inherited_recipe, plan_of
 
 
 class RecipeSettings(TypedDict, total=False):
@@ -116,10 +117,18 @@ def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
     return load_recipe(recipe)
 
 
-def inherited(recipe: Recipe | str | Path | None, models: Sequence[Checkpoint], changed: RecipeSettings) -> Recipe:
-    """The recipe that is named, or that of the models, with the settings that are said."""
+def inherited(
+    recipe: Recipe | str | Path | None, models: Sequence[Checkpoint], changed: RecipeSettings, watcher: Progress
+) -> Recipe:
+    """The recipe that is named, or that of the models, with the settings that are said.
+
+    Where models say none it is the default one, with a note.
+    """
     base = inherited_recipe(models) if recipe is None else None
-    return (base or understood_recipe(recipe)).override(**changed)
+    chosen = (base or understood_recipe(recipe)).override(**changed)
+    if recipe is None and base is None:
+        watcher.note(default_recipe_note(chosen, [*changed]))
+    return chosen
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[Where, RecipeSettings]:

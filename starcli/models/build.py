@@ -206,7 +206,7 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
         raise MisfitError(
             f"architecture {name}: outputs {found} for inputs of {size}, expected {_sizes(expected)} logits",
-            how_to_wrap(outputs),
+            [*how_to_wrap(outputs), *([ONE_OUTPUT] if (found, expected) == ((1,), (2,)) else [])],
         )
     return outputs
 
@@ -220,6 +220,9 @@ PADDED = "behind a text stands the token -1: ids.clamp(min=0) can be embedded, i
 
 LENGTH = "--length says how many tokens of a text are read"
 """What helps where texts are longer, or shorter, than a network takes."""
+
+ONE_OUTPUT = "--task multi-label takes 0 and 1 as a label of one output (binary cross-entropy)"
+"""What helps where a network has one output for two classes."""
 
 TOKENS = "it takes integers: --input-dtype int64 says that inputs are tokens"
 """What helps where a network of tokens was given floats."""

@@ -278,6 +278,7 @@ def _parse(kind: type[Drawn], row: ResultRow, name: str) -> Drawn:
         return kind.model_validate(row)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "row"
-        source = f"{name}: " if name else ""
-        raise StarcliError(f"{source}a result cannot be drawn: {where}: {first['msg'].lower()}") from error
+        what = [".".join(map(str, first["loc"])), first["msg"].lower()]
+        if first["type"] == "value_error":  # one of ours, without what pydantic puts before it
+            what[1] = str(first["ctx"]["error"])
+        raise StarcliError(": ".join(filter(None, [name, "a result cannot be drawn", *what]))) from error

@@ -1,6 +1,7 @@
 """What those who train on data should know of them."""
 
 from starcli.data.dataset import Dataset
+from starcli.data.names import IN_MEMORY
 from starcli.data.repeats import repeats_notes
 from starcli.errors import few
 from starcli.registry.tasks import CLASSES, REGRESSION
@@ -49,7 +50,15 @@ def class_notes(dataset: Dataset) -> tuple[str, ...]:
     return ("; ".join([f"{dataset.name}: {what}", *measured, *hint]),)
 
 
+def test_notes(dataset: Dataset) -> tuple[str, ...]:
+    """A note for those who train, where data in memory have no test part: figures of that name are of training then."""
+    if dataset.name != IN_MEMORY or dataset.train is not dataset.test:
+        return ()
+    how = 'data={"train": ..., "test": ...} gives one'
+    return (f"data {IN_MEMORY}: no test part: test figures are those of the training examples; {how}",)
+
+
 def training_notes(dataset: Dataset) -> tuple[str, ...]:
     """What those who train on data should know: of inputs, of targets, of examples that are measured on as well."""
-    notes = (*scaling_notes(dataset), *target_notes(dataset), *class_notes(dataset))
+    notes = (*scaling_notes(dataset), *target_notes(dataset), *class_notes(dataset), *test_notes(dataset))
     return (*notes, *repeats_notes(dataset, *dataset.measured))

@@ -195,19 +195,20 @@ def test_data_of_another_type_need_their_normalisation_said(files, own, other, k
 def test_data_in_memory(files):
     images, labels = torch.from_numpy(PIXELS), torch.from_numpy(LABELS)
     settings = {"epochs": 1, "arch_args": {"hidden_dim": 4}}
-    plain = sc.train("mlp", (images, labels), **settings)
+    data = {"train": (images, labels), "test": (images, labels)}
+    plain = sc.train("mlp", data, **settings)
     assert plain.metadata.data.mean == [0.0]
-    half = sc.train("mlp", (images, labels), normalise="0.5:0.5", **settings)
-    second = sc.train("mlp", (images, labels), seed=1, normalise="0.5:0.5", **settings)
+    half = sc.train("mlp", data, normalise="0.5:0.5", **settings)
+    second = sc.train("mlp", data, seed=1, normalise="0.5:0.5", **settings)
     expected = loss_of(half, as_torchvision([0.5], [0.5]))
     # the same examples again are normalised as the model's, whether they are said again or not
-    for where in ({}, {"data": (images, labels)}, {"data": (images, labels), "normalise": "0.5:0.5"}):
+    for where in ({}, {"data": data}, {"data": data, "normalise": "0.5:0.5"}):
         assert sc.evaluate(half, **where)[0]["nll"] == pytest.approx(expected, rel=1e-5)
     with pytest.warns(sc.StarcliWarning, match="normalised otherwise than when"):
-        found = sc.evaluate(half, data=(images, labels), normalise="none")[0]["nll"]
+        found = sc.evaluate(half, data=data, normalise="none")[0]["nll"]
     assert found == pytest.approx(loss_of(half, as_torchvision([0.0], [1.0])), rel=1e-5)
     with pytest.raises(sc.StarcliError, match="normalised otherwise than when"):
-        sc.find_star([half, second], data=(images, labels), normalise="none", epochs=1)
+        sc.find_star([half, second], data=data, normalise="none", epochs=1)
     with pytest.warns(sc.StarcliWarning, match="all 30 test examples are training examples too"):
         named = sc.train("mlp", files / "bytes.npz", normalise="none", **settings)
     assert named.metadata.data.mean == [0.0]

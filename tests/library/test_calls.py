@@ -19,6 +19,9 @@ from starcli.library.python_words import in_python
 
 Data = dict[str, tuple[Tensor, Tensor]]
 
+ONE_EPOCH = sc.Recipe(epochs=1)
+"""Of searches from modules, which do not say how they were trained."""
+
 
 def network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
@@ -40,8 +43,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "evaluate": lambda a, b, **k: sc.evaluate(a, b, **k),
     "recalibrate": lambda a, b, **k: sc.evaluate(a, recalibrate=True, **k),
     "bma": lambda a, b, **k: sc.bma(a, [a, b], samples=2, repeats=1, **k),
-    "find_star": lambda a, b, **k: sc.find_star([a, b], epochs=1, **k),
-    "fuse": lambda a, b, **k: sc.fuse([a, b], epochs=1, **k).comparison,
+    "find_star": lambda a, b, **k: sc.find_star([a, b], recipe=ONE_EPOCH, **k),
+    "fuse": lambda a, b, **k: sc.fuse([a, b], recipe=ONE_EPOCH, **k).comparison,
     "train": lambda a, b, data, **k: sc.train(a, data, epochs=1, **k),
     "derive_kinds": lambda a, b, data: sc.derive_kinds(a, (data["train"][0][:2],)),
 }
@@ -84,7 +87,7 @@ def test_process_and_modules_are_left_alone(name: str, pair: list[nn.Module], da
 def test_what_the_caller_has_set_changes_no_result(pair: list[nn.Module], data: Data) -> None:
     def found() -> tuple[str, int]:
         kinds = sc.derive_kinds(nn.Sequential(pair[0][0], *pair[0][2:]), (data["train"][0][:2],))
-        return sc.find_star(pair, data=data, epochs=1).sha256, kinds.continuous_dimension
+        return sc.find_star(pair, data=data, recipe=ONE_EPOCH).sha256, kinds.continuous_dimension
 
     expected = found()
     assert expected[1] == 8  # a scale of each hidden unit
@@ -134,7 +137,7 @@ def test_numbers_of_numpy_are_numbers(pair: list[nn.Module], data: Data) -> None
 
 
 def test_iterables_of_models(pair: list[nn.Module], data: Data) -> None:
-    assert sc.find_star(iter(pair), data=data, epochs=1).metadata.kind == "star"
+    assert sc.find_star(iter(pair), data=data, recipe=ONE_EPOCH).metadata.kind == "star"
     assert len(sc.all_pairs(iter(pair), data=data, alignment=None, points=3).names) == 2
 
 
@@ -257,7 +260,7 @@ def test_reports_and_symmetries_are_one_line(pair: list[nn.Module], data: Data) 
     pairs = sc.all_pairs(pair, data=data, alignment=None, points=3)
     [barrier] = [curve.loss_barrier for curve in pairs.barriers[0].curves.values()][:1]
     assert repr(pairs).startswith(f"PairsReport(1 pair of 2 models, mean barrier train {barrier:.4g}, test ")
-    star = sc.find_star(pair, data=data, epochs=1)
+    star = sc.find_star(pair, data=data, recipe=ONE_EPOCH)
     held_out = sc.train(network, data, epochs=1, seed=2)
     report = sc.star_report(star, pair, [held_out], data=data, points=3, alignment=None)
     source = report.groups["star-source"].summaries["train"].mean
@@ -270,7 +273,7 @@ def test_reports_and_symmetries_are_one_line(pair: list[nn.Module], data: Data) 
 
 
 def test_describe_takes_a_path_as_words(pair: list[nn.Module], data: Data) -> None:
-    star = sc.find_star(pair, data=data, epochs=1)
+    star = sc.find_star(pair, data=data, recipe=ONE_EPOCH)
     assert sc.describe(str(sc.save(star, "star.safetensors"))).metadata.kind == "star"
 
 

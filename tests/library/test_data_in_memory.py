@@ -132,7 +132,7 @@ class Recurrent(nn.Module):
 def test_inputs_of_any_shape(network: Any, shape: tuple[int, ...]) -> None:
     draws = torch.Generator().manual_seed(0)
     inputs = torch.randn(60, *shape, generator=draws)
-    data = {"train": (inputs, (inputs.flatten(1).sum(1) > 0).long())}
+    data = dict.fromkeys(("train", "test"), (inputs, (inputs.flatten(1).sum(1) > 0).long()))
     a, b = (sc.train(network, data, epochs=1, seed=seed) for seed in (0, 1))
     aligned = sc.align(a, b, method="activation")
     assert aligned.to_dict()["moved"] > 0
@@ -145,7 +145,7 @@ def test_inputs_of_any_shape(network: Any, shape: tuple[int, ...]) -> None:
 
 def test_inputs_that_are_predicted_may_be_a_table() -> None:
     pandas = pytest.importorskip("pandas")
-    model = sc.train("mlp", (INPUTS.numpy(), LABELS.numpy()), epochs=1)
+    model = sc.train("mlp", dict.fromkeys(("train", "test"), (INPUTS, LABELS)), epochs=1)
     found = sc.predict(model, data=pandas.DataFrame(INPUTS.numpy()))
     assert np.array_equal(found.probabilities, sc.predict(model, data=INPUTS).probabilities)
 

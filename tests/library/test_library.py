@@ -150,8 +150,22 @@ def test_every_form_of_data_is_the_same_data(data: Data) -> None:
 
 
 def test_one_pair_is_trained_and_measured_on(data: Data) -> None:
-    model = sc.train(network, data["train"], epochs=1, batch_size=30)
+    said = "no test part: test figures are those of the training examples"
+    with pytest.warns(sc.StarcliWarning, match=said):
+        model, other = (sc.train(network, data["train"], epochs=1, batch_size=30, seed=seed) for seed in (0, 1))
     assert model.metadata.metrics["train"] == model.metadata.metrics["test"]
+    with pytest.warns(sc.StarcliWarning, match=said):
+        sc.find_star([model, other], epochs=1)
+    sc.evaluate(model.module(), data=data["test"])  # which is meant: no warning
+
+
+def test_a_star_of_modules_says_by_which_recipe_it_is_trained(data: Data) -> None:
+    """They do not say how they were trained; of a recipe that is named nothing has to be said."""
+    sources = [sc.train(network, data, epochs=1, batch_size=30, seed=seed).module() for seed in (0, 1)]
+    with pytest.warns(sc.StarcliWarning, match="the default recipe is used: batch size 128, optimizer sgd") as said:
+        sc.find_star(sources, epochs=1, data=data)
+    assert "epochs" not in str(said[0].message)  # which the call says
+    sc.find_star(sources, recipe=sc.Recipe(epochs=1), data=data)
 
 
 def test_a_module_is_no_solution_to_begin_from(data: Data) -> None:
@@ -228,6 +242,10 @@ def test_results_become_tables(data: Data) -> None:
         (lambda data: sc.evaluate(network().state_dict(), data=data), "does not say what network it is"),
         (lambda data: sc.train(network, data, epoch=3), "did you mean epochs"),
         (lambda data: sc.train(network, (data["train"][0], data["train"][1] + 0.5)), "3 outputs to predict 1 column"),
+        (
+            lambda data: sc.evaluate(nn.Linear(4, 1), data=(data["train"][0], data["train"][1] % 2)),
+            r'expected 2 logits\n  task="multi-label" takes 0 and 1 as a label of one output',
+        ),
         (lambda data: sc.train(network, {"test": data["test"]}), '"train" is missing'),
         (lambda data: sc.train(network, {"trian": data["test"]}), "unknown trian"),
         (lambda data: sc.align(network(), nn.Linear(4, 3), data=data), "do not fit the network"),

@@ -71,10 +71,10 @@ def test_figures_are_those_of_a_loop_over_the_module(data: Data) -> None:
 def test_parameters_that_take_no_gradient_are_weights(data: Data) -> None:
     """A caller may freeze a network to measure it: its star was one of frozen averages, and no star."""
     sources = modules(2)
-    found = sc.find_star(sources, data=data, epochs=2)
+    found = sc.find_star(sources, data=data, recipe=sc.Recipe(epochs=2))
     for source in sources:
         source[0].requires_grad_(False)
-    assert sc.find_star(sources, data=data, epochs=2).sha256 == found.sha256
+    assert sc.find_star(sources, data=data, recipe=sc.Recipe(epochs=2)).sha256 == found.sha256
     loss = sc.evaluate(sources[0], data=data)[0]["nll"]
     assert sc.evaluate(sources[0].requires_grad_(False), data=data)[0]["nll"] == loss
 
@@ -82,7 +82,7 @@ def test_parameters_that_take_no_gradient_are_weights(data: Data) -> None:
 @pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
 def test_results_do_not_change_with_the_modules(data: Data) -> None:
     sources = modules(2)
-    star = sc.find_star(sources, data=data, epochs=1)
+    star = sc.find_star(sources, data=data, recipe=sc.Recipe(epochs=1))
     kept = [{name: tensor.clone() for name, tensor in source.tensors.items()} for source in star.sources]
     for source in sources:
         for parameter in source.parameters():
@@ -111,7 +111,7 @@ def test_a_transformer(data: Data) -> None:
     assert aligned.to_dict()["moved"] > 0
     inputs = data["test"][0]
     assert torch.allclose(aligned.module()(inputs), b.eval()(inputs), atol=1e-5)
-    assert len(sc.find_star([a, b], data=data, epochs=1, arch=Transformer).history) == 1
+    assert len(sc.find_star([a, b], data=data, recipe=sc.Recipe(epochs=1), arch=Transformer).history) == 1
 
 
 @pytest.mark.filterwarnings("ignore:regression sets")
@@ -136,8 +136,8 @@ def test_a_parameter_that_nothing_draws_needs_a_function(data: Data) -> None:
     sources = modules(2, Scaled)
     assert sc.align(*sources, data=data).to_dict()["moved"] > 0
     with pytest.raises(sc.StarcliError, match="no reset_parameters"):
-        sc.find_star(sources, data=data, epochs=1)
-    assert sc.find_star(sources, data=data, arch=Scaled, epochs=1).metadata.kind == "star"
+        sc.find_star(sources, data=data, recipe=sc.Recipe(epochs=1))
+    assert sc.find_star(sources, data=data, arch=Scaled, recipe=sc.Recipe(epochs=1)).metadata.kind == "star"
 
 
 def test_models_of_networks_in_memory_are_pickled_and_go_on(data: Data) -> None:

@@ -191,7 +191,10 @@ class Viewed(nn.Module):
 
 def test_a_network_may_view_images_as_rows() -> None:
     images, labels = torch.rand(60, 1, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 3
-    a, b = (sc.train(Viewed, (images, labels), epochs=1, batch_size=20, seed=seed) for seed in (0, 1))
+    a, b = (
+        sc.train(Viewed, dict.fromkeys(("train", "test"), (images, labels)), epochs=1, batch_size=20, seed=seed)
+        for seed in (0, 1)
+    )
     middle = {name: (a.tensors[name] + b.tensors[name]) / 2 for name in a.tensors}
     logits = torch.func.functional_call(Viewed(), middle, (images,))
     loss = float(nn.functional.cross_entropy(logits, labels))

@@ -88,6 +88,6 @@ def test_what_is_made_of_a_model_is_its_state_and_read_as_it_is(
             assert measured(model) == pytest.approx(expected, rel=1e-5)
         sc.save(made, "made.pt", force=True)
         assert of_file(torch.load("made.pt", weights_only=False)) == pytest.approx(expected, rel=1e-5)
-    star = sc.find_star([dict(state), other], epochs=1, **WHERE)
+    star = sc.find_star([dict(state), other], recipe=sc.Recipe(epochs=1), **WHERE)
     assert measured(star.sources[0]) == pytest.approx(expected, rel=1e-5)
     assert measured(star.aligned_sources[0]) == pytest.approx(expected, rel=1e-5)

@@ -58,6 +58,9 @@ def test_losses_of_numbers_are_not_in_nats(tmp_path):
 
 
 def test_what_cannot_be_drawn(tmp_path):
+    of_numbers = sc.ResultTable([{"model": "a", "split": "test", "task": "regression", "r2": 0.5}])
+    with pytest.raises(sc.StarcliError, match=r"^a result cannot be drawn: reliability diagrams are of classes"):
+        sc.plot(of_numbers, tmp_path / "r.png")
     with pytest.raises(sc.StarcliError, match=r"expected a result of barrier.* found float"):
         sc.plot(0.5, tmp_path / "x.svg")  # type: ignore[arg-type]
     with pytest.raises(sc.StarcliError, match="one kind of results"):

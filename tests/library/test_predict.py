@@ -71,7 +71,10 @@ def test_a_star_of_the_library_predicts_on_inputs_alone(data):
         (lambda model, data: sc.predict(model, data=data, renormalise_logits=True), "they need a star"),
         (lambda model, data: sc.predict(model, data=data, renormalise="repiar"), "repiar"),
         (lambda model, data: sc.predict(model, data=data, temperature=0), "a number above 0, or fit"),
-        (lambda model, data: sc.predict(model, data={"train": data["train"]}, temperature="fit"), "no validation"),
+        (
+            lambda model, data: sc.predict(model, data={"train": data["train"]}, temperature="fit"),
+            '"validation": ...} gives one',
+        ),
     ],
 )
 def test_what_cannot_be_predicted(data, call, said):

@@ -51,7 +51,8 @@ def test_a_module_of_torchscript_is_refused() -> None:
 
 
 def test_a_checkpoint_can_be_pickled(tmp_path: Path) -> None:
-    made = sc.train(network(), (torch.randn(20, 4), torch.arange(20) % 3), epochs=1)
+    examples = torch.randn(20, 4), torch.arange(20) % 3
+    made = sc.train(network(), {"train": examples, "test": examples}, epochs=1)
     loaded = sc.load(sc.save(made, tmp_path / "a.safetensors"))
     again = pickle.loads(pickle.dumps(loaded))
     assert again.sha256 == loaded.sha256

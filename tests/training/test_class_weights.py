@@ -92,7 +92,7 @@ def test_faults():
         refused(lambda wrong=wrong: Recipe().override(class_weights=wrong), "class_weights: expected balanced")
     data = small("mlp", limit=20).dataset
     refused(lambda: class_weights_of(Recipe(class_weights=(1.0, 2.0)), data), "2 weights, and digits has 10 classes")
-    numbers = (torch.rand(20, 3), torch.rand(20, 2))
+    numbers = dict.fromkeys(("train", "test"), (torch.rand(20, 3), torch.rand(20, 2)))
     refused(lambda: sc.train("mlp", numbers, epochs=1, class_weights="balanced"), "the task is regression")
 
 

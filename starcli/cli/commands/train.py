@@ -100,7 +100,7 @@ def train_command(
     with common.session(output) as (watch, results):
         workspace.tell_notes(watch)
         if recipe is None:
-            watch.note(f"the default recipe is used: {training.defaults_of(chosen)}")
+            watch.note(f"the default recipe is used: {chosen.summary(without=training.said)}")
         note_class_weights(chosen, workspace.dataset, watch)
         jobs = TrainingJobs(workspace, chosen, watch, stacked, sync_batchnorm, log_test, epochs)
         how: dict[str, Any] = {"force": force, "logs": targets, "save_every": checkpoint_every}

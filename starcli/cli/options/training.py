@@ -72,9 +72,10 @@ class Training:
         typer.Option(metavar="NAME...", help="pad-crop, flip, or none.", rich_help_panel=TRAINING),
     ] = None
 
-    def defaults_of(self, recipe: "Recipe") -> str:
-        """What `recipe`, the default one with these flags put in, has that no flag says."""
-        return recipe.summary(without=[name for name, value in vars(self).items() if value is not None])
+    @property
+    def said(self) -> list[str]:
+        """The names of the settings that flags say."""
+        return [name for name, value in vars(self).items() if value is not None]
 
     def over(self, recipe: "Recipe") -> "Recipe":
         """`recipe` with these flags put in."""
@@ -90,10 +91,10 @@ def recipe_by_flags(base: "Recipe | None", training: Training, workspace: "Works
     """`base`, that of the models, with the flags put in. Where models say none it is the default one, with a note."""
     from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.training.class_weights import note_class_weights
+    from starcli.workspace.plan import default_recipe_note
 
     chosen = training.over(base or load_recipe(DEFAULT))
     if base is None:
-        said = training.defaults_of(chosen)
-        watch.note(f"the models do not say how they were trained: the default recipe is used: {said}")
+        watch.note(default_recipe_note(chosen, training.said))
     note_class_weights(chosen, workspace.dataset, watch)
     return chosen
