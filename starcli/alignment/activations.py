@@ -160,12 +160,14 @@ class Activations:
         """What the layers read with these weights; on a CPU, where that takes longer than to hash them, it is kept."""
         key = (self._draw, weights_sha256(tensors)) if self.workspace.device.type == "cpu" else None
         with self._lock:
-            found = None if key is None else self._kept.pop(key, None)
-            if found is None:
-                self._network.load(tensors)
-                observed = self._observed()
-                found = {INPUT + name: self._compared(INPUT + name, observed.get(name)) for name in self._axes}
-            if key is not None:
+            if key is not None and (found := self._kept.pop(key, None)) is not None:
+                self._kept[key] = found
+                return found
+            self._network.load(tensors)
+            observed = self._observed()
+        found = {INPUT + name: self._compared(INPUT + name, observed.get(name)) for name in self._axes}
+        if key is not None:
+            with self._lock:
                 self._kept[key] = found
                 while sum(_bytes(each) for each in self._kept.values()) > KEPT_ACTIVATION_BYTES:
                     del self._kept[next(iter(self._kept))]

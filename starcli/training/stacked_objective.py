@@ -102,7 +102,7 @@ class StackedObjective:
         every = cross_entropy(classes_first, labels.unsqueeze(0), reduction="none", **how).squeeze(0)
         weights = None if self.class_weights is None else self.class_weights[labels]  # else each example weighs 1
         losses = every.sum(1) / (labels.shape[1] if weights is None else weights.sum(1))
-        torch.autograd.backward(losses.sum())
+        self.backward(losses.sum(), self.clear)
         correct = right(classes_first.detach()[0], labels).sum(1)
         self.latest = float64(losses.detach())
         mass = labels.shape[1] if weights is None else float64(weights).sum(1)

@@ -2,10 +2,10 @@
 
     python -m tests.gpu [SECTION ...] [--device cuda] [--quick] [--out FILE] [--render]
 
-Sections run in the order of their worth, each in a process of its own and for 90 s at most (`--limit`; the last two
-twice that); one that fails or takes longer is recorded as such, and the next one runs. A row is a line of JSON with the
-card's name, written as soon as it is known. `--render` puts the rows of tests/gpu/results.jsonl, where a visit's file
-is kept, into docs/speed.md.
+Sections run in the order of their worth, each in a process of its own and for 90 s at most (`--limit`; some longer).
+One that fails or takes longer is recorded as such, with what it said or where it was, and the next one runs; so it is
+with the parts of a section. A row is a line of JSON with the card's name, written as soon as it is known. `--render`
+puts the rows of tests/gpu/results.jsonl, where a visit's file is kept, into docs/speed.md.
 `--device cpu --quick` runs all of it on something tiny, to see that it does.
 
 On a bare machine (Python 3.11 or newer, torch 2.6 or newer and the torchvision that goes with it) nothing has to be
@@ -15,6 +15,8 @@ installed, and there need not be a network. Beforehand, where there is one,
 
 puts what is missing there (pydantic and what that needs, 7 MiB, for Python 3.12 unless told) into the folder build/gpu,
 which git ignores and which has to travel as well, and prints the line to type there, from the root of the repository.
+It calls this folder by its own name: some packages bring a `tests` of their own, which would be found in the place of
+ours.
 What mostly lies beside torch has to be there: typing-extensions, safetensors, pyyaml, numpy, scipy. The command line's
 libraries (typer, rich), matplotlib and test libraries are not needed.
 
@@ -22,6 +24,7 @@ Tried without a card on Python 3.12, torch 2.11 of CUDA 13, torchvision 0.26, nu
 """
 
 import argparse
+import faulthandler
 import importlib
 import json
 import os
@@ -36,19 +39,25 @@ from pathlib import Path
 from . import table
 
 SECTIONS = {
+    "card": "card:run",
     "works": "works:run",
     "step": "steps:run",
     "epoch": "epochs:run",
     "alignment": "alignment:run",
     "barrier": "barriers:run",
     "many": "many:run",
+    "captured": "steps:run_captured",
     "compiled": "steps:run_compiled",
     "graphs": "steps:run_graphs",
 }
 LIMIT, WHOLE = 90.0, 470.0
 """Seconds of a section, and of the visit."""
-TIMES = {"compiled": 2, "graphs": 2}
-"""Sections that may take as many limits: the last ones, where time is left, for compiling takes most of one."""
+TIMES = {"works": 1.5, "compiled": 2, "graphs": 2}
+"""Sections that may take as many limits: one that computes on the host as well, and the last ones, which compile."""
+LINES = 60
+"""Last lines of what a section says to stderr, which its row keeps where it fails."""
+TOLD, DYING = 3.0, 10.0
+"""Seconds before its limit at which a section says where it is, and for which one that is killed is waited for."""
 
 
 def inside(name: str, device: str, out: Path, *, quick: bool) -> None:
@@ -63,8 +72,8 @@ def inside(name: str, device: str, out: Path, *, quick: bool) -> None:
 
 
 def run(name: str, limit: float, options: argparse.Namespace) -> bool:
-    """Run one section in a process of its own; whether it came to its end. A row says where it did not."""
-    command = [sys.executable, "-m", str(__package__), "--inside", name]
+    """Run one section in a process of its own; whether it came to its end. A row says where it did not, and why."""
+    command = [sys.executable, "-m", str(__package__), "--inside", name, "--limit", str(limit)]
     command += ["--device", options.device, "--out", str(options.out), *["--quick"] * options.quick]
     began, failed = time.monotonic(), ""
     with tempfile.TemporaryFile("w+") as said:
@@ -76,19 +85,20 @@ def run(name: str, limit: float, options: argparse.Namespace) -> bool:
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # also what it has begun: compilers, readers of data
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):  # a call of the driver that hangs holds even that up
+                process.wait(DYING)
         said.seek(0)
-        lines = said.read().splitlines()
-    print(*lines[-40:], sep="\n", file=sys.stderr, flush=True)
+        lines = said.read().splitlines()[-LINES:]
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
     if status:
         failed = f"failed: {lines[-1] if lines else f'status {status}'}"
     print(f"{name}: {failed or 'done'}, {time.monotonic() - began:.0f} s", flush=True)
     if failed:
         rows = table.read(options.out)
         machine = {key: rows[-1][key] if rows else "unknown" for key in ("card", "torch", "python")}
-        line = {"section": name, "what": table.TITLES[name], "failed": failed, "quick": options.quick, **machine}
+        line = {"section": name, "what": table.TITLES[name], "failed": failed, "said": lines}
         with options.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps({**line, "quick": options.quick, **machine}) + "\n")
     return not failed
 
 
@@ -106,6 +116,7 @@ def main() -> int:
     parser.add_argument("--inside", choices=SECTIONS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
+        faulthandler.dump_traceback_later(max(options.limit - TOLD, options.limit / 2))  # where time runs out
         inside(options.inside, options.device, options.out, quick=options.quick)
         return 0
     if options.render:
@@ -120,7 +131,7 @@ def main() -> int:
         for name in options.sections or SECTIONS:
             left = WHOLE - (time.monotonic() - began)
             fine &= run(name, min(TIMES.get(name, 1) * options.limit, left), options) if left > 0 else False
-    return int(not fine or not all(row.get("held", True) for row in table.read(options.out)))
+    return int(not fine or any("failed" in row or not row.get("held", True) for row in table.read(options.out)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Alignment beside a card: many sources cold and warm, and one pair of large networks."""
 
+from collections.abc import Mapping
 from unittest import mock
 
 import torch
@@ -34,36 +35,50 @@ def run(lab: Lab) -> None:
     star = workspace.network(0).state()
     lab.row("threads", count=torch.get_num_threads())
     for method in ("weight", "activation"):
-        aligner = Aligner(Alignment(method), workspace)
-        aligner.match(star, states[0])  # what is imported once
-        bank.set(dict.fromkeys(range(count)))
-        for what, limit in (("cold", 10.0), ("warm", 2.0), ("warm again", 2.0)):
-            star = {n: _moved(tensor) for n, tensor in star.items()}  # as training does
-            taken = lab.seconds(
-                lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, range(count), progress=SILENT)
-            )
-            lab.row(f"{count} sources aligned by {method}, {what}", seconds=taken, limit=limit)
-        with mock.patch.object(search, "costs_device", return_value=torch.device("cpu")):
-            taken = lab.seconds(
-                lambda star=star, with_=aligner: bank.align(star, with_, 0, 1, range(count), progress=SILENT)
-            )
-        lab.row(f"{count} sources aligned by {method}, warm again, costs on the host's threads", seconds=taken)
-    taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
-    lab.row(f"{count} sources composed on the device, first time", seconds=taken)
-    bank.set({})
-    taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
-    lab.row(f"{count} sources composed on the device", seconds=taken)
-    start, steps = bank.symmetries[0], 2 if lab.quick else 10
-    bank.close()
-    pair(lab)
+        with lab.part(f"{count} sources aligned by {method}"):
+            star = all_sources(lab, bank, Aligner(Alignment(method), workspace), star)
+    with lab.part("a pair"):
+        pair(lab)
+    with lab.part("composed"):
+        taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
+        lab.row(f"{count} sources composed on the device, first time", seconds=taken)
+        start = bank.symmetries[0]
+        bank.set({})
+        taken = lab.seconds(lambda: [bank.vector(number) for number in range(count)])
+        lab.row(f"{count} sources composed on the device", seconds=taken)
+        bank.close()
+    steps = 2 if lab.quick else 10
     for method in ("straight-through", "learn"):
-        learner = Aligner(Alignment(method), workspace)
-        learner.learn(star, found[0], start, seed=0, steps=1)  # kinds are proved once
-        short, long = (
-            lab.seconds(lambda with_=learner, n=n: with_.learn(star, found[0], start, seed=0, steps=n))
-            for n in (steps, 3 * steps)
-        )
-        lab.row(f"a step of learned alignment, {method}", seconds=(long - short) / (2 * steps))
+        with lab.part(f"a step of learned alignment, {method}"):
+            learner = Aligner(Alignment(method), workspace)
+            learner.learn(star, found[0], start, seed=0, steps=1)  # kinds are proved once
+            short, long = (
+                lab.seconds(lambda with_=learner, n=n: with_.learn(star, found[0], start, seed=0, steps=n))
+                for n in (steps, 3 * steps)
+            )
+            lab.row(f"a step of learned alignment, {method}", seconds=(long - short) / (2 * steps))
+
+
+def all_sources(lab: Lab, bank: SourceBank, aligner: Aligner, star: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Cold, then warm from where they are, to a star that moves in between; the star at the end. What it is made of."""
+    count, method = len(bank.sources), aligner.alignment.method
+    states = [source.open() for source in bank.sources]
+
+    def aligned() -> object:
+        return bank.align(star, aligner, 0, 1, range(count), progress=SILENT)
+
+    aligner.match(star, states[0])  # what is imported once
+    bank.set(dict.fromkeys(range(count)))
+    for what, limit in (("cold", 10.0), ("warm", 2.0), ("warm again", 2.0)):
+        star = {n: _moved(tensor) for n, tensor in star.items()}  # as training does
+        lab.row(f"{count} sources aligned by {method}, {what}", seconds=lab.seconds(aligned), limit=limit)
+    if method == "activation":
+        taken = lab.seconds(lambda: [len(each) for each in aligner.compared(states)])
+        lab.row(f"what layers read of {count} sources, one after the other", seconds=taken)
+    with mock.patch.object(search, "costs_device", return_value=torch.device("cpu")):
+        taken = lab.seconds(aligned)
+    lab.row(f"{count} sources aligned by {method}, warm again, costs on the host's threads", seconds=taken)
+    return star
 
 
 def pair(lab: Lab) -> None:

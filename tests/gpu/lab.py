@@ -5,8 +5,11 @@ import platform
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,9 @@ NO_CARD = "no card"
 
 TOP = 12
 """Operators of a profile that are kept."""
+LINES = 30
+"""Last lines of what a part that fails says, which are kept."""
+BEGAN = time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Lab:
         """The case that is measured."""
         return TINY if self.quick else FULL
 
-    @property
+    @cached_property
     def machine(self) -> dict[str, str]:
         """Card and versions, for every row."""
         card = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else NO_CARD
@@ -70,10 +76,22 @@ class Lab:
 
     def row(self, what: str, **figures: Any) -> None:
         """Keep a row, and show it."""
-        line = {"section": self.section, "what": what, **figures, "quick": self.quick, **self.machine}
+        after = round(time.monotonic() - BEGAN, 1)  # seconds of the section: what takes how much of its limit
+        line = {"section": self.section, "what": what, **figures, "after": after, "quick": self.quick, **self.machine}
         with self.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        print(f"  {what}: " + ", ".join(f"{key} {_shown(value)}" for key, value in figures.items()), flush=True)
+        shown = ", ".join(f"{key} {_shown(value)}" for key, value in figures.items() if key != "said")
+        print(f"  {what}: {shown}", flush=True)
+
+    @contextmanager
+    def part(self, what: str) -> Iterator[None]:
+        """Context of a part of a section, beside which others make sense: if it fails, a row says where and why."""
+        try:
+            yield
+        except Exception as error:
+            lines = traceback.format_exc().splitlines()
+            print(*lines, sep="\n", file=sys.stderr, flush=True)
+            self.row(what, failed=f"failed: {type(error).__name__}: {error}"[:300], said=lines[-LINES:])
 
     def check(self, what: str, found: float, limit: float) -> None:
         """Keep whether a difference is within what is said of it."""
@@ -97,11 +115,17 @@ class Lab:
         return time.perf_counter() - began
 
     def workspace(
-        self, precision: str = "bf16", *, arch: str | None = None, dataset: Dataset | None = None, **arguments: Any
+        self,
+        precision: str = "bf16",
+        *,
+        arch: str | None = None,
+        dataset: Dataset | None = None,
+        fast: bool = False,
+        **arguments: Any,
     ) -> Workspace:
         """The network of `size`, or another one, on made-up images or other data."""
         name, given = (self.size.arch, dict(self.size.arguments)) if arch is None else (arch, arguments)
-        choices = Choices(arch=name, arch_args=given, device=str(self.device), precision=precision)
+        choices = Choices(arch=name, arch_args=given, device=str(self.device), precision=precision, fast=fast)
         return new_workspace(choices, Given(dataset or self.images()))
 
     def images(self, share: int = 1) -> Dataset:
@@ -134,8 +158,11 @@ class Lab:
             self.wait()
         averages = list(found.key_averages())
         own = "self_device_time_total" if gpu else "self_cpu_time_total"
-        # names of regions count as the device's, too, beside what runs in them
-        kernels = [each for each in averages if each.device_type.name == "CUDA" and not each.is_user_annotation]
+
+        def annotated(each: Any) -> bool:  # names of regions count as the device's, too, beside what runs in them
+            return bool(getattr(each, "is_user_annotation", False))
+
+        kernels = [each for each in averages if each.device_type.name == "CUDA" and not annotated(each)]
         operators = [each for each in averages if each.device_type.name == "CPU"]
         operators.sort(key=lambda each: -getattr(each, own))
         self.row(

@@ -17,8 +17,8 @@ THERE = "typing-extensions"
 """What pydantic needs and torch as well."""
 
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64")
-LINE = "PYTHONUNBUFFERED=1 PYTHONPATH={} python3 -m tests.gpu --out gpu.jsonl 2>&1 | tee gpu.log"
-"""What is to be typed there, in the root of the repository."""
+LINE = "PYTHONUNBUFFERED=1 PYTHONPATH={}:tests python3 -m gpu --out gpu.jsonl 2>&1 | tee gpu.log"
+"""What is to be typed there, in the root of the repository: `tests` may be a package of others there."""
 
 
 def lacking() -> list[str]:

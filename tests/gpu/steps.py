@@ -56,8 +56,10 @@ def compared(
     lab.measured(f"star step, {of}", [ours for _, ours in times])
     lab.row(f"star step over plain step, {of}", ratio=ratios[len(ratios) // 2], limit=1.03)
     if not (ahead or compiled) and count == 5:
-        waits(lab, stars)
-        lab.profile(f"profile of a star step, {of}", lambda: stars.steps(10), 10)
+        with lab.part("waits"):
+            waits(lab, stars)
+        with lab.part("profile"):
+            lab.profile(f"profile of a star step, {of}", lambda: stars.steps(10), 10)
     objective.bank.close()
 
 
@@ -77,11 +79,14 @@ def waits(lab: Lab, stepper: Stepper) -> None:
 def run(lab: Lab) -> None:
     """bf16 with 5 and 50 sources, sources read ahead, then float32."""
     workspace = lab.workspace("bf16")
-    compared(lab, "bf16", workspace, 5)
-    compared(lab, "bf16", workspace, 6 if lab.quick else 50)
-    compared(lab, "bf16, read ahead", workspace, 5, ahead=True)
+    for count in (5, 6 if lab.quick else 50):
+        with lab.part(f"bf16, {count} sources"):
+            compared(lab, "bf16", workspace, count)
+    with lab.part("bf16, read ahead"):
+        compared(lab, "bf16, read ahead", workspace, 5, ahead=True)
     for precision in ("tf32", "fp32") if lab.device.type == "cuda" else ("fp32",):
-        compared(lab, precision, lab.workspace(precision, dataset=workspace.dataset), 3)
+        with lab.part(precision):
+            compared(lab, precision, lab.workspace(precision, dataset=workspace.dataset), 3)
 
 
 def run_compiled(lab: Lab) -> None:
@@ -93,3 +98,53 @@ def run_graphs(lab: Lab) -> None:
     """The same where passes are recorded once and replayed as CUDA graphs; updates of weights stay outside of them."""
     with mock.patch("torch.compile", partial(torch.compile, mode="reduce-overhead")):
         compared(lab, "bf16, compiled, CUDA graphs", lab.workspace("bf16"), 5, compiled=True)
+
+
+def run_captured(lab: Lab) -> None:
+    """Forward and backward pass of a plain step, operator by operator and as one CUDA graph: what launches cost.
+
+    As torch's notes on CUDA graphs have it: a few passes on a stream beside come first, gradients are made within the
+    graph, and autocast keeps no weights between passes.
+    """
+    workspace, recipe = lab.workspace("bf16"), recipe_of(lab)
+    network = workspace.network(0).network.train()
+    parameters, count = list(network.parameters()), 2 if lab.quick else 20
+    batches = workspace.dataset.train.batches(recipe.batch_size, device=lab.device, channels_last=True)
+    inputs, labels = next(iter(batches))
+
+    def clear() -> None:
+        for parameter in parameters:
+            parameter.grad = None
+
+    def passes() -> None:
+        with torch.autocast(lab.device.type, torch.bfloat16, cache_enabled=False):
+            outputs = network(inputs)
+        torch.nn.functional.cross_entropy(outputs.float(), labels).backward()
+
+    def one_by_one() -> None:
+        for _ in range(count):
+            clear()
+            passes()
+
+    one_by_one()
+    taken = min(lab.seconds(one_by_one) for _ in range(5)) / count
+    lab.row("forward and backward pass, bf16, operator by operator", seconds=taken)
+    if lab.device.type != "cuda":
+        return
+    beside, main = torch.cuda.Stream(lab.device), torch.cuda.current_stream(lab.device)
+    beside.wait_stream(main)
+    with torch.cuda.stream(beside):
+        one_by_one()
+    main.wait_stream(beside)
+    clear()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        passes()
+
+    def replayed() -> None:
+        for _ in range(count):
+            graph.replay()
+
+    replayed()
+    taken = min(lab.seconds(replayed) for _ in range(5)) / count
+    lab.row("forward and backward pass, bf16, one graph", seconds=taken)

@@ -12,12 +12,14 @@ BEGIN, END = "<!-- tests.gpu -->\n", "<!-- end of tests.gpu -->\n"
 NOTHING = "No card was at hand so far: nothing here is measured on a GPU."
 
 TITLES = {
+    "card": "The card",
     "works": "It works",
     "step": "A star step against a plain step",
     "epoch": "An epoch",
     "alignment": "Alignment",
     "barrier": "A barrier",
     "many": "Many small networks",
+    "captured": "Passes as one CUDA graph",
     "compiled": "torch.compile",
     "graphs": "torch.compile with CUDA graphs",
 }
@@ -27,6 +29,8 @@ FORMS = {
     "ratio": "{:.3f}",
     "difference": "{:.1e}",
     "teraflops": "{:.0f} TFLOP/s",
+    "gigabytes": "{:.0f} GB/s",
+    "microseconds": "{:.1f} us",
     "count": "{}",
 }
 """Keys of figures, the first of which a row has, and how they are shown."""
@@ -72,6 +76,8 @@ def cells(row: Row) -> str:
         notes.append(f"{row['least']:.3g} to {row['largest']:.3g}")
     if "share_of_matrix_rate" in row:
         notes.append(f"{row['share_of_matrix_rate']:.0%} of the matrix rate")
+    if "hours_of_200_epochs" in row:
+        notes.append(f"200 epochs: {row['hours_of_200_epochs']:.2g} h")
     notes += [str(row[key]) for key in ("places", "which") if row.get("count") and key in row]
     return f"| {row['what']} | {found} | {'' if limit is None else f'{limit:g}'} | {', '.join(notes)} |"
 

@@ -62,12 +62,40 @@ def test_a_visit(tmp_path: Path) -> None:
 
 
 def test_a_section_that_takes_too_long_is_recorded_and_the_next_one_runs(tmp_path: Path) -> None:
-    status, rows = visit(tmp_path / "rows.jsonl", "--limit", "0.1", "many", "works")
+    status, rows = visit(tmp_path / "rows.jsonl", "--limit", "1", "many", "card")
     assert status == 1
-    assert [(row["section"], row["failed"]) for row in rows] == [
-        ("many", "not done after 0 s"),
-        ("works", "not done after 0 s"),
-    ]
+    failed = [(row["section"], row["failed"]) for row in rows if "failed" in row]
+    assert failed == [("many", "not done after 1 s"), ("card", "not done after 1 s")]
+    said = "\n".join(rows[0]["said"])  # where it was when time ran out
+    assert "Timeout" in said
+    assert "most recent call first" in said
+
+
+def test_a_part_that_fails_is_recorded_with_its_traceback_and_the_others_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr("gpu.card.memory", broken)
+    inside("card", "cpu", tmp_path / "rows.jsonl", quick=True)
+    rows = table.read(tmp_path / "rows.jsonl")
+    [failed] = [row for row in rows if "failed" in row]
+    assert failed["failed"] == "failed: RuntimeError: CUDA error: an illegal memory access was encountered"
+    assert any("in broken" in line for line in failed["said"])
+    assert rows[-1]["what"] == "a product of large matrices, fp32"
+    assert "| memory | | | **failed: RuntimeError" in table.render(
+        [{**row, "quick": False, "card": "X"} for row in rows]
+    )
+
+
+def test_what_is_typed_on_the_machine_works_beside_a_package_that_is_called_tests(tmp_path: Path) -> None:
+    others = tmp_path / "site" / "tests" / "__init__.py"
+    others.parent.mkdir(parents=True)
+    others.touch()
+    line = pack.LINE.format(others.parents[1]).partition(" 2>&1")[0].replace("python3", sys.executable) + " --help"
+    ran = subprocess.run(line, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert ran.returncode == 0, ran.stderr
 
 
 def rows() -> list[dict[str, Any]]:

@@ -7,9 +7,10 @@ from support.training import Memory, Stopping, small
 
 from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
+from starcli.runtime.arithmetic import RAISES, WARNS, arithmetic_restored
 from starcli.runtime.progress import Interrupted
 from starcli.training.stacked import train_stacked
-from starcli.training.stacked_objective import right
+from starcli.training.stacked_objective import StackedObjective, right
 from starcli.training.train import train_network
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
@@ -50,6 +51,19 @@ def test_a_stopped_stack_ends_as_if_never_stopped(mlp, pauses):
     ):
         assert same(whole.tensors, pieces.tensors)
         assert whole.history == pieces.history
+
+
+def test_backward_passes_are_strict_where_sums_are_to_be_the_same(mlp):
+    """As on a GPU, where attention keeps the order of its sums only then."""
+    inputs, labels = next(mlp.dataset.train.batches(3 * 16))
+    with arithmetic_restored():
+        torch.set_deterministic_debug_mode(WARNS)
+        stack, seen = StackedObjective(mlp, mlp.network(), RECIPE, SEEDS), []
+        for leaf in stack.leaves.values():
+            leaf.register_hook(lambda _: seen.append(torch.get_deterministic_debug_mode()))
+        stack.step(inputs.view(3, 16, *inputs.shape[1:]), labels.view(3, 16), 0, 0)
+        assert torch.get_deterministic_debug_mode() == WARNS
+    assert seen == [RAISES] * len(stack.leaves)
 
 
 def test_dropout_is_refused():
