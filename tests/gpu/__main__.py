@@ -17,7 +17,7 @@ puts what is missing there (pydantic and what that needs, 7 MiB, for Python 3.12
 which git ignores and which has to travel as well, and prints the line to type there, from the root of the repository.
 It calls this folder by its own name: some packages bring a `tests` of their own, which would be found in the place of
 ours.
-What mostly lies beside torch has to be there: typing-extensions, safetensors, pyyaml, numpy, scipy. The command line's
+What mostly lies beside torch has to be there: safetensors, pyyaml, numpy, scipy. The command line's
 libraries (typer, rich), matplotlib and test libraries are not needed.
 
 Tried without a card on Python 3.12, torch 2.11 of CUDA 13, torchvision 0.26, numpy 2.5, with nothing else installed.

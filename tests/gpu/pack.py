@@ -3,7 +3,8 @@
     python -m tests.gpu.pack [FOLDER] [--python 3.12] [--platform manylinux_2_17_x86_64 ...]
 
 needs pip and a package index; the line that it prints needs neither. Packages are of the versions that are installed
-here. On the machine there are torch, torchvision and what lies beside them, but not pydantic and what that needs.
+here. On the machine there are torch, torchvision and what lies beside them, but not pydantic and what that needs;
+of that typing-extensions may be there, and too old.
 """
 
 import argparse
@@ -13,9 +14,6 @@ import sys
 from importlib.metadata import requires, version
 from pathlib import Path
 
-THERE = "typing-extensions"
-"""What pydantic needs and torch as well."""
-
 PLATFORMS = ("manylinux_2_17_x86_64", "manylinux2014_x86_64")
 LINE = "PYTHONUNBUFFERED=1 PYTHONPATH={}:tests python3 -m gpu --out gpu.jsonl 2>&1 | tee gpu.log"
 """What is to be typed there, in the root of the repository: `tests` may be a package of others there."""
@@ -23,8 +21,7 @@ LINE = "PYTHONUNBUFFERED=1 PYTHONPATH={}:tests python3 -m gpu --out gpu.jsonl 2>
 
 def lacking() -> list[str]:
     """Distributions that starcli's library needs and torch's own surroundings do not have."""
-    needed = [re.split("[^a-z-]", each)[0] for each in requires("pydantic") or () if "extra" not in each]
-    return ["pydantic", *(name for name in needed if name != THERE)]
+    return ["pydantic", *(re.split("[^a-z-]", each)[0] for each in requires("pydantic") or () if "extra" not in each)]
 
 
 def command(folder: Path, python: str, platforms: list[str]) -> list[str]:
