@@ -154,7 +154,7 @@ class Activations:
         shape = self.spec.shapes[name]
         if observed is None or observed.values.shape != shape:
             return torch.zeros(shape)
-        return _energy(observed.values, str(self.how.gains))
+        return _energy(observed.values.cpu(), str(self.how.gains))
 
     def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the layers read with these weights; on a CPU, where that takes longer than to hash them, it is kept."""
@@ -165,6 +165,7 @@ class Activations:
                 return found
             self._network.load(tensors)
             observed = self._observed()
+        # a GPU may still compute these, while the next model is loaded
         found = {INPUT + name: self._compared(INPUT + name, observed.get(name)) for name in self._axes}
         if key is not None:
             with self._lock:

@@ -85,7 +85,7 @@ def all_inputs(parts: Sequence[Mapping[str, LayerInput]]) -> dict[str, LayerInpu
     found: dict[str, LayerInput] = {}
     for name in (name for name in parts[0] if all(name in part for part in parts)):
         each = [part[name] for part in parts]
-        values = torch.cat([one.values for one in each], 1).float().cpu()
+        values = torch.cat([one.values for one in each], 1).float()
         found[name] = replace(each[0], values=values, read=sum(one.read for one in each))
     return found
 
