@@ -11,7 +11,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from starcli.checkpoints.hashes import WeightsDigest, weights_sha256
-from starcli.checkpoints.metadata import KEY, MODELS, Ancestor, Architecture, Kind, Metadata, Sha256, parse_metadata
+from starcli.checkpoints.metadata import (
+    KEY,
+    MODELS,
+    Ancestor,
+    Architecture,
+    DataRecord,
+    Kind,
+    Metadata,
+    Sha256,
+    parse_metadata,
+)
 from starcli.errors import StarcliError, number_of
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
@@ -79,6 +89,18 @@ class Checkpoint:
     def tensors_sha256(self) -> Sha256:
         """Hash of `tensors`, for what is kept of results: one file can be two models, in networks that read it so."""
         return self.sha256 if self.stored is None else weights_sha256(self.tensors)
+
+    def scores_under(self, data: DataRecord | None) -> dict[str, Any] | None:
+        """Scores that hold for the same function on `data`: those of training examples where these are the same.
+
+        Another `--limit` takes others, and another validation split does.
+        """
+        metrics, own = self.metadata.metrics, self.metadata.data
+        if metrics is None or own is None or data is None:
+            return metrics
+        if all(getattr(own, name) == getattr(data, name) for name in ("limit", "val_fraction", "split_seed")):
+            return metrics
+        return {name: value for name, value in metrics.items() if name not in ("train", "validation")}
 
 
 def run_id(**settings: Any) -> Sha256:

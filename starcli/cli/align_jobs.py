@@ -137,7 +137,8 @@ class _AlignmentJob:
         metadata = self.model.metadata
         with self.job.making() as needed:
             if needed:
-                metrics = {**(metadata.metrics or {}), "align": self.found.recorded()}
+                scores = self.model.scores_under(self.job.plan.data)
+                metrics = {**(scores or {}), "align": self.found.recorded()}
                 record = self.found.record
                 self.job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=record)
         if self.index is not None:

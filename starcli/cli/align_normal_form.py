@@ -69,7 +69,7 @@ class _NormalForm:
         metadata = self.source.metadata
         with job.making() as needed:
             if needed:
-                metrics = {**(metadata.metrics or {}), "normal_form": self.found.to_dict()}
+                metrics = {**(self.source.scores_under(job.plan.data) or {}), "normal_form": self.found.to_dict()}
                 job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics)
         if index is not None:
             with index.making() as needed:

@@ -41,7 +41,7 @@ class Permuting:
         with job.making() as needed:
             if needed:
                 tensors, difference = act_on(self.workspace, self.symmetry, self.source.tensors)
-                job.write(tensors, metrics=metadata.metrics, statistics=metadata.statistics)
+                job.write(tensors, metrics=self.source.scores_under(job.plan.data), statistics=metadata.statistics)
         if index is not None:
             with index.making() as needed:
                 if needed:

@@ -89,7 +89,7 @@ class Keeper:
         for number, (path, source, wanted) in enumerate(zip(paths, self.sources, self._plans(job), strict=True)):
             aligned, metadata = found.aligned(number), source.metadata
             facts = wanted.metadata(
-                metrics=metadata.metrics,
+                metrics=source.scores_under(wanted.data),
                 statistics=metadata.statistics,
                 aligned_to=self._record(found, aligned, job),
             )

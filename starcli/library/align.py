@@ -186,7 +186,7 @@ def _reading(alignment: Alignment) -> dict[str, bool]:
 def _aligned_model(workspace: Workspace, found: Aligned, together: Sequence[Checkpoint]) -> AlignedModel:
     """What was found, as a model in memory; `together` as of `alignment_plans`."""
     metadata = found.model.metadata
-    metrics = {**(metadata.metrics or {}), "align": found.recorded()}
+    metrics = {**(found.model.scores_under(workspace.data) or {}), "align": found.recorded()}
     plan, of_symmetry = alignment_plans(workspace, found.alignment, found.reference, found.model, together)
     facts = {"metrics": metrics, "statistics": metadata.statistics, "aligned_to": found.record}
     own = {"aligned": found, "symmetry": found.match.symmetry, "symmetry_plan": of_symmetry}
@@ -233,7 +233,7 @@ def permute(
     symmetry, which = chosen_symmetry(workspace, acting, seed=seed or 0, invert=invert, kinds=kinds, progress=watcher)
     tensors, _ = act_on(workspace, symmetry, source.tensors)
     plan, of_symmetry = permuted_plans(workspace, source, which, symmetry)
-    facts = {"metrics": source.metadata.metrics, "statistics": source.metadata.statistics}
+    facts = {"metrics": source.scores_under(workspace.data), "statistics": source.metadata.statistics}
     own = {"symmetry": symmetry, "symmetry_plan": of_symmetry}
     return made(PermutedModel, workspace, plan, tensors, source.name, **facts, **own)
 

@@ -48,7 +48,7 @@ def normal_form(model: ModelLike, *, dtype: str | torch.dtype | None = None, **w
     """
     workspace, [source], watcher = open_models([model], where, data=False, uses_data=False, dtype=dtype)
     found, metadata = normalise(workspace, source.tensors, progress=watcher), source.metadata
-    metrics = {**(metadata.metrics or {}), "normal_form": found.to_dict()}
+    metrics = {**(source.scores_under(workspace.data) or {}), "normal_form": found.to_dict()}
     facts = {"metrics": metrics, "statistics": metadata.statistics}
     plan, of_element = normal_form_plans(workspace, source)
     own = {"symmetry": found.element, "symmetry_plan": of_element, "normalised": found}

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from support.program import run_here, start_process
 from support.tensors import same
 
+import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
 
 
@@ -91,6 +92,26 @@ def test_an_element_keeps_its_precision_whatever_the_type_of_the_model(solutions
     run_here("permute", solutions[0], *words, "-o", "r.safetensors")
     assert {tensor.dtype for tensor in load_file("r.safetensors").values()} == {torch.bfloat16, torch.int64}
     assert {tensor.dtype for tensor in load_file("e.safetensors").values()} == {torch.int64, torch.float64}
+
+
+def test_scores_of_other_training_examples_are_left_out(solutions):
+    """They were kept, and eval said that the model computes something else than when it was made."""
+    a, b = solutions.some(0, 1)
+    lines = (("permute", b, "--random"), ("align", a, b), ("align", b, "--normal-form"))
+    for number, line in enumerate(lines):
+        for more, kept in (((), True), (("--limit", 40, "--val-fraction", 0), False)):
+            path = Path(f"{number}-{kept}.safetensors")
+            assert run_here(*line, *more, "-o", path).status == 0
+            found = read_metadata(path)[1].metrics
+            before = read_metadata(b)[1].metrics
+            assert {name: found.get(name) for name in before} == {
+                name: value if kept or name == "test" else None for name, value in before.items()
+            }
+            ran = run_here("eval", path, "--split", "train")
+            assert ran.rows[0]["nll"] > 0
+            assert "computes something else" not in ran.err
+    limited = sc.permute(b, seed=0, limit=40, val_fraction=0.0)
+    assert limited.metadata.metrics == read_metadata(Path("0-False.safetensors"))[1].metrics
 
 
 def test_words_that_make_no_sense_are_refused(solutions):
