@@ -19,7 +19,7 @@ import torch
 from kinds_table import kinds_markdown
 from torch import nn
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_of
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.find_kinds import DERIVATION
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
@@ -31,7 +31,7 @@ HEADER = (
     "| frozen axes, most frequent reasons; not proved, not understood |"
 )
 REASONS = 3
-"""Reasons of frozen axes that a row of the table names."""
+"""Reasons of frozen axes, and remarks, that a row of the table names."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ def markdown(title: str, what: str, example: str, rows: Sequence[Mapping[str, An
 def _line(each: Mapping[str, Any]) -> str:
     frozen = Counter(each.get("frozen", {}))
     words = [f"{frozen.total()} frozen" + "".join(f"; {n}: {why}" for why, n in frozen.most_common(REASONS))]
-    remarks = "; ".join((words if frozen else []) + each["remarks"]).replace("|", "/")
+    remarks = "; ".join((words if frozen else []) + first_of(each["remarks"], REASONS)).replace("|", "/")
     cells = [each["model"], each["input"], f"{each['parameters']:,}" if "parameters" in each else ""]
     if "groups" in each:
         worst = each["worst_difference"]
