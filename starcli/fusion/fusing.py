@@ -57,6 +57,9 @@ OF_MERGES = ("base", *MERGE_SETTINGS, "overrides")
 OF_TRAINING = ("recipe", "init", "checkpoint_every", *Recipe.model_fields)
 """Settings that a method has which trains."""
 
+THAT_DRAW = ("distil", "fisher", "regmean", "dare-linear", "dare-ties")
+"""Methods that draw something themselves; for others a seed is that of the alignment alone."""
+
 
 @dataclass(frozen=True)
 class DomainTeacher:
@@ -85,6 +88,8 @@ class Fusion:
     renormalise: what is done to the activations of the mean. merge: of a method of `starcli.registry.merges`, its
     settings. base: the model that the sources descend from, to which they are then aligned, for methods that need it.
 
+    StarcliError for a seed where nothing is drawn.
+
     >>> Fusion(method="mean", alignment=Alignment("weight"), seed=0).record()
     {'fusion': 'mean', 'method': 'weight', 'restarts': 1}
     """
@@ -98,6 +103,10 @@ class Fusion:
     renormalise: Renormalise = RECALIBRATE
     merge: Merge | None = None
     base: Checkpoint | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed != 0 and not self.alignment.active and self.method not in THAT_DRAW:
+            raise StarcliError(f"--seed {self.seed}: --method {self.method} of models as they are draws nothing")
 
     @property
     def pieces(self) -> int:

@@ -111,6 +111,8 @@ def test_options_without_use_are_refused_before_any_work(solutions, place):
         ("--method", "mean", "--mu", 0.5, "--lr", 0.1): "--method mean has no use for --lr, --mu",
         ("--method", "greedy-soup", "--init", solutions[0]): "--method greedy-soup has no use for --init",
         ("--method", "distil", "--realign-every", "never"): "--method distil has no use for --realign-every",
+        ("--method", "mean", "--align", "none", "--seed", 3): "--seed 3: --method mean of models as they are draws",
+        ("--method", "linear", "--align", "none", "--seed", 1): "--seed 1: --method linear of models as they are",
     }.items():
         refused(run_here("fuse", *sources, *words), named)
     assert list(place.iterdir()) == []
