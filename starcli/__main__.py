@@ -5,15 +5,17 @@ import sys
 
 
 def console_script() -> None:
-    """The console script: an interrupt is one line while the program is still being read, too."""
+    """The console script: an interrupt is one line before a command listens to signals, too, of the first rank."""
     if sys.platform == "darwin":  # torch asks once, when it is imported: what Apple's GPUs lack is done by the CPU
         os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     try:
         from starcli.cli import main as program
+
+        program.main()
     except KeyboardInterrupt:
-        print("starcli: interrupted", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print("starcli: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-    program.main()
 
 
 if __name__ == "__main__":

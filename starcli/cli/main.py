@@ -26,7 +26,7 @@ from starcli.cli.commands.surface import surface_command
 from starcli.cli.commands.train import train_command
 from starcli.cli.framework import completion
 from starcli.cli.framework.command import register, show_help_if_asked
-from starcli.cli.framework.errors import guard, say
+from starcli.cli.framework.errors import guard
 from starcli.cli.framework.help import page
 from starcli.cli.framework.typed_line import remember_line
 from starcli.cli.options.shared import TracebackOpt
@@ -123,9 +123,6 @@ def main() -> None:
     completion.prepare_answer()
     try:
         app(prog_name="starcli")
-    except KeyboardInterrupt:  # before a command listens to signals
-        say("interrupted")
-        raise SystemExit(130) from None
     except SystemExit as ended:
         if not isinstance(ended.code, str):
             distributed.end_process(int(ended.code or 0))

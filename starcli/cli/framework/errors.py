@@ -6,6 +6,7 @@ Which status means what: docs/contracts.md, Streams and exit codes. A traceback 
 
 import contextlib
 import errno
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -71,16 +72,13 @@ def _status(error: BaseException) -> int:
         case typer.TyperException():
             return _wrong_words(error)
         case Interrupted():
-            say("interrupted" + (f": {error}" if str(error) else ""))
-            return 128 + error.signal
+            return _interrupted(error.signal, str(error))
         case signals.Leave():
-            say("interrupted")
-            return 128 + error.signal
+            return _interrupted(error.signal)
         case _ if leave := _leave_behind(error):
             return _status(leave)
         case KeyboardInterrupt():
-            say("interrupted")
-            return 130
+            return _interrupted(signal.SIGINT)
         case BrokenPipeError():
             silence()
             return 0
@@ -99,6 +97,12 @@ def _status(error: BaseException) -> int:
         traceback.print_exception(error)
     say(f"this is a bug in starcli: {type(error).__name__}: {error}", "please report it with the lines above")
     return OUR_BUG
+
+
+def _interrupted(signum: int, how_to_go_on: str = "") -> int:
+    """Print that a signal ended the command, and return its exit status."""
+    say("interrupted" + (f": {how_to_go_on}" if how_to_go_on else ""))
+    return 128 + signum
 
 
 def _leave_behind(error: BaseException) -> signals.Leave | None:

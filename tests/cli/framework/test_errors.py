@@ -4,6 +4,7 @@ import pytest
 import torch
 from support.program import run_here
 
+from starcli.__main__ import console_script
 from starcli.cli import main as program
 from starcli.cli.commands import eval as eval_module
 from starcli.cli.framework import signals
@@ -110,7 +111,7 @@ def test_a_signal_before_the_command_begins_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(program, "app", pressed)
     with pytest.raises(SystemExit) as ended:
-        program.main()
+        console_script()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "starcli: interrupted\n"
 
