@@ -18,6 +18,7 @@ from starcli.runtime import distributed, sharing
 if TYPE_CHECKING:
     from starcli.checkpoints.metadata import Metadata
     from starcli.recipes.recipe import Recipe
+    from starcli.training.beginning import Beginning
     from starcli.workspace.workspace import Workspace
 
 _STACK = "stack"
@@ -28,12 +29,14 @@ _STACK = "stack"
 class TrainingJobs:
     """How the networks of several seeds are trained: one after the other, or `stacked`, all at once.
 
+    beginning: what they begin at in place of random weights.
     keep: numbers of epochs after which each network is written, too, to a file of its own.
     """
 
     workspace: "Workspace"
     recipe: "Recipe"
     watch: Bars
+    beginning: "Beginning | None" = None
     stacked: bool = False
     sync_batchnorm: bool = False
     log_test: bool = False
@@ -56,13 +59,14 @@ class TrainingJobs:
             yield job
 
     def _jobs(self, paths: Mapping[int, Path], how: Mapping[str, Any]) -> list[Job]:
-        from starcli.library.plans import spec_record
-        from starcli.workspace.plan import plan_of
+        from starcli.library.plans import spec_record, training_plan
 
+        if self.beginning is not None:
+            self.beginning.check(self.recipe, self.watch)
         spec = spec_record(self.workspace, self.watch)
         ranks = distributed.size() if len(paths) == 1 else 1
-        settings = {**self.recipe.settings(), **self._beyond_rounding(ranks)}
-        plans = [plan_of(self.workspace, "model", settings, seed=seed, spec=spec) for seed in paths]
+        asked = self._beyond_rounding(ranks)
+        plans = [training_plan(self.workspace, self.recipe, seed, spec, self.beginning, **asked) for seed in paths]
         return [Job(path, plan, self.watch, **how) for path, plan in zip(paths.values(), plans, strict=True)]
 
     def _kept(self, job: Job) -> dict[int, Job]:
@@ -70,7 +74,8 @@ class TrainingJobs:
         found = {}
         for epoch in self.keep:
             path = kept_path(job.path, epoch)
-            check_place(path)
+            begun = self.beginning and self.beginning.model.path
+            check_place(path, [begun] if begun else [])
             found[epoch] = Job(path, job.plan.after_epoch(epoch), self.watch, force=job.force)
         missing = [epoch for epoch, each in found.items() if each.metadata is None]
         if job.metadata is not None and missing:
@@ -83,10 +88,10 @@ class TrainingJobs:
     def _beyond_rounding(self, ranks: int) -> dict[str, Any]:
         """What changes the result beyond rounding, or is asked for: part of the plan. `ranks` share one network."""
         if self.stacked:
-            return {"train": {"stacked": True}}
+            return {"stacked": True}
         if ranks == 1:
             return {}
-        return {"train": {"pieces": ranks, **({"sync_batchnorm": True} if self.sync_batchnorm else {})}}
+        return {"pieces": ranks, **({"sync_batchnorm": True} if self.sync_batchnorm else {})}
 
     def _one(self, job: Job, kept: Mapping[Path, Mapping[int, Job]]) -> "Metadata":
         from starcli.training.train import Trained, train_network
@@ -107,7 +112,7 @@ class TrainingJobs:
             if needed:
                 keep = {epoch: partial(write, each) for epoch, each in kept[job.path].items()}
                 found = train_network(
-                    self.workspace, self.recipe, job.plan.seed or 0, state=job.state,
+                    self.workspace, self.recipe, job.plan.seed or 0, beginning=self.beginning, state=job.state,
                     sync_batchnorm=self.sync_batchnorm, log_test=self.log_test, keep=keep, passed=passed,
                     progress=self.watch,
                 )  # fmt: skip
@@ -130,7 +135,8 @@ class TrainingJobs:
             if missing:
                 stack = _jobs_of_stack(jobs, missing)
                 seeds, state = [job.plan.seed or 0 for job in stack], _stack_state(stack, missing)
-                trained = train_stacked(self.workspace, self.recipe, seeds, state=state, progress=self.watch)
+                how: dict[str, Any] = {"beginning": self.beginning, "state": state, "progress": self.watch}
+                trained = train_stacked(self.workspace, self.recipe, seeds, **how)
                 works = dict(zip((job.path for job in stack), trained, strict=True))
                 # the state of all lies beside the first of them and goes when that is written: last
                 for job in (*missing[1:], missing[0]):

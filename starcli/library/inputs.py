@@ -23,6 +23,7 @@ from starcli.models.state_dicts import versions_of
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import FLOATS, Choices
 from starcli.workspace.given import Given, NetworkBuilder
+from starcli.workspace.trained_on import workspace_trained_on
 from starcli.workspace.workspace import Workspace, new_workspace, workspace_of
 
 ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tensor]
@@ -89,13 +90,32 @@ def _as_made(choices: Choices, given: Given, made: Workspace) -> tuple[Choices, 
     return choices, given
 
 
-def open_network(network: NetworkLike, data: DataLike, where: Surroundings) -> tuple[Workspace, Progress]:
-    """The workspace of a network that is to be trained on `data`, and who watches."""
-    if network is None or data is None:
-        raise StarcliError(f"train needs {'a network' if network is None else 'data'}, found None")
-    choices, given = understood(cast(Where, {**where, "arch": network, "data": data}), None, frozen=True)
-    workspace = new_workspace(choices, given)
-    return workspace, _watcher(where, workspace)
+def open_network(
+    network: NetworkLike | None,
+    data: DataLike | None,
+    where: Surroundings,
+    *,
+    init: ModelLike | None = None,
+    reinit: Sequence[str] = (),
+) -> tuple[Workspace, Checkpoint | None, Progress]:
+    """The workspace of a network that is to be trained on `data`, the model that it begins at, and who watches.
+
+    init, reinit: as of `workspace_trained_on`; what is None of network and data is then the model's.
+    """
+    named = {name: given for name, given in (("arch", network), ("data", data)) if given is not None}
+    if init is None:
+        if len(named) < 2:
+            raise StarcliError(f"train needs {'a network' if network is None else 'data'}, found None")
+        choices, given = understood(cast(Where, {**where, **named}), None, frozen=True)
+        workspace = new_workspace(choices, given)
+        return workspace, None, _watcher(where, workspace)
+    [model] = labelled([as_checkpoint(init)])
+    own = init if isinstance(init, nn.Module) and network is None else None
+    choices, given = understood(cast(Where, {**where, **named}), own, frozen=True)
+    if isinstance(model, MadeModel) and model.workspace is not None:
+        choices, given = _as_made(choices, given, model.workspace)
+    workspace, model = workspace_trained_on(model, choices, given, reinit)
+    return workspace, model, _watcher(where, workspace)
 
 
 def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:

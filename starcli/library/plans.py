@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.runtime.progress import Progress
     from starcli.star.star_search import StarSearch
     from starcli.symmetry.element import Symmetry
+    from starcli.training.beginning import Beginning
     from starcli.workspace.workspace import Workspace
 
 
@@ -36,6 +37,21 @@ def spec_record(workspace: Workspace, watcher: Progress) -> SpecRecord | None:
             raise
         watcher.note(f"no permutation spec is recorded: {error.summary}")
         return None
+
+
+def training_plan(
+    workspace: Workspace,
+    recipe: Recipe,
+    seed: int,
+    spec: SpecRecord | None,
+    beginning: Beginning | None = None,
+    **how: Any,
+) -> Plan:
+    """Plan a network that is trained; `how`: what changes the result beyond rounding, or is asked for."""
+    parents = [] if beginning is None else [beginning.model]
+    how |= {} if beginning is None else beginning.settings()
+    settings = {**recipe.settings(), **({"train": how} if how else {})}
+    return plan_of(workspace, "model", settings, seed=seed, parents=parents, spec=spec)
 
 
 def alignment_plans(

@@ -10,14 +10,15 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.evaluation.result_table import frame_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import open_network
+from starcli.library.inputs import ModelLike, open_network
 from starcli.library.made_models import MadeModel, made
-from starcli.library.plans import spec_record
+from starcli.library.plans import spec_record, training_plan
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, split_keywords
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.runtime.progress import Progress
+from starcli.training.beginning import Beginning
 from starcli.training.train import Trained, kept_epochs, train_network
-from starcli.workspace.plan import default_recipe_note, inherited_recipe, plan_of
+from starcli.workspace.plan import default_recipe_note, inherited_recipe
 
 
 class RecipeSettings(TypedDict, total=False):
@@ -65,19 +66,26 @@ class TrainedModel(MadeModel):
 
 @library_call
 def train(
-    network: NetworkLike,
-    data: DataLike,
+    network: NetworkLike | None = None,
+    data: DataLike | None = None,
     *,
     recipe: Recipe | str | Path | None = None,
     seed: int = 0,
+    init: ModelLike | None = None,
+    reinit: Sequence[str] = (),
+    start_epoch: int = 0,
     keep: Sequence[int] = (),
     **options: Unpack[TrainOptions],
 ) -> TrainedModel:
-    """Train a network from random weights drawn from `seed`.
+    """Train a network from random weights drawn from `seed`, or from those of the model `init`.
 
     network: a name as `--arch` takes it, a function that builds a network, or a module, whose weights are drawn anew.
     data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader, or `{"train": ..., "test": ...}`.
     recipe: a shipped name, a YAML file or a `Recipe`; settings of training (`epochs=3, lr=0.1`) win over it.
+    init: a model to begin at. Network, data and recipe are its own unless they are said; other data have outputs for
+        their own classes, for which the tensors of the head are named in `reinit`.
+    reinit: patterns of names of tensors of `init` that are drawn from `seed` all the same, such as `["fc.*"]`.
+    start_epoch: epochs of the recipe that `init` has behind it: the schedule goes on after these.
     keep: numbers of epochs after which the model is kept, too; the result has these models as `kept`.
     options: fields of `Recipe`, and `device`, `arch_args` and others, see `Where`.
 
@@ -88,12 +96,22 @@ def train(
     >>> model = sc.train("mlp", "digits", epochs=1, limit=60, seed=3)
     >>> sorted(model.metadata.metrics), len(model.history)
     (['test', 'train'], 1)
+    >>> branch = sc.train(init=model, epochs=2, start_epoch=1, seed=4)
+    >>> [row["epoch"] for row in branch.history]
+    [2]
     """
     where, settings = split_options(options)
-    chosen = understood_recipe(recipe).override(**settings)
-    epochs = kept_epochs(keep, chosen)
-    workspace, watcher = open_network(network, data, where)
-    plan = plan_of(workspace, "model", chosen.settings(), seed=seed, spec=spec_record(workspace, watcher))
+    if init is None and (reinit or start_epoch):
+        raise StarcliError("reinit and start_epoch go with init, the model that training begins at")
+    chosen = understood_recipe(recipe).override(**settings)  # what is wrong is said before data are opened
+    workspace, model, watcher = open_network(network, data, where, init=init, reinit=reinit)
+    if model is not None:
+        chosen = inherited(recipe, [model], settings, watcher)
+    epochs = kept_epochs(keep, chosen, start_epoch)
+    beginning = None if model is None else Beginning(model, tuple(reinit), start_epoch)
+    if beginning is not None:
+        beginning.check(chosen, watcher)
+    plan = training_plan(workspace, chosen, seed, spec_record(workspace, watcher), beginning)
     name = f"{workspace.architecture.name}-{seed}"
     kept: dict[int, MadeModel] = {}
 
@@ -102,7 +120,7 @@ def train(
         kept[epoch] = made(MadeModel, workspace, then, found.tensors, called, metrics=found.metrics)
 
     keeping = {epoch: partial(keep_model, epoch) for epoch in epochs}
-    found = train_network(workspace, chosen, seed, keep=keeping, progress=watcher)
+    found = train_network(workspace, chosen, seed, beginning=beginning, keep=keeping, progress=watcher)
     return made(
         TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history, kept=kept
     )

@@ -26,6 +26,9 @@ STAR_OPTIONS = (
 )  # fmt: skip
 """Settings of a search for a star whose options have their names."""
 
+_BEGINNING = {"start_epoch", "reinit"}
+"""What is recorded of the model that a network began at, besides the model itself."""
+
 Words = Iterator[str]
 
 
@@ -39,6 +42,7 @@ def rebuilt_line(name: str, found: Metadata, *, seeds: Sequence[int] = ()) -> st
     added = [key for key, value in settings.items() if isinstance(value, Mapping)]
     makers = {
         (): _train,
+        ("train",): _train,
         ("align",): _align,
         ("star",): _star,
         ("fused",): _fused,
@@ -82,8 +86,13 @@ def _names(found: Metadata) -> list[str]:
 
 
 def _train(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
-    if found.architecture is None or found.data is None or found.parents or "epochs" not in settings:
+    how = settings.get("train", {})
+    if found.architecture is None or found.data is None or "epochs" not in settings or how.keys() - _BEGINNING:
         return None
+    if found.parents:  # named or not, the data are the model's or new ones, whose outputs its network then has
+        begun = ["--init", *_names(found), *_code(found), *(["--reinit", *how["reinit"]] if "reinit" in how else [])]
+        begun += ["--start-epoch", str(how["start_epoch"])] if "start_epoch" in how else []
+        return ["train", *begun, "--recipe", "default", *_data(found), *_recipe(settings), "-o", name]
     given = {key: value for key, value in found.architecture.arguments.items() if key not in SYNONYMS}
     arguments = [f"{key}={_value(value)}" for key, value in sorted(given.items())]
     network = ["--arch", found.architecture.name, *(["--arch-arg", *arguments] if arguments else [])]
@@ -121,12 +130,17 @@ def _reading(data: DataRecord) -> Words:
 
 def _named_again(found: Metadata) -> Words:
     """What a line with models must say again: code to import, with arguments that are words, and where data lie."""
+    yield from _code(found)
+    if found.data is not None and needs_path(found.data.name):
+        yield from ("--data", "DATA")
+
+
+def _code(found: Metadata) -> Words:
+    """Code to import, with arguments that are words."""
     architecture = found.architecture
     if architecture is not None and imports_code(architecture.name):
         words = [f"{key}={value}" for key, value in sorted(architecture.arguments.items()) if isinstance(value, str)]
         yield from ("--arch", architecture.name, *(["--arch-arg", *words] if words else []))
-    if found.data is not None and needs_path(found.data.name):
-        yield from ("--data", "DATA")
 
 
 def _recipe(settings: Mapping[str, Any], *, all_of_it: bool = False) -> Words:

@@ -62,6 +62,7 @@ class TrainingRun:
         *,
         task: str = "training",
         state: StateFile | None = None,
+        start_epoch: int = 0,
         pieces: int = 1,
         after_epoch: Callable[[int], None] | None = None,
         resumed: Callable[[int], None] | None = None,
@@ -71,8 +72,10 @@ class TrainingRun:
 
         seed: of order, augmentation and dropout.
         state: where the run is saved, and how often.
+        start_epoch: epochs of the recipe that are left out.
         pieces: number of pieces that each batch is cut into, each with its own draws; ranks share them.
-        after_epoch: called with the number of epochs that are done, before a state is saved that is beyond them.
+        after_epoch: called with the number of epochs that are done, before a state is saved that is beyond them; at the
+            beginning, too.
         resumed: called with the number of epochs that a saved state has behind it, from which the run goes on.
         """
         if len(dataset.train) == 0:
@@ -84,7 +87,7 @@ class TrainingRun:
         self.device = objective.vector.device
         self.optimizer = build_optimizer(recipe, objective.parts)
         self.batches = EpochBatches(self.split, recipe, seed, self.augmentation, pieces, self.device)
-        self.position = Position(len(self.batches.sizes))
+        self.position = Position(len(self.batches.sizes), start_epoch)
         self.losses = torch.zeros(self.position.steps, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
@@ -253,6 +256,8 @@ class TrainingRun:
         """Load the saved state, if there is one."""
         state = None if self.file is None else distributed.by_writer(self.file.load)
         if state is None:
+            if self.after_epoch is not None:
+                self.after_epoch(self.position.epoch)
             return
         with torch.no_grad():
             self.objective.vector.copy_(state["vector"])

@@ -17,6 +17,7 @@ from starcli.recipes.recipe import Recipe
 from starcli.registry.tasks import CLASSES
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.batch_pieces import cut_batch
+from starcli.training.beginning import Beginning
 from starcli.training.epoch_batches import Batch
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
@@ -72,6 +73,7 @@ def train_stacked(
     recipe: Recipe,
     seeds: Sequence[int],
     *,
+    beginning: Beginning | None = None,
     state: StateFile | None = None,
     progress: Progress = SILENT,
 ) -> list[Trained]:
@@ -88,7 +90,7 @@ def train_stacked(
     flat = workspace.network()
     if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in flat.network.modules()):
         raise StarcliError("networks with dropout are not trained stacked: each seed has to draw its own")
-    stack = StackedObjective(workspace, flat, recipe, seeds, progress)
+    stack = StackedObjective(workspace, flat, recipe, seeds, progress, beginning=beginning)
     run = StackedRun(
         stack,
         workspace.dataset,
@@ -96,6 +98,7 @@ def train_stacked(
         seeds[0],
         task=f"training {len(seeds)} seeds",
         state=state,
+        start_epoch=beginning.start_epoch if beginning else 0,
         progress=progress,
     )
     run.seeds = tuple(seeds)

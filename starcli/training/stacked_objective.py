@@ -18,6 +18,7 @@ from starcli.runtime.device import float64
 from starcli.runtime.progress import SILENT, Progress
 from starcli.training.backward import Backward
 from starcli.training.batched import batched_forward
+from starcli.training.beginning import Beginning
 from starcli.training.class_weights import class_weights_of
 from starcli.training.objective import Row
 from starcli.training.train import scores_of
@@ -42,8 +43,10 @@ class StackedObjective:
         recipe: Recipe,
         seeds: Sequence[int],
         progress: Progress = SILENT,
+        *,
+        beginning: Beginning | None = None,
     ) -> None:
-        """Stack the initial weights of `seeds`; `flat` is the network that computes."""
+        """Stack the initial weights of `seeds`, or a `beginning` for each; `flat` is the network that computes."""
         refuse_single_examples(flat, workspace.dataset.train, recipe.batch_size)
         self.workspace, self.flat, self.recipe, self.seeds = workspace, flat, recipe, tuple(seeds)
         flat.check_trainable()
@@ -61,7 +64,10 @@ class StackedObjective:
             for name, buffer in flat.buffers.items()
         }
         for number, seed in enumerate(seeds):
-            self._put(number, workspace.network(seed))
+            drawn = workspace.network(seed)
+            if beginning is not None:
+                beginning.put(drawn)
+            self._put(number, drawn)
         self.losses = float64(torch.zeros(count, device=self.vector.device))
         self.masses = torch.zeros_like(self.losses)  # of the examples that the losses are of
         self.correct = torch.zeros(count, dtype=torch.int64, device=self.losses.device)

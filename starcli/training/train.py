@@ -27,6 +27,7 @@ from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import repeated
 from starcli.training.backward import Backward
 from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
+from starcli.training.beginning import Beginning
 from starcli.training.class_weights import class_weights_of
 from starcli.training.compiling import CompiledForward
 from starcli.training.objective import Row
@@ -178,6 +179,7 @@ def train_network(
     recipe: Recipe,
     seed: int,
     *,
+    beginning: Beginning | None = None,
     state: StateFile | None = None,
     pieces: int | None = None,
     sync_batchnorm: bool = False,
@@ -189,6 +191,7 @@ def train_network(
 ) -> Trained:
     """Train the workspace's network from the initial weights of `seed`, in the data order of `seed`.
 
+    beginning: what training begins at in place of random weights.
     state: where the run is saved as it goes, and continued from if it was: the result is the same to the bit. The
         caller removes the state once the result is safe.
     pieces: number of pieces that a batch is cut into, by default one for each rank; BatchNorm takes its statistics from
@@ -202,6 +205,8 @@ def train_network(
     Raises StarcliError where the loss stops being finite, `Interrupted` after saving where a stop was asked for.
     """
     flat = workspace.network(seed)
+    if beginning is not None:
+        beginning.put(flat)
     objective = PlainObjective(workspace, flat, recipe, progress, sync_batchnorm=sync_batchnorm, log_test=log_test)
 
     def kept(epoch: int) -> None:
@@ -219,6 +224,7 @@ def train_network(
         seed,
         task=task or f"training seed {seed}",
         state=state,
+        start_epoch=beginning.start_epoch if beginning else 0,
         pieces=pieces_per_step(pieces, recipe.batch_size),
         after_epoch=kept,
         resumed=resumed,
@@ -231,16 +237,15 @@ def train_network(
     return Trained(flat.state(), metrics, history)
 
 
-def kept_epochs(epochs: Iterable[int], recipe: Recipe) -> list[int]:
+def kept_epochs(epochs: Iterable[int], recipe: Recipe, start_epoch: int = 0) -> list[int]:
     """Epochs in order, in any form of whole numbers. StarcliError for those after which no network can be kept."""
     try:
         found = sorted({operator.index(epoch) for epoch in epochs})
     except TypeError:
         raise StarcliError(f"keep: expected epochs, such as [5, 10], found {epochs!r}") from None
-    if wrong := [epoch for epoch in found if not 0 < epoch < recipe.epochs]:
+    if wrong := [epoch for epoch in found if not start_epoch <= epoch < recipe.epochs]:
         raise StarcliError(
-            f"keep: after epoch {wrong[0]} of {recipe.epochs}: expected "
-            + (f"1 to {recipe.epochs - 1}" if recipe.epochs > 1 else "more epochs"),
+            f"keep: after epoch {wrong[0]} of {recipe.epochs}: expected {start_epoch} to {recipe.epochs - 1}",
             ["the network after the last epoch is the one that is written anyway"],
         )
     return found

@@ -12,6 +12,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
+from starcli.models.drawn_anew import with_own_values
 from starcli.models.dtypes import float_types
 from starcli.models.names import imports_code
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
@@ -104,8 +105,24 @@ def _number(value: Any) -> bool:
     return value is None or isinstance(value, int | float)
 
 
+def replaced(checkpoint: Checkpoint, network: nn.Module, patterns: Sequence[str]) -> Checkpoint:
+    """A checkpoint with the tensors of `network` in the place of those whose names match one of the patterns."""
+    own = checkpoint if checkpoint.metadata.weights_sha256 else without_prefix(checkpoint, needed_names(network))
+    tensors = with_own_values(network, own.tensors, patterns)
+    stored = checkpoint.tensors if own.stored is None else own.stored
+    return replace(own, tensors=tensors, reopen=None, stored=stored)
+
+
 MISFITS = 12
 """Maximum number of mismatches reported."""
+
+
+class WeightsMisfitError(StarcliError):
+    """Weights that are no state of a network; `names` are those of the tensors that do not fit."""
+
+    def __init__(self, summary: str, problems: Sequence[str], names: Sequence[str]) -> None:
+        super().__init__(summary, problems)
+        self.names = tuple(names)
 
 
 def fitted(
@@ -132,7 +149,10 @@ def fitted(
         shards = [
             f"{each.name}: one shard of several; its folder is the whole" for each in checkpoints if _is_shard(each)
         ]
-        raise StarcliError(f"the weights do not fit the network {network}", first_of([*shards, *said], MISFITS))
+        what = f"the weights do not fit the network {network}"
+        raise WeightsMisfitError(
+            what, first_of([*shards, *said], MISFITS), names=[line.partition(": ")[0] for line in problems]
+        )
     return found
 
 

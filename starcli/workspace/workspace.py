@@ -30,7 +30,7 @@ from starcli.symmetry.find import Proved, find_spec, spec_without_name
 from starcli.symmetry.find_kinds import find_kinds
 from starcli.symmetry.fingerprint import network_fingerprint
 from starcli.symmetry.kinds.kinds import Kinds
-from starcli.workspace.agreement import first_that_says, fitted, note_of_types, refuse_differences
+from starcli.workspace.agreement import first_that_says, fitted, note_of_types, refuse_differences, replaced
 from starcli.workspace.architecture import agreed_architecture, chosen_architecture, refuse_other_inputs, require_flags
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import (
@@ -234,6 +234,7 @@ def workspace_of(
     data: bool = True,
     measures: bool = False,
     given: Given = NOTHING_GIVEN,
+    reinit: Sequence[str] = (),
 ) -> tuple[Workspace, list[Checkpoint]]:
     """The workspace that all `checkpoints` share, and these with the tensors that its network makes of theirs.
 
@@ -241,7 +242,8 @@ def workspace_of(
 
     Without `data`, for what only renames or averages weights, none are opened that the command line does not name, and
     there need not be any. What only `measures` may do so on other data than the models were trained on. What is `given`
-    in memory has no name and takes the place of what names say.
+    in memory has no name and takes the place of what names say. reinit: patterns of names of tensors that a new network
+    has in the place of the checkpoints'.
     """
     directory = directory_among(choices, checkpoints)
     recorded = any(each.metadata.data is not None for each in checkpoints)
@@ -277,6 +279,9 @@ def workspace_of(
         directory=directory,
     )
     outline = workspace.outline()
+    if reinit:
+        network = runnable(workspace.outline())
+        checkpoints = [replaced(each, network, reinit) for each in checkpoints]
     models = fitted(checkpoints, outline, lambda: runnable(workspace.outline()), architecture.name)
     network = runnable(outline)  # takes memory only once the files are seen to hold as many weights
     of_statistics = statistics_note(network, record, trained.metadata.data)

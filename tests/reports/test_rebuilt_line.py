@@ -43,6 +43,10 @@ MADE = {
     ),
     "nesterov": ("train", *SMALL, "--nesterov", "--label-smoothing", "0.1", "--split-seed", "3"),
     "class weights": ("train", *SMALL, "--class-weights", "1,2,3,4,5,6,7,8,9,10.5"),
+    "a branch of a run": ("train", "--init", PAIR[0], "--start-epoch", "2", "--seed", "4"),
+    "a fine-tuned model": (
+        "train", "--init", PAIR[0], "--data", "digits", "--reinit", "fc2.*", "--epochs", "1", "--lr", "0.01",
+    ),
     "another precision": ("train", *SMALL, "--precision", "bf16"),
     "an aligned model": ("align", *PAIR, "--restarts", "3", "--seed", "2"),
     "aligned by activation": ("align", *PAIR, "--method", "activation", "--align-share", "0.7"),
@@ -103,7 +107,13 @@ def test_lines_of_own_networks_and_data_name_them_again(tmp_path, monkeypatch):
     for seed in (0, 1):
         ran = run_here("train", *own, "--normalise", "data", "--epochs", 1, "--seed", seed, "-o", f"{seed}.safetensors")
         assert ran.status == 0, ran.err
-    made = {"0": (), "b": ("align", *PAIR), "m": ("interpolate", *PAIR, "--t", 0.5), "s": ("star", "--sources", *PAIR)}
+    made = {
+        "0": (),
+        "t": ("train", "--init", PAIR[0], "--normalise", "data", "--epochs", 2),
+        "b": ("align", *PAIR),
+        "m": ("interpolate", *PAIR, "--t", 0.5),
+        "s": ("star", "--sources", *PAIR),
+    }
     for name, words in made.items():
         assert not words or run_here(*words, *own, "-o", f"{name}.safetensors").status == 0
         line = rebuilt_line(f"{name}.safetensors", read_metadata(tmp_path / f"{name}.safetensors")[1])

@@ -122,9 +122,9 @@ def test_a_network_kept_on_its_way_is_that_of_a_shorter_training(resnet):
             assert list(each.history) == list(shorter.history)
 
 
-@pytest.mark.parametrize("epoch", [0, 3, 7])
+@pytest.mark.parametrize("epoch", [-1, 3, 7])
 def test_what_cannot_be_kept(epoch):
-    with pytest.raises(StarcliError, match=f"keep: after epoch {epoch} of 3: expected 1 to 2"):
+    with pytest.raises(StarcliError, match=f"keep: after epoch {epoch} of 3: expected 0 to 2"):
         kept_epochs([1, epoch], RECIPE)
 
 

@@ -1,4 +1,4 @@
-"""`starcli train`: train networks from random weights."""
+"""`starcli train`: train networks from random weights, or from those of a model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from starcli.cli.framework.command import command
 from starcli.cli.framework.results import LOSS, Column
+from starcli.cli.options.beginning import BeginningOptions
 from starcli.cli.options.common import CommonPlanned
 from starcli.cli.options.setup import Setup
 from starcli.cli.options.shared import (
@@ -49,6 +50,7 @@ _COLUMNS = (
 @command(
     "starcli train --arch resnet --data digits --seeds 0-7 -o 'ckpts/{seed}.safetensors'",
     "starcli train --recipe paper/resnet18-cifar10 --data-dir data --seed 0 -o r18.safetensors",
+    "starcli train --init base.safetensors --data mine.npz --reinit 'fc.*' --lr 0.01 -o tuned.safetensors",
     see="docs/tutorial.md",
 )
 def train_command(
@@ -56,6 +58,7 @@ def train_command(
     common: CommonPlanned,
     setup: Setup,
     training: Training,
+    beginning: BeginningOptions,
     *,
     recipe: RecipeOpt = None,
     seed: SeedOpt = 0,
@@ -80,29 +83,29 @@ def train_command(
     ] = None,
     force: ForceRunOpt = False,
 ) -> None:
-    """Train networks from random weights, one for each seed.
+    """Train networks from random weights, one for each seed, or from a model with --init (fine-tuning, branches).
 
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors (--log: elsewhere, too).
     """
     from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.training.class_weights import note_class_weights
-    from starcli.workspace.workspace import new_workspace
 
     if stacked:
         _refuse_with_stacked(sync_batchnorm=sync_batchnorm, log_test=log_test, keep=keep is not None)
     targets = log_targets(log, output)
-    chosen = training.over(load_recipe(recipe or DEFAULT))
+    said = beginning.recipe(recipe)
+    chosen = training.over(said or load_recipe(DEFAULT))
     numbers = seed_list(seeds, seed)
-    epochs = _kept_epochs(keep, chosen, output)
-    paths = output_paths(output, [{"seed": number} for number in numbers])
-    workspace = new_workspace(setup.behind(chosen))
+    epochs = _kept_epochs(keep, chosen, output, beginning.start_epoch)
+    paths = output_paths(output, [{"seed": number} for number in numbers], beginning.inputs)
+    workspace, start = beginning.opened(setup, chosen)
     with common.session(output) as (watch, results):
         workspace.tell_notes(watch)
-        if recipe is None:
+        if said is None:
             watch.note(f"the default recipe is used: {chosen.summary(without=training.said)}")
         note_class_weights(chosen, workspace.dataset, watch)
-        jobs = TrainingJobs(workspace, chosen, watch, stacked, sync_batchnorm, log_test, epochs)
+        jobs = TrainingJobs(workspace, chosen, watch, start, stacked, sync_batchnorm, log_test, epochs)
         how: dict[str, Any] = {"force": force, "logs": targets, "save_every": checkpoint_every}
         for job in jobs.all(dict(zip(numbers, paths, strict=True)), **how):
             results.add("train", _row(job.path, job.finished, epochs), _COLUMNS)
@@ -118,7 +121,7 @@ def _refuse_with_stacked(*, sync_batchnorm: bool, log_test: bool, keep: bool) ->
         raise StarcliError("--keep: --stacked networks are written when they are finished")
 
 
-def _kept_epochs(words: list[str] | None, recipe: "Recipe", output: Path) -> list[int]:
+def _kept_epochs(words: list[str] | None, recipe: "Recipe", output: Path, start_epoch: int) -> list[int]:
     """The epochs of `--keep`."""
     from starcli.training.train import kept_epochs
 
@@ -126,7 +129,7 @@ def _kept_epochs(words: list[str] | None, recipe: "Recipe", output: Path) -> lis
         return []
     if is_standard_stream(output):
         raise StarcliError("--keep: a model that goes to stdout is written when it is finished")
-    return kept_epochs(number_list(words, "--keep", "an epoch"), recipe)
+    return kept_epochs(number_list(words, "--keep", "an epoch"), recipe, start_epoch)
 
 
 def _row(output: Path, metadata: "Metadata", kept: Sequence[int]) -> dict[str, Any]:

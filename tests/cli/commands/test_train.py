@@ -251,7 +251,7 @@ def test_a_place_where_nothing_can_be_kept_is_refused_before_any_work(place):
     [
         (["--keep", "x"], "--keep x: expected 0-7 or 0,3,5"),
         (["--keep", "1,1"], "--keep 1,1: an epoch occurs twice"),
-        (["--keep", "3"], "keep: after epoch 3 of 3: expected 1 to 2"),
+        (["--keep", "3"], "keep: after epoch 3 of 3: expected 0 to 2"),
         (["--keep", "1", "--stacked"], "--keep: --stacked networks are written when they are finished"),
         (["--keep", "1", "-o", "-"], "--keep: a model that goes to stdout is written when it is finished"),
     ],

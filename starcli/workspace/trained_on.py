@@ -1,0 +1,86 @@
+"""The workspace of networks that begin at a model: on its own data, or on others that they are trained on from then."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.data.names import parse_name
+from starcli.data.normalise_option import normalise_words, same_statistics
+from starcli.data.tokenizers import refuse_other_tokenizer
+from starcli.errors import StarcliError
+from starcli.models.from_data import SYNONYMS
+from starcli.models.names import imports_code, is_huggingface
+from starcli.workspace.agreement import WeightsMisfitError
+from starcli.workspace.choices import Choices
+from starcli.workspace.data import refuse_leaks
+from starcli.workspace.given import NOTHING_GIVEN, Given
+from starcli.workspace.training_notes import training_notes
+from starcli.workspace.workspace import Workspace, workspace_of
+
+OF_OUTPUTS = (*SYNONYMS["num_classes"], *SYNONYMS["next_token"])
+"""Arguments of a network that say what it predicts, which other data say anew."""
+
+OF_TEXTS = ("text", "hf")
+"""Kinds of data whose tokens are made of texts here."""
+
+
+def workspace_trained_on(
+    model: Checkpoint, choices: Choices, given: Given = NOTHING_GIVEN, reinit: Sequence[str] = ()
+) -> tuple[Workspace, Checkpoint]:
+    """The workspace of networks that begin at `model`, and the model with the tensors that these make of its own.
+
+    Data that are named or given are those that is trained on from now, read as `train` reads them for a new network:
+    with as many outputs as they have classes. Without any they are the model's own, as it records them.
+
+    reinit: patterns of names of tensors that need not fit, for they are drawn anew.
+    """
+    if choices.data is None and given.dataset is None:
+        workspace, [fitted] = workspace_of([model], choices, given=given, reinit=reinit)
+        return _with_training_notes(workspace), fitted
+    bare, choices = _without_data(model, choices)
+    try:
+        workspace, [fitted] = workspace_of([bare], choices, given=given, reinit=reinit)
+    except WeightsMisfitError as error:
+        patterns = dict.fromkeys(f"{name.rpartition('.')[0]}.*" if "." in name else name for name in error.names)
+        hint = f"--reinit {shlex.join(patterns)} draws these anew, such as a head for other classes"
+        raise StarcliError(error.summary, [*error.problems, hint]) from error
+    refuse_leaks(workspace.dataset, model.metadata.data, model.name)
+    notes = _notes_of_reading(workspace, model)
+    workspace = _with_training_notes(replace(workspace, notes=(*workspace.notes, *notes)))
+    return workspace, replace(fitted, metadata=model.metadata)
+
+
+def _with_training_notes(workspace: Workspace) -> Workspace:
+    notes = dict.fromkeys((*workspace.notes, *training_notes(workspace.dataset)))
+    return replace(workspace, notes=tuple(notes))
+
+
+def _without_data(model: Checkpoint, choices: Choices) -> tuple[Checkpoint, Choices]:
+    """The model without what it records of its data, and its architecture as a choice, for other data to complete."""
+    metadata, architecture = model.metadata, model.metadata.architecture
+    if architecture is not None and not is_huggingface(architecture.name):  # a config says its outputs itself
+        arguments = {name: value for name, value in architecture.arguments.items() if name not in OF_OUTPUTS}
+        architecture = architecture.model_copy(update={"arguments": arguments})
+        if choices.arch is None and not imports_code(architecture.name):
+            choices = replace(choices, arch=architecture.name)
+    texts = choices.data is not None and parse_name(choices.data)[0] in OF_TEXTS
+    if texts and choices.length is None and metadata.data is not None and metadata.data.vocab_size is not None:
+        choices = replace(choices, length=metadata.data.input_shape[0])
+    bare = {"data": None, "architecture": architecture, "spec": None}  # a spec has the sizes of the old head
+    return replace(model, metadata=metadata.model_copy(update=bare)), choices
+
+
+def _notes_of_reading(workspace: Workspace, model: Checkpoint) -> list[str]:
+    """A note where inputs are normalised otherwise than the model's were. StarcliError for other tokens than these."""
+    dataset, record = workspace.dataset, model.metadata.data
+    if record is None:
+        return []
+    if dataset.vocab_size is not None:
+        if record.vocab_size is not None and dataset.name in OF_TEXTS:
+            refuse_other_tokenizer(workspace.choices.tokenizer, record.tokenizer)
+        return []
+    if same_statistics((dataset.mean, dataset.std), (record.mean, record.std)):
+        return []
+    here, there = (normalise_words(one.mean, one.std) for one in (dataset, record))
+    return [f"{dataset.name}: normalised by {here}, {model.name} was trained on inputs normalised by {there}"]
