@@ -49,7 +49,6 @@ _COLUMNS = (
 
 @command(
     "starcli train --arch resnet --data digits --seeds 0-7 -o 'ckpts/{seed}.safetensors'",
-    "starcli train --recipe paper/resnet18-cifar10 --data-dir data --seed 0 -o r18.safetensors",
     "starcli train --init base.safetensors --data mine.npz --reinit 'fc.*' --lr 0.01 -o tuned.safetensors",
     see="docs/tutorial.md",
 )
