@@ -52,8 +52,8 @@ SECTIONS = {
 }
 LIMIT, WHOLE = 90.0, 470.0
 """Seconds of a section, and of the visit."""
-TIMES = {"works": 1.5, "compiled": 2, "graphs": 2}
-"""Sections that may take as many limits: one that computes on the host as well, and the last ones, which compile."""
+TIMES = {"works": 1.5, "epoch": 1.3, "alignment": 1.3, "compiled": 2, "graphs": 2}
+"""Sections that may take as many limits: where the host computes as well, and the last ones, which compile."""
 LINES = 60
 """Last lines of what a section says to stderr, which its row keeps where it fails."""
 TOLD, DYING = 3.0, 10.0

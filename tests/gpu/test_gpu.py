@@ -62,10 +62,10 @@ def test_a_visit(tmp_path: Path) -> None:
 
 
 def test_a_section_that_takes_too_long_is_recorded_and_the_next_one_runs(tmp_path: Path) -> None:
-    status, rows = visit(tmp_path / "rows.jsonl", "--limit", "1", "many", "card")
+    status, rows = visit(tmp_path / "rows.jsonl", "--limit", "2", "many", "alignment")
     assert status == 1
     failed = [(row["section"], row["failed"]) for row in rows if "failed" in row]
-    assert failed == [("many", "not done after 1 s"), ("card", "not done after 1 s")]
+    assert failed == [("many", "not done after 2 s"), ("alignment", "not done after 3 s")]
     said = "\n".join(rows[0]["said"])  # where it was when time ran out
     assert "Timeout" in said
     assert "most recent call first" in said

@@ -12,11 +12,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from support.training import Memory, Stopping, search_of
+from support.training import Stopping, search_of
 
 import starcli as sc
 from starcli.data.dataset import open_data
 from starcli.data.streaming import StreamedSplit
+from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.arithmetic import arithmetic_restored, set_arithmetic
 from starcli.runtime.progress import Interrupted
@@ -48,7 +49,7 @@ def run(lab: Lab) -> None:
         for arch, its in (("resnet", arguments), *([] if lab.quick else [("vit", {})])):
             for precision in ("fp32", "bf16"):  # which take other kernels of attention
                 with lab.part(f"bytes of runs, {arch}, {precision}"):
-                    bytes_of_runs(lab, arch, its, precision)
+                    bytes_of_runs(lab, arch, its, precision, Path(place) / f"{arch}-{precision}")
             with lab.part(f"commands, {arch}"):
                 commands(lab, str(lab.device), arch, its)
         with lab.part("written and read"):
@@ -104,8 +105,8 @@ def commands(lab: Lab, device: str, arch: str, arguments: dict[str, Any]) -> Non
         lab.check(f"eval in {precision}, {arch}", abs(coarse - exact) / (1 + exact), COARSE)
 
 
-def bytes_of_runs(lab: Lab, arch: str, arguments: dict[str, Any], precision: str) -> None:
-    """The same bytes twice, and in a run that was stopped."""
+def bytes_of_runs(lab: Lab, arch: str, arguments: dict[str, Any], precision: str, place: Path) -> None:
+    """The same bytes twice, and in a run that was stopped and goes on from its state, a file beside `place`."""
     dataset = open_data("digits", limit=100 if lab.quick else 600)
     workspace = lab.workspace(precision, arch=arch, dataset=dataset, **arguments)
     recipe = Recipe(epochs=2, batch_size=32, lr=0.02)
@@ -122,7 +123,7 @@ def bytes_of_runs(lab: Lab, arch: str, arguments: dict[str, Any], precision: str
     for what, made in (("train", train), ("star", star)):
         whole = made()
         lab.check(f"{what} twice, {arch}, {precision}", distance(whole, made()), 0.0)
-        state = Memory()
+        state = StateFile(place.with_suffix(f".{what}"), what)
         with contextlib.suppress(Interrupted):
             made(state=state, progress=Stopping(3))
         lab.check(f"{what} resumed, {arch}, {precision}", distance(whole, made(state=state)), 0.0)
