@@ -88,7 +88,7 @@ def _read_batch(path: Path, md5: str, labels_key: str) -> tuple[NDArray[np.uint8
     if found != md5:
         raise StarcliError(
             f"{path}: not the published file, or damaged: remove it and say --download",
-            [f"MD5 sum {found}, expected {md5}"],
+            [f"MD5 sum {found}, expected {md5}", "a function reads data of your own in this form: --data FILE.py:NAME"],
         )
     with warnings.catch_warnings():
         # The files date from Python 2 and describe their types in a way that NumPy 2.4 deprecates.

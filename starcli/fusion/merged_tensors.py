@@ -188,9 +188,11 @@ def _without_heads(names: Sequence[str], problems: Sequence[str]) -> list[str]:
 def _prefixed(models: Sequence[SlicedModel]) -> list[str]:
     """A line for each model whose names would be those of another one without a prefix, such as `module.`.
 
-    Both may have one; what lies outside it, such as the count of averaged weights, may be in one of the two.
+    Both may have one; what lies outside it, such as the count of averaged weights, may be in one of the two. Weights
+    outside one that all models have, such as an output layer that one of them ties to its embedding, differ themselves.
     """
     lines, below = [], [_names_below(model.tensors) for model in models]
+    found, weights = set[str](), False
     for number, model in enumerate(models):
         count = len(model.tensors)
         others = [
@@ -208,10 +210,12 @@ def _prefixed(models: Sequence[SlicedModel]) -> list[str]:
         prefix = max(shared, key=shared.__getitem__, default="")
         if prefix:
             outside = [name for name in model.tensors if not name.startswith(prefix)]
+            weights |= any(model.tensors[name].form.is_float for name in outside)
+            found.add(prefix)
             names = f"all names but {', '.join(first_of(outside, 3))}" if outside else "all names"
             line = f"starcli convert --key {prefix.removesuffix('.')} --plain"
             lines.append(f"{model.name}: {names} begin with {prefix}; {line} leaves it out")
-    return lines
+    return [] if weights and len(found) == 1 and len(lines) == len(models) else lines
 
 
 def _names_below(names: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -69,7 +69,7 @@ def test_cifar(
     assert data.train.labels.tolist() == [label for _, labels in written[:-1] for label in labels]
     assert np.array_equal(raw(data)[1], written[-1][0])
     (tmp_path / folder / list(sums)[-1]).write_bytes(b"cos\nsystem\n(S'touch run'\ntR.")
-    refused(lambda: open_data(name, data_dir=tmp_path), "not the published file", "MD5")
+    refused(lambda: open_data(name, data_dir=tmp_path), "not the published file", "MD5", "--data FILE.py:NAME")
 
 
 def test_cifar_sums_are_those_of_torchvision() -> None:

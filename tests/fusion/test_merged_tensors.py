@@ -92,6 +92,9 @@ def test_prefixes_of_both_and_tensors_outside_them_are_said():
     refused(
         f"averaged: all names but n_averaged begin with module.; {out.format('module')}\nlayer.u: in", averaged, plain
     )
+    # an output layer of one model's own, which the other ties to its embedding, is what differs
+    untied = SlicedModel("untied", {**parallel.tensors, "lm_head.w": HeldTensor(torch.ones(2))})
+    refused("lm_head.w: in untied, not in parallel", parallel, untied)
     # of two trunks below one name with heads of their own nothing is to be left out
     heads = [SlicedModel(name, {**other.tensors, f"{name}.w": HeldTensor(torch.zeros(1))}) for name in ("cat", "dog")]
     refused("cat.w: in cat, not in dog\ndog.w: in dog, not in cat", *heads)
