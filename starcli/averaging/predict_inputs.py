@@ -25,14 +25,14 @@ from starcli.data.unlabelled import (
     unlabelled_split,
 )
 from starcli.errors import StarcliError, number_of
-from starcli.huggingface.directory import directory_of
+from starcli.huggingface.directory import PREFIX, directory_of
 from starcli.models.build import check_forward, runnable
 from starcli.models.inputs import InputNeeded, extreme_tokens
 from starcli.models.names import is_huggingface
 from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import as_recorded, normalise_of_model
-from starcli.workspace.directories import notes_without_tokenizer
+from starcli.workspace.directories import directories_of, notes_without_tokenizer, refuse_other_directories
 from starcli.workspace.workspace import Workspace, workspace_of
 
 
@@ -87,9 +87,7 @@ def open_inputs(
     except InputNeeded:
         hint = "the model does not say what its inputs are; the data of its training do, or --data with labels"
         raise StarcliError(f"--train-data is needed: what goes into {choices.arch_name}", [hint]) from None
-    inputs = unlabelled_inputs(workspace, choices.data, choices.normalise, choices.texts)
-    notes = (*inputs.notes, *notes_without_tokenizer(choices, checkpoints))
-    return workspace, models, replace(inputs, notes=notes)
+    return workspace, models, unlabelled_inputs(workspace, models, choices.data, choices.normalise, choices.texts)
 
 
 def to_be_labelled(model: Checkpoint, name: str, texts: TextOptions) -> bool:
@@ -152,11 +150,25 @@ def _held_back(dataset: Dataset, split: str | None) -> list[str]:
     return notes
 
 
-def unlabelled_inputs(workspace: Workspace, name: str, normalise: str | None, texts: TextOptions) -> Inputs:
+def unlabelled_inputs(
+    workspace: Workspace, models: Sequence[Checkpoint], name: str, normalise: str | None, texts: TextOptions
+) -> Inputs:
     """Inputs without labels by the name of the data, normalised as asked for, else as the models record.
 
     A directory of Hugging Face says of a model without a record how texts become tokens and images are normalised.
+    StarcliError where directories of the models say that differently.
     """
+    choices = replace(workspace.choices, data=name, normalise=normalise, tokenizer=texts.tokenizer)
+    directory = workspace.directory
+    if directory is not None and directory not in directories_of(models):  # --arch named it, which was settled since
+        choices = replace(choices, arch=f"{PREFIX}{directory.path}")
+    recorded = any(each.metadata.data is not None for each in models)
+    refuse_other_directories(choices, models, recorded=recorded)
+    inputs = _without_labels(workspace, name, normalise, texts)
+    return replace(inputs, notes=(*inputs.notes, *notes_without_tokenizer(choices, models)))
+
+
+def _without_labels(workspace: Workspace, name: str, normalise: str | None, texts: TextOptions) -> Inputs:
     shape, directory = tuple(workspace.architecture.input_shape), workspace.directory
     normalise = normalise_of_model(normalise, workspace.data)
     kind = parse_name(name)[0]

@@ -125,5 +125,5 @@ def _opened(
         own = cast(Where, {name: value for name, value in own.items() if name not in OPTIONS})
     workspace, found, watcher = open_models(models, own, data=train_data is not None, measures=True)
     if isinstance(data, str):
-        return workspace, found, unlabelled_inputs(workspace, data, normalise, texts), watcher
+        return workspace, found, unlabelled_inputs(workspace, found, data, normalise, texts), watcher
     return workspace, found, tensor_inputs(workspace, as_inputs(data, "data in memory"), normalise), watcher

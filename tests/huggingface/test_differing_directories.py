@@ -9,6 +9,8 @@ from huggingface.conftest import words_file
 from PIL import Image
 from support.program import run_here
 
+import starcli as sc
+
 
 @pytest.fixture
 def copied(saved, tmp_path):
@@ -31,7 +33,7 @@ def refused(words: str, *models: Path, data: str, more: tuple[str, ...] = ()) ->
     assert words in ran.err
 
 
-def test_tokenizers(copied, texts):
+def test_tokenizers(copied, saved, texts, tmp_path):
     data = f"text:{texts}"
     plain, first, same, other = (copied("bert", name) for name in ("plain", "first", "same", "other"))
     for each in (first, same, other):
@@ -45,6 +47,18 @@ def test_tokenizers(copied, texts):
     changed(other / "tokenizer.json", model={**model, "vocab": turned})
     refused("their tokenizers differ", first, other, data=data)
     refused("their tokenizers differ", plain, first, data=data)
+    tmp_path.joinpath("new.csv").write_text("text\nabc\n")
+    new = f"text:{tmp_path}/new.csv"
+    apart = Path(shutil.copytree(saved("bert", 1), tmp_path / "apart"))
+    shutil.copy(other / "tokenizer.json", apart)
+    for how in ((), ("--ensemble",)):
+        ran = run_here("predict", *how, first, apart, "--data", new, "-o", "-")
+        assert (ran.status, "their tokenizers differ" in ran.err) == (1, True), ran.err
+    with pytest.raises(sc.StarcliError, match="their tokenizers differ"):
+        sc.predict(first, apart, data=new)
+    assert run_here("predict", first, apart, "--data", new, "--arch", f"hf:{same}", "-o", "-").status == 0
+    shutil.copy(same / "tokenizer.json", apart)
+    assert run_here("predict", first, apart, "--data", new, "-o", "-").status == 0
     alone, beside = (run_here("eval", *models, "--data", data) for models in ([first], [first, same]))
     assert [row["nll"] for row in beside.rows] == 2 * [row["nll"] for row in alone.rows]
     named = ("--tokenizer", other / "tokenizer.json")
