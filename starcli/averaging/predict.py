@@ -18,6 +18,7 @@ from starcli.data.names import data_in_words, needs_path
 from starcli.data.splits import Split
 from starcli.errors import StarcliError, number_of
 from starcli.evaluation.column_predictions import AnyPredictions
+from starcli.evaluation.confidence import entropy
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
@@ -98,7 +99,7 @@ class Predictor:
     def ensemble(self, models: Sequence[Checkpoint]) -> AnyPredictions:
         """The mean of the models' predictions, see `Task.means`."""
         self._need_room(COPIES_AVERAGED)
-        return self._finished({"ensemble": self.task.mean(self._of(models))})
+        return self._average("ensemble", self._of(models))
 
     def star(self, domain: StarDomain) -> AnyPredictions:
         """The mean over points of a star domain."""
@@ -122,7 +123,7 @@ class Predictor:
         members = Members(evaluator, domain.star.tensors, models, self._outputs)
         evaluator.admit([domain.star.tensors, *models])
         self.progress.start("predicting", domain.samples)
-        return self._finished({"star": self.task.mean(members.between(*point) for point in draw.points)})
+        return self._average("star", (members.between(*point) for point in draw.points))
 
     def _of(self, models: Sequence[Checkpoint]) -> Iterator[Tensor]:
         """The outputs of each model."""
@@ -147,7 +148,15 @@ class Predictor:
         classes = 1 if self.workspace.data is None else self.workspace.data.num_classes
         need_room([self.inputs.split, *validation], classes, copies)
 
-    def _finished(self, outputs: dict[str, Tensor]) -> AnyPredictions:
+    def _average(self, name: str, outputs: Iterator[Tensor]) -> AnyPredictions:
+        """The mean of several; of classes, and at no temperature, with what its members' disagreement adds."""
+        if not self.task.counts or self.temperature is not None:
+            return self._finished({name: self.task.mean(outputs)})
+        entropies = _Entropies()
+        mean = self.task.mean(entropies.through(outputs))
+        return self._finished({name: mean}, mutual_information=(entropy(mean) - entropies.mean).clamp_(min=0))
+
+    def _finished(self, outputs: dict[str, Tensor], **known: Tensor) -> AnyPredictions:
         """At their temperatures, with what is known of the inputs."""
         self.progress.finish()
         inputs, found, temperatures = self.inputs, {}, []
@@ -169,4 +178,23 @@ class Predictor:
             file=inputs.file,
             class_names=inputs.class_names,
             temperature=temperatures,
+            **known,
         )
+
+
+class _Entropies:
+    """The mean entropy (N,) of predictions as they go by, of which none is kept."""
+
+    def __init__(self) -> None:
+        self._total, self._count = torch.zeros(()), 0
+
+    def through(self, predictions: Iterator[Tensor]) -> Iterator[Tensor]:
+        """The predictions, each looked at before the next is asked for."""
+        for found in predictions:
+            self._total, self._count = self._total + entropy(found), self._count + 1
+            yield found
+
+    @property
+    def mean(self) -> Tensor:
+        """Over all that went by."""
+        return self._total / self._count

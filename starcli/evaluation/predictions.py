@@ -68,6 +68,9 @@ class Predictions(Predicted):
     probabilities: float64, (N, classes) of one predictor, (M, N, classes) of several.
     prediction, entropy: the most probable class (the first of equals), int64, and - sum_c p_c log p_c in nats; (N,) or
         (M, N).
+    mutual_information: of an average of several models, (N,) in nats: its entropy less the mean entropy of the models,
+        which is 0 where all predict alike, and large where they disagree (Houlsby et al. 2011, "Bayesian active
+        learning for classification and preference learning"); else None.
     index: place (N,) of each example in the array, or of its file in the split, that it was read from.
     position: of next tokens, the place (N,) of each in its text, from 0; else None.
     label: true classes (N,), int64; None where they are not known.
@@ -90,6 +93,7 @@ class Predictions(Predicted):
     file: tuple[str, ...] | None = None
     class_names: tuple[str, ...] = ()
     temperature: tuple[float, ...] = ()
+    mutual_information: NDArray[np.float64] | None = None
 
     @classmethod
     def of(
@@ -102,6 +106,7 @@ class Predictions(Predicted):
         file: Sequence[str] | None = None,
         class_names: Sequence[str] = (),
         temperature: Sequence[float] = (),
+        mutual_information: Tensor | None = None,
     ) -> "Predictions":
         """From log-probabilities (N, classes) by the name of the predictor.
 
@@ -120,6 +125,7 @@ class Predictions(Predicted):
             file=None if file is None else tuple(file),
             class_names=tuple(class_names) if len(class_names) == logs.shape[-1] else (),
             temperature=tuple(temperature),
+            mutual_information=None if mutual_information is None else mutual_information.numpy(),
         )
 
     def __len__(self) -> int:
@@ -136,13 +142,14 @@ class Predictions(Predicted):
         found: dict[str, Any] = {"model": self.model, "index": self.index, "position": self.position, "file": self.file}
         found |= {"label": self.label, "class_names": self.class_names or None, "temperature": self.temperature or None}
         found |= {name: getattr(self, name) for name in ("probabilities", "prediction", "entropy")}
+        found |= {"mutual_information": self.mutual_information}
         return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
     def tables(self) -> Iterator[dict[str, Values]]:
         """A table for each predictor, as columns (N,): what a .csv file holds, one below the other.
 
-        `model`, `index`, `file`, `label`, `prediction`, `entropy` and `probability_0`, ...; where classes have names
-        also `label_name`, `prediction_name`, and `probability_NAME` in place of numbers.
+        `model`, `index`, `file`, `label`, `prediction`, `entropy`, `mutual_information`, `probability_0`, ...; where
+        classes have names also `label_name`, `prediction_name`, and `probability_NAME` in place of numbers.
         """
         names = np.array(self.class_names)
         for model, (probabilities, prediction, uncertain) in zip(self.model, self._by_model(), strict=True):
@@ -154,7 +161,7 @@ class Predictions(Predicted):
             columns["prediction"] = prediction
             if len(names):
                 columns["prediction_name"] = names[prediction]
-            columns["entropy"] = uncertain
+            columns |= {"entropy": uncertain, "mutual_information": self.mutual_information}
             for number, values in enumerate(probabilities.T):
                 columns[f"probability_{self.class_names[number] if len(names) else number}"] = values
             yield {name: values for name, values in columns.items() if values is not None}
@@ -165,7 +172,7 @@ class Predictions(Predicted):
         yield from zip(*found, strict=True) if len(self.model) > 1 else [found]
 
     def summaries(self) -> list[dict[str, Any]]:
-        """For each predictor `model`, `count`, `accuracy` (None without labels), mean `entropy`, and `temperature`."""
+        """For each predictor `model`, `count`, `accuracy` (None without labels), means, and `temperature`."""
         rows = []
         for number, (_, prediction, uncertain) in enumerate(self._by_model()):
             # predictions that are no numbers are wrong, whatever stands first
@@ -173,5 +180,7 @@ class Predictions(Predicted):
             accuracy = None if right is None else int(right.sum()) / len(self)
             row = {"model": self.model[number], "count": len(self), "accuracy": accuracy}
             row["entropy"] = float(uncertain.mean())
+            if self.mutual_information is not None:
+                row["mutual_information"] = float(self.mutual_information.mean())
             rows.append({**row, **({"temperature": self.temperature[number]} if self.temperature else {})})
         return rows

@@ -55,6 +55,17 @@ def test_csv_has_every_digit_and_a_line_for_each_example_of_each_model() -> None
         assert row["prediction_name"] == found.class_names[int(row["prediction"])]
 
 
+def test_what_models_disagree_on_stands_beside_the_entropy_of_their_mean() -> None:
+    logs = torch.randn(4, 3, dtype=torch.float64).log_softmax(-1)
+    apart = torch.tensor([0.5, 0.0, 0.25, 0.125], dtype=torch.float64)
+    found = Predictions.of({"star": logs}, mutual_information=apart)
+    rows = list(csv.DictReader(io.StringIO(b"".join(csv_pieces(found)).decode())))
+    assert [float(row["mutual_information"]) for row in rows] == apart.tolist()
+    assert list(rows[0])[:5] == ["model", "index", "prediction", "entropy", "mutual_information"]
+    assert found.summaries()[0]["mutual_information"] == float(apart.mean())
+    np.testing.assert_array_equal(found.arrays()["mutual_information"], apart.numpy())
+
+
 def test_classes_without_names_are_numbers_and_labels_may_be_unknown() -> None:
     found = Predictions.of({"a": torch.tensor([[0.25, 0.75]]).double().log()})
     [heading, line] = b"".join(csv_pieces(found)).decode().splitlines()

@@ -22,6 +22,7 @@ _COLUMNS = (
     Column("count", "examples", "d"),
     *Column.of_metrics("{}", "{}", main=True),
     Column("entropy", "mean entropy", LOSS, main=True),
+    Column("mutual_information", "mutual information", LOSS),
     Column("temperature", "T", ".3f"),
     Column("alignment", "alignment", common=True),
     RENORMALISED,
@@ -70,7 +71,7 @@ def predict_command(
     What is predicted on is the models' own test split, or --data: a data set, a folder of images without class folders,
     an .npz file of images alone. Inputs are sized and normalised as the models record. Several models: each one's
     predictions, or --ensemble. --star and --sources: the mean over points of the star domain, all with BatchNorm
-    statistics re-estimated.
+    statistics re-estimated. Of a mean also the mutual information (nats): how much its models disagree.
     """
     from starcli.averaging.predict import Predictor
     from starcli.averaging.predict_inputs import open_inputs

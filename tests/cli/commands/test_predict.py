@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from scipy.stats import entropy as scipys_entropy
 from support.program import run_here
 from support.refused import refused
 
@@ -42,13 +43,15 @@ def test_a_star_domain_predicts_as_bma_does(solutions, star):
     words = ("--star", star, "--sources", *solutions.some(0, 1, 2), "--samples", 3, "--seed", 5)
     rows = run_here("bma", *words, "--repeats", 1, "--temperature", "fit").rows
     [expected] = [row for row in rows if (row["posterior"], row["samples"]) == ("star", 3)]
-    run_here("predict", *words, "-o", "s.npz")
+    [row_of_domain] = run_here("predict", *words, "-o", "s.npz").rows
     found = arrays("s.npz")
     assert nll(found) == pytest.approx(expected["nll"], rel=1e-12)
     assert (found["prediction"] != found["label"]).sum() == expected["errors"]
     [row] = run_here("predict", *words, "--temperature", "fit", "-o", "t.npz").rows
     assert row["temperature"] == expected["temperature"]
     assert nll(arrays("t.npz")) == pytest.approx(expected["scaled"]["nll"], rel=1e-12)
+    assert 0 < row_of_domain["mutual_information"] < row_of_domain["entropy"]
+    assert "mutual_information" not in row
     by_library = sc.predict(star=star, sources=solutions.some(0, 1, 2), samples=3, seed=5)
     assert by_library.probabilities.tolist() == found["probabilities"].tolist()
 
@@ -60,6 +63,11 @@ def test_an_ensemble_is_the_mean_of_what_its_models_predict(solutions):
     assert each["model"].tolist() == ["0.safetensors", "1.safetensors", "2.safetensors"]
     np.testing.assert_allclose(together["probabilities"], each["probabilities"].mean(0), rtol=1e-12)
     assert len(row["weights"]) == 3
+    apart = scipys_entropy(together["probabilities"], axis=-1) - scipys_entropy(each["probabilities"], axis=-1).mean(0)
+    np.testing.assert_allclose(together["mutual_information"], apart, atol=1e-12)
+    assert row["mutual_information"] == pytest.approx(apart.mean())
+    assert apart.mean() > 0.01
+    assert "mutual_information" not in each
     ran = run_here("predict", *solutions.some(0, 1, 2), "--ensemble", "--recalibrate", "-o", "re.npz")
     plain = run_here("eval", *solutions.some(0, 1, 2), "--recalibrate").rows
     assert ran.status == 0
