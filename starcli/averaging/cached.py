@@ -8,6 +8,7 @@ from starcli.alignment.measure import Measure
 from starcli.alignment.notes import note_aligned_anew
 from starcli.averaging.bma import COPIES_AVERAGED, COUNTS_AT_ONCE, Draws, average_models
 from starcli.averaging.posterior_row import PosteriorRow, choose_samples
+from starcli.averaging.sampling import check_renormalised
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.renormalise import RECALIBRATE
@@ -34,6 +35,7 @@ def posterior_rows(
     scoring: of the averages; where it is to choose, the rows of `choose_samples` come at the end. Draws by a function
     of the caller's own are always measured.
     """
+    check_renormalised(draws.points, measure.renormalise)
     weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
     drawn = [draws.seed, draws.samples, draws.repeats, draws.points.settings()]
     key = hash_json([_FORM, measure.settings(), drawn, scoring.temperature, scoring.choose, *weights])

@@ -12,7 +12,7 @@ from starcli.alignment.notes import note_aligned_anew
 from starcli.averaging.bma import COPIES_AVERAGED
 from starcli.averaging.members import Members, draw_members
 from starcli.averaging.predict_inputs import Inputs
-from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
+from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling, check_renormalised
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.names import data_in_words, needs_path
 from starcli.data.splits import Split
@@ -50,6 +50,10 @@ class StarDomain:
     alignment: Alignment
     renormalise: Renormalise = RECALIBRATE
     points: PointSampling = UNIFORM_POINTS
+
+    def __post_init__(self) -> None:
+        """Refuse what would not be read."""
+        check_renormalised(self.points, self.renormalise)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from starcli.errors import StarcliError, unknown
+from starcli.evaluation.renormalise import Renormalise
 from starcli.registry.entry import resolve
 from starcli.registry.samplings import SAMPLINGS
 from starcli.runtime.rehearsal import sampled
@@ -146,6 +147,18 @@ def lies_between(said: str | Sampling) -> bool:
         return True
     draw_t, generator = sampling_of(said), torch.Generator()
     return any(0 < draw_t(generator) < 1 for _ in range(100))
+
+
+def check_renormalised(points: PointSampling, how: Renormalise) -> None:
+    """StarcliError where points between star and sources are to be renormalised, and none are drawn.
+
+    >>> check_renormalised(PointSampling("ends"), Renormalise("repair"))
+    Traceback (most recent call last):
+    starcli.errors.StarcliError: --renormalise is for points between star and sources, and --sampling ends draws none
+    """
+    if how.active and not lies_between(points.sampling):
+        said = sampling_name(points.sampling)
+        raise StarcliError(f"--renormalise is for points between star and sources, and --sampling {said} draws none")
 
 
 UNIFORM_POINTS = PointSampling()

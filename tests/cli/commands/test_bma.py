@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from support.program import run_here
 
+import starcli as sc
 from starcli.checkpoints.checkpoint import read, write
 from starcli.files.cache import cache_directory
 
@@ -108,6 +109,20 @@ def test_nothing_is_chosen_without_a_validation_split(solutions, words):
     assert (ran.status, ran.out) == (1, "")
     assert ran.err.startswith("starcli: there is no validation split\n")
     assert "--val-fraction" in ran.err
+
+
+@pytest.mark.parametrize("sampling", ["ends", "constant:1"])
+def test_nothing_is_renormalised_where_no_point_lies_between(solutions, star, place, sampling):
+    """Rows said that points were repaired."""
+    words = ("--star", star, "--sources", *solutions.some(0, 1), "--samples", 2, "--sampling", sampling)
+    for line in (("bma", *words), ("predict", *words, "-o", "p.csv")):
+        for how in (("--renormalise", "repair"), ("--renormalise-logits",)):
+            ran = run_here(*line, *how)
+            assert (ran.status, ran.out) == (1, "")
+            assert f"--renormalise is for points between star and sources, and --sampling {sampling} draws" in ran.err
+    assert not (place / "p.csv").exists()
+    with pytest.raises(sc.StarcliError, match="renormalise is for points between"):
+        sc.bma(star, solutions.some(0, 1), sampling=sampling, renormalise="repair")
 
 
 def test_the_table_says_its_alignment(solutions, star):
