@@ -33,7 +33,8 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
     """Draw the barriers between all pairs of models as triangles of colours, each pair once.
 
     A row for the loss and one for accuracy (or R2, F1), a column for each split; numbers are written into
-    the cells where they fit, a dash where a barrier is not finite. results: the lines of each file, by its label.
+    the cells where they fit, a dash where a barrier is not finite. results: the lines of each file, by its label; a
+    colour means the same barrier in all of them.
     """
     lines = [line for found in results.values() for line in found]
     splits = list(dict.fromkeys(split for line in lines for split in line.curves))
@@ -45,8 +46,9 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
         heading(figure, look, sorted({treatment_words(line.alignment, line.renormalise) for line in lines}))
         axes = figure.subplots(len(titles) * len(results), len(splits), squeeze=False)
         ruler, small = Ruler(look), Ruler(look, look.small)
+        highest = {metric: _highest(lines, metric) for metric in titles}
         for number, (file, found) in enumerate(results.items()):
-            models = list(dict.fromkeys(model for line in found for model in (line.a, line.b)))
+            models = _models(found)
             names = small.distinct([model_name(model) for model in models], 0.2 * look.width)
             margin = max(map(small.width, names))
             room = (look.width - margin - 0.9) / len(splits)
@@ -57,7 +59,7 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
                 triangles = {split: _triangle(found, models, split, metric) for split in splits}
                 title = titles[metric]
                 label = title if ruler.width(title) <= side else title.replace(" ", "\n", 1)
-                _paint_row(figure, row, triangles, label, small, side)
+                _paint_row(figure, row, triangles, highest[metric], label, small, side)
                 for axis, split in zip(row, splits, strict=True):
                     above = [file] if len(results) > 1 and place == 0 else []
                     above_panel = [*above, split]
@@ -68,23 +70,38 @@ def pairs_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: Lo
     return draw_figure(paint, kind, look)
 
 
+def _models(lines: Sequence[DrawnLine]) -> list[str]:
+    """The models that lines are between."""
+    return list(dict.fromkeys(model for line in lines for model in (line.a, line.b)))
+
+
+def _highest(lines: Sequence[DrawnLine], metric: str) -> float:
+    """The largest finite barrier of all lines and splits, 1 where there is none above 0: the end of the scale."""
+    values = [_value(line, split, metric) for line in lines for split in line.curves]
+    return max(filter(math.isfinite, values), default=0.0) or 1.0
+
+
+def _value(line: DrawnLine, split: str, metric: str) -> float:
+    """The barrier on a line, as it is drawn: of shares in per cent."""
+    curve = line.curves[split]
+    return curve.loss_barrier if metric == "loss" else METRICS[metric].factor * curve.metric_barrier
+
+
 def _triangle(lines: Sequence[DrawnLine], models: Sequence[str], split: str, metric: str) -> Any:
     """Values of pairs (models - 1, models - 1), NaN above: rows from the second model on, columns from the first."""
     place = {model: number for number, model in enumerate(models)}
-    factor = 1 if metric == "loss" else METRICS[metric].factor
     found = np.full((len(models) - 1, len(models) - 1), np.nan)
     for line in lines:
         first, last = sorted((place[line.a], place[line.b]))
         if split in line.curves and first < last:
-            curve = line.curves[split]
-            found[last - 1, first] = factor * (curve.loss_barrier if metric == "loss" else curve.metric_barrier)
+            found[last - 1, first] = _value(line, split, metric)
     return found
 
 
-def _paint_row(figure: "Figure", row: Any, triangles: Mapping[str, Any], title: str, ruler: Ruler, side: float) -> None:
-    """Draw the triangle of each split on one scale of colours, which stands beside them."""
-    finite = [value for values in triangles.values() for value in values[np.isfinite(values)]]
-    highest = max(finite, default=0.0) or 1.0
+def _paint_row(
+    figure: "Figure", row: Any, triangles: Mapping[str, Any], highest: float, title: str, ruler: Ruler, side: float
+) -> None:
+    """Draw the triangle of each split on a scale of colours from 0 to `highest`, which stands beside them."""
     images = [
         _paint_triangle(axis, values, highest, ruler, side)
         for axis, values in zip(row, triangles.values(), strict=True)

@@ -240,6 +240,15 @@ def test_each_pair_of_a_matrix_is_written_once() -> None:
     ]  # fmt: skip
 
 
+def test_a_colour_is_the_same_barrier_in_all_files() -> None:
+    """Largest of three models 0.4, of five 0.8: the scale of both ends there, and the same cell has the same colour."""
+    figure, _ = laid_out({"narrow": all_pairs(list("abc")), "wide": all_pairs(list("abcde"))}, Look())
+    images = [axes.images[0] for axes in figure.axes if axes.images and axes.get_title().endswith("train")]
+    narrow, wide = images[0], images[2]  # of the loss; those between are of the accuracy
+    assert narrow.get_clim() == wide.get_clim() == (0, pytest.approx(0.8))
+    assert narrow.to_rgba(narrow.get_array())[0, 0].tolist() == wide.to_rgba(wide.get_array())[0, 0].tolist()
+
+
 def test_the_splits_that_were_measured_are_drawn() -> None:
     rows = [line("a", "b")]
     rows[0]["validation"] = rows[0].pop("test")
