@@ -133,6 +133,14 @@ class Atoms:
         self._fixed[roots] = True
         self._reason[roots] = self._number(reason)
 
+    def tell_apart(self, parts: Iterable[AtomLabels], reason: str) -> None:
+        """Tell the parts from each other, for this reason; within a part nothing is told apart."""
+        for part in parts:
+            if part.size == 1:
+                self.pin(part, reason)
+            else:
+                self.place(part, np.repeat(self.new(1, fixed=reason), part.size))
+
     def place(self, children: AtomLabels, parents: AtomLabels) -> None:
         """Make parents[i] a parent of children[i], for all i."""
         a, b = self.find(children.reshape(-1)), self.find(parents.reshape(-1))

@@ -47,6 +47,7 @@ class Built:
     resolved: Resolved
     frozen: tuple[Frozen, ...]
     atoms: Mapping[str, AtomLabels]
+    """(units, times): as often as the group stands within others. Those of one row have one number in the group."""
 
 
 def build_spec(trace: Trace, network: nn.Module) -> Built:
@@ -71,8 +72,7 @@ def _meet(atoms: Atoms, refused: Refused) -> None:
     if refused.rows is not None:
         kinds, index = distinct_rows(atoms.find(refused.rows.T))
         atoms.place(refused.rows, np.broadcast_to(atoms.new(len(kinds))[index], refused.rows.shape))
-    for part in refused.parts:
-        atoms.place(part, np.repeat(atoms.new(1, fixed=refused.reason), len(part)))
+    atoms.tell_apart(refused.parts, refused.reason)
     if refused.rows is None and not refused.parts:
         atoms.pin(refused.labels, refused.reason)
 
@@ -108,7 +108,7 @@ def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     resolved = make_resolved(
         groups, nodes, shapes, buffers, tuple(tuple(each) for each in ties.values() if len(each) > 1)
     )
-    labels = {names[group]: found.colours.nodes[found.members[group]] for group in found.size}
+    labels = {names[group]: found.rows(group) for group in found.size}
     return Built(resolved, _frozen(trace, nodes), labels)
 
 
@@ -145,9 +145,8 @@ def _axes(
     for axis, (key, table) in enumerate(zip(keys, tables, strict=True)):
         node = known[key] if table is None and key is not None else writer.axis(table or {}, shape[axis])
         if node is None:
-            raise _unwritable(
-                found, table or {}, f"an order of units that no expression has, on axis {axis} of {parameter.name}"
-            )
+            reason = f"an order of units that no expression has, on axis {axis} of {parameter.name}"
+            raise _unwritable(found, writer, table or {}, reason)
         nodes.append(node if table is None else canonical(node, {}))
         if key is not None:
             known[key] = nodes[-1]
@@ -162,27 +161,35 @@ def _units_of(trace: Trace, parameter: Parameter, axis: int) -> bytes | None:
     return trace.atoms.find(labels).tobytes()
 
 
-def _unwritable(found: Units, table: Table, reason: str) -> Refused:
-    """What must be fixed or split for an axis whose order of units cannot be written.
+def _unwritable(found: Units, writer: Writer, table: Table, reason: str) -> Refused:
+    """What must be told apart for an axis whose order of units cannot be written.
 
-    One group in shuffled order is cut into parts that stand in order, taken in turns or one behind the other; otherwise
-    all groups of the axis are fixed.
+    Those are the groups that cannot be written beside larger ones: of each the parts that stand in order, taken in
+    turns or one behind the other, else its units.
     """
-    for group, index in table.items():
-        order = np.array(list(dict.fromkeys(index[index >= 0].tolist())))
-        parts = _in_order(order)
-        if len(order) == found.size[group] and parts:
-            members = found.members[group]
-            own = found.coordinates[group][group]
-            labels = found.colours.nodes[members]
-            return Refused(labels, reason, [labels[np.isin(own, part)] for part in parts])
-    moving = [found.colours.nodes[found.members[group]] for group, index in table.items() if (index >= 0).any()]
-    return Refused(np.concatenate(moving), reason)
+    moving = [group for group, index in table.items() if (index >= 0).any()]
+    kept: set[int] = set()
+    parts: list[AtomLabels] = []
+    for group in sorted(moving, key=lambda each: (len(found.closure(each)), -found.size[each])):
+        around = found.closure(group).intersection(moving) - {group}
+        if not around <= kept:
+            continue  # those around it are told apart first
+        if writer.axis({each: table[each] for each in kept | {group}}, len(table[group])) is not None:
+            kept.add(group)
+        else:
+            rows = found.rows(group)
+            numbers = [] if around else _in_order(table[group])
+            parts += [rows[each].reshape(-1) for each in numbers] or list(rows)
+    return Refused(np.concatenate(parts), reason, parts)
 
 
-def _in_order(order: AtomLabels) -> list[AtomLabels]:
-    """The fewest parts, taken in turns or contiguous, in which a permutation of 0 ... n-1 counts upwards; or none."""
-    breaks = np.flatnonzero(np.diff(order) != 1) + 1
+def _in_order(index: AtomLabels) -> list[AtomLabels]:
+    """The fewest parts of units that stand on an axis once each, contiguous or taken in turns, in order; or none."""
+    places = np.flatnonzero(index >= 0)
+    order = index[places]
+    if len(unique(order)) < len(order):
+        return []
+    breaks = np.flatnonzero((np.diff(order) != 1) | (np.diff(places) != 1)) + 1
     ways = [np.split(order, breaks)] + [[order[k::turns] for k in range(turns)] for turns in range(2, MAX_TURNS + 1)]
     fitting = [
         way for way in ways if 1 < len(way) <= len(order) // 2 and all((np.diff(part) == 1).all() for part in way)

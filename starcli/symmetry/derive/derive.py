@@ -19,7 +19,11 @@ from starcli.symmetry.derive.follow import follow
 from starcli.symmetry.derive.joint import joint_axes
 from starcli.symmetry.derive.lists import MemberList, member_lists
 from starcli.symmetry.derive.trace import start
+from starcli.symmetry.derive.written_pieces import join_written_pieces
 from starcli.symmetry.proof.prove import Proof, prove
+
+MOST_HALVINGS = 3
+"""How often groups that a proof rejects are halved; of those that it rejects then, all units are told apart."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def derive_and_prove(
     """Find the permutation symmetries of `network` as `derive` does, and prove them (see `prove`).
 
     Groups that the proof rejects, or cannot decide, are fixed, `rejected` names them, and what is left is proved again
-    where it was not. `seed` draws the weights and inputs of the proof.
+    where it was not. A group that it rejects is halved first, a few times: tracing may have taken two groups for one,
+    as of halves of a layer that are added up. `seed` draws the weights and inputs of the proof.
     StarcliError where torch.export cannot follow the network.
 
     >>> import torch
@@ -76,6 +81,7 @@ def derive_and_prove(
     """
     progress.start("derive and prove", 0)
     rejected: dict[str, str] = {}
+    halvings = 0
     with garbage_collection_paused():
         traced = _traced(network, example_inputs, kwargs)
         built = traced.built()
@@ -86,15 +92,19 @@ def derive_and_prove(
             traced.follow([kept for each in traced.members for kept in _left(built, each.of, proof)])
         else:
             rejected |= proof.reasons
+            halvings += bool(proof.failed)
             for group in proof.failed:
-                traced.trace.atoms.pin(built.atoms[group], f"the proof rejected {group}")
+                units = built.atoms[group]
+                parts = np.array_split(units, 2) if halvings <= MOST_HALVINGS else units
+                traced.trace.atoms.tell_apart(parts, f"the proof rejected {group}")
             for group in proof.undecided:
-                traced.trace.atoms.pin(built.atoms[group], f"the proof could not decide {group}")
+                traced.trace.atoms.tell_apart(built.atoms[group], f"the proof could not decide {group}")
         built = traced.built()
         if not proof.failed and built.resolved == proved:  # what is left was proved with the others
             proof = replace(proof, verdicts=dict.fromkeys(proved.groups, "proved"), reasons={}, spared={})
             break
     progress.finish()
+    rejected = {group: reason for group, reason in rejected.items() if group not in built.resolved.groups}
     return Derived(built.resolved, built.frozen, tuple(traced.trace.notes), proof, rejected)
 
 
@@ -120,6 +130,7 @@ class _Traced:
     """An exported network, followed with the lists whose members may change places."""
 
     def __init__(self, program: Any, target: nn.Module) -> None:
+        join_written_pieces(program.graph_module.graph)
         self.program, self.target, self.joint = program, target, joint_axes(program)
         self.follow()
 
@@ -133,7 +144,7 @@ class _Traced:
         """The spec of what was found; lists whose members are told apart after all are none."""
         while True:
             built = build_spec(self.trace, self.target)
-            moving = np.concatenate([np.empty(0, dtype=np.int64), *built.atoms.values()])
+            moving = np.concatenate([np.empty(0, dtype=np.int64), *map(np.ravel, built.atoms.values())])
             still = [each for each in self.members if not np.isin(self.trace.atoms.find(each.labels), moving).all()]
             if not still:
                 return built

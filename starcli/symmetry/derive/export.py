@@ -25,13 +25,14 @@ def export(network: nn.Module, args: tuple[Any, ...]) -> Any:
     with _quiet(), torch.no_grad(), experts_without_loops(network):
         try:
             program = torch.export.export(network, args, strict=False)
+            if not has_fixed_sizes(program):
+                program = _of_every_row(network, args) or program
         except Exception as error:
             program = _of_every_row(network, args)
             if program is None:
                 reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
                 raise cannot_be_traced(f"{type(error).__name__}: {reason.strip()}", *raised_at(error)) from error
-            return program
-        return program if has_fixed_sizes(program) else _of_every_row(network, args) or program
+    return program
 
 
 def _of_every_row(network: nn.Module, args: tuple[Any, ...]) -> Any:

@@ -87,7 +87,8 @@ class Writer:
         cuts = set((np.flatnonzero((signature[:, 1:] != signature[:, :-1]).any(axis=0)) + 1).tolist())
         if not cuts:
             index = np.stack(list(table.values()))
-            cuts = set((np.flatnonzero((index[:, 1:] == index[:, :1]).all(axis=0)) + 1).tolist())
+            begins = (index == index[:, :1]).all(axis=0)
+            cuts = set((np.flatnonzero(begins[1:] & ~begins[:-1]) + 1).tolist())
         if not cuts or len(cuts) > MOST_PARTS_OF_AN_AXIS:
             return None
         edges = [0, *sorted(cuts), n]

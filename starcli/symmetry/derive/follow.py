@@ -6,6 +6,7 @@ without a rule freezes what it touches, and is reported with the line of the mod
 
 import operator
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,21 +22,13 @@ from starcli.symmetry.derive.chosen import settle
 from starcli.symmetry.derive.lists import MemberList
 from starcli.symmetry.derive.members import ListMembers, laid_in_stacks, members_of
 from starcli.symmetry.derive.rules.all_rules import RULES
-from starcli.symmetry.derive.rules.elementwise import elementwise, is_pointwise
+from starcli.symmetry.derive.rules.elementwise import elementwise
 from starcli.symmetry.derive.rules.named_units import with_names
+from starcli.symmetry.derive.rules.shape import laid_anew
 from starcli.symmetry.derive.rules.write import put_back
 from starcli.symmetry.derive.trace import Trace
 from starcli.symmetry.derive.values import Value
 
-_CREATION = frozenset(
-    {
-        *("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"),
-        *("zeros", "ones", "full", "arange", "linspace", "eye", "scalar_tensor"),
-    }
-)
-"""Operators whose results have values of their own: of a tensor they take shape and type at most."""
-_UNWRITTEN = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
-"""Operators that take memory as it is, to be written to."""
 _PICKING = {"slice", "narrow", "select", "index", "index_select"}
 """Operators that read a part of their operand."""
 _RANDOM = {"rand", "randn", "randint", "rand_like", "randn_like", "bernoulli", "normal", "randperm"}
@@ -106,8 +99,11 @@ class _Graph:
 
     def run(self) -> Any:
         """The results, as nested as the graph gives them."""
+        alive = nodes.alive(self.module.graph)
         for node in self.module.graph.nodes:
-            if node.op == "get_attr":
+            if node.op == "call_function" and node not in alive:
+                self.environment[node] = Value(())
+            elif node.op == "get_attr":
                 self.environment[node] = self.attribute(str(node.target))
             elif node.op == "call_function":
                 self.environment[node] = self.function(node)
@@ -137,9 +133,9 @@ class _Graph:
         leaves = tree_leaves((args, kwargs))
         traced = any(isinstance(leaf, Value | Parameter) for leaf in leaves)
         name = nodes.name(node.target)
-        if name in _UNWRITTEN:
+        if name in nodes.UNWRITTEN:
             return torch.zeros(node.meta["val"].shape, dtype=node.meta["val"].dtype)  # nothing may follow from it
-        if traced and name in _CREATION:
+        if traced and name in nodes.CREATION:
             return self.created(node)
         if not traced and name not in _RANDOM:
             return node.target(*args, **kwargs)  # type: ignore[operator]
@@ -175,8 +171,11 @@ class _Graph:
     def call(self, node: fx.Node, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Results by the operator's rule; without one, everything that the operator touches is pinned."""
         function = RULES.get(name) if isinstance(node.target, torch._ops.OpOverload) else None
-        if function is None and is_pointwise(node.target):
+        if function is None and nodes.is_pointwise(node.target):
             function = elementwise
+        whole = nodes.cut_and_laid(node)
+        if whole is not None and isinstance(value := self.environment[whole[0]], Value):
+            function = partial(laid_anew, value=value, axis=whole[1], count=whole[2], cut=whole[3])
         function = next((own for each in self.members if (own := each.rule_of(node)) is not None), function)
         self.trace.step += 1
         if function is not None:

@@ -4,7 +4,7 @@ A stack of matrices (E, n, k) in a batched product has n units in each of E sets
 by two axes are given to what only such products read, and to what meets such units at once (a bias (E, n)).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,12 +33,14 @@ def joint_axes(program: Any) -> dict[str, JointAxes]:
     """
     found = {}
     placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
+    specs = list(zip(placeholders, program.graph_signature.input_specs, strict=True))
+    of_weights = _of_weights(program.graph, [node for node, spec in specs if spec.target is not None])
+    for node, spec in specs:
         shape = getattr(node.meta.get("val"), "shape", ()) if spec.target is not None else ()
         axes = tuple(k if n > 1 or len(shape) == 3 else None for k, n in enumerate(shape))
         ways = {_as_bias(node)} - {frozenset()} if len(shape) == 2 else set()
         if not ways and len(axes) - axes.count(None) in (2, 3):
-            ways = set(_readings(node, axes))
+            ways = set(_readings(node, axes, of_weights))
         if len(ways) == 1 and (pairs := ways.pop()):
             found[spec.target] = pairs
     return found
@@ -53,16 +55,27 @@ def _as_bias(node: fx.Node) -> JointAxes:
     return frozenset({(0, 1)}) if spread and all(spread) else frozenset()
 
 
-def _readings(node: fx.Node, axes: Axes) -> Iterator[JointAxes]:
+def _of_weights(graph: fx.Graph, weights: Sequence[fx.Node]) -> set[fx.Node]:
+    """The weights, constants and functions of them, on which no input bears."""
+    found = set(weights)
+    found.update(node for node in graph.nodes if node.op != "placeholder" and found.issuperset(node.all_input_nodes))
+    return found
+
+
+def _readings(node: fx.Node, axes: Axes, of_weights: set[fx.Node]) -> Iterator[JointAxes]:
     """The pairs of each operator that reads `node`, whose axes are these of the parameter; none where it tells none."""
     for user in nodes.readers(node):
         name = nodes.name(user.target)
         if name in nodes.AS_IT_IS:
-            yield from _readings(user, axes)
+            yield from _readings(user, axes, of_weights)
         elif name in nodes.TURNED:
-            yield from _readings(user, _turned(user, name, axes))
+            yield from _readings(user, _turned(user, name, axes), of_weights)
         elif name in ("unsqueeze", "expand"):
-            yield from _readings(user, _widened(user, name, axes))
+            yield from _readings(user, _widened(user, name, axes), of_weights)
+        elif name == "view_as_complex":
+            yield from _readings(user, axes[:-1], of_weights)
+        elif user in of_weights and nodes.is_pointwise(user.target):
+            yield from _readings(user, (*[None] * (user.meta["val"].dim() - len(axes)), *axes), of_weights)
         elif _is_factor(node, user) or (len(axes) == 3 and _is_chosen(user)):
             yield _of_product(axes)
         elif name == "einsum":

@@ -28,8 +28,8 @@ class MemberList:
     """For each parameter that has a row for each member the nodes that read one, and which."""
     picks: Mapping[fx.Node, int]
     """Nodes that read, of an axis with a position for each member, that of one member."""
-    joins: frozenset[fx.Node]
-    """Nodes that lay something of all members side by side."""
+    joins: Mapping[fx.Node, int]
+    """Nodes that lay something of all members side by side, and the place of the first among all that they lay."""
     summands: frozenset[str]
     """Stacks and parameters that are added up over all members: their order may be of no matter."""
     still: frozenset[str] = frozenset()
@@ -98,7 +98,7 @@ def _list_of(walk: MemberWalk, together: set[MemberSource], tensors: Mapping[str
         stacks=stacks,
         rows=rows,
         picks={node: i for source in together if source.weak for node, i in source.nodes.items()},
-        joins=frozenset(walk.joined(together) & walk.side_by_side),
+        joins={node: walk.side_by_side[node] for node in walk.joined(together) & walk.side_by_side.keys()},
         summands=frozenset(name for name, own in reading.items() if all(map(walk.is_summand, own))),
     )
 

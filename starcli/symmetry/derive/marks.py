@@ -18,6 +18,7 @@ _ANY_ORDER = {"add", "maximum", "minimum", "max", "min", "logical_or", "bitwise_
 kind of symmetry of a stack says."""
 _INTO_ROWS = {"index_add", "index_put", "scatter_add"}
 """Operators that write, or add, what a member computed to rows of what all members write to."""
+_JOINING = {*_ANY_ORDER, *_INTO_ROWS, "where"}
 _SIDE_BY_SIDE = {"cat", "concat", "concatenate", "stack"}
 _PASSING = {*nodes.AS_IT_IS, *nodes.RESHAPED, *nodes.TURNED, *_SIDE_BY_SIDE, "dropout", "add"}
 """Operators after which a summand is still one."""
@@ -67,12 +68,12 @@ class MemberWalk:
         self.broken: set[MemberSource] = set()
         self.met: list[frozenset[MemberSource]] = []
         self.joins: dict[fx.Node, frozenset[MemberSource]] = {}
-        self.side_by_side: set[fx.Node] = set()
+        self.side_by_side: dict[fx.Node, int] = {}
         self.written: set[fx.Node] = set()
 
     def through(self, graph: fx.Graph) -> None:
         """Mark all nodes."""
-        alive = _alive(graph)
+        alive = nodes.alive(graph)
         for node in graph.nodes if self.marks else ():
             given = [each for each in node.all_input_nodes if each in self.marks]
             if not given or node in self.seeds or node not in alive:
@@ -94,17 +95,17 @@ class MemberWalk:
         elif len(alone) == 1 and not any(mark.joined_by for mark in marks) and not self._writes_elsewhere(node, given):
             self.met.append(sources)
             self.marks[node] = MemberMark(marks[0].members, sources)
-        elif (name in _ANY_ORDER and self._joinable(node, marks, name)) or self._fills_rows(node, given):
+        elif (name in _ANY_ORDER and self._joinable(node, marks, name)) or self._fills(node, given):
             members = frozenset().union(*alone)
             self.met.append(sources)
             if len(members) == next(iter(sources)).count:
                 self.joins[node] = sources
             else:
                 self.marks[node] = MemberMark(members, sources, "add" if name in _INTO_ROWS else name)
-        elif name in _SIDE_BY_SIDE and self._in_order(node):
+        elif name in _SIDE_BY_SIDE and (first := self._in_order(node)) is not None:
             self.met.append(sources)
             self.joins[node] = sources
-            self.side_by_side.add(node)
+            self.side_by_side[node] = first
         else:
             self.refuse(given)
             return
@@ -132,22 +133,29 @@ class MemberWalk:
             and len(frozenset().union(*(mark.members for mark in marks))) == count
         ) or (len(marks) == 1 and marks[0].joined_by == name)
 
-    def _fills_rows(self, node: fx.Node, given: Sequence[fx.Node]) -> bool:
-        """Whether it writes what one member computed to rows of what others wrote to, or none yet."""
-        before = self.marks.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else None
-        new = [self.marks[each] for each in given if each is not node.args[0]]
-        numbers = frozenset().union(*(mark.members for mark in new))
-        free = before is None or (before.joined_by in ("", "add") and numbers.isdisjoint(before.members))
-        return nodes.name(node.target) in _INTO_ROWS and len(numbers) == 1 and free
+    def _fills(self, node: fx.Node, given: Sequence[fx.Node]) -> bool:
+        """Whether it writes what one member computed to rows of what others wrote to, or none yet.
 
-    def _in_order(self, node: fx.Node) -> bool:
-        """Whether a list of tensors has one of each member, in order, and nothing else."""
+        `where(chosen, new, before)` does, too, which leaves those before it that were not chosen.
+        """
+        name = nodes.name(node.target)
+        written, how = (node.args[2:3], "where") if name == "where" else (node.args[:1], "add")
+        before = self.marks.get(written[0]) if written and isinstance(written[0], fx.Node) else None
+        new = [self.marks[each] for each in given if each not in written]
+        numbers = frozenset().union(*(mark.members for mark in new))
+        free = before is None or (before.joined_by in ("", how) and numbers.isdisjoint(before.members))
+        return name in _JOINING - _ANY_ORDER and len(numbers) == 1 and free
+
+    def _in_order(self, node: fx.Node) -> int | None:
+        """Where in a list of tensors those of the members begin, if there is one of each, in order, without a gap."""
         listed = node.args[0] if isinstance(node.args[0], list | tuple) else []
         found = [self.marks.get(each) if isinstance(each, fx.Node) else None for each in listed]
-        if any(mark is None or mark.joined_by for mark in found):
-            return False
-        marks = [mark for mark in found if mark is not None]
-        return [mark.members for mark in marks] == [frozenset([i]) for i in range(next(iter(marks[0].sources)).count)]
+        marked = [(place, mark) for place, mark in enumerate(found) if mark is not None]
+        if any(mark.joined_by for _, mark in marked):
+            return None
+        first, count = marked[0][0], next(iter(marked[0][1].sources)).count
+        wanted = [(first + i, frozenset([i])) for i in range(count)]
+        return first if [(place, mark.members) for place, mark in marked] == wanted else None
 
     def refuse(self, given: Iterable[fx.Node]) -> None:
         """Note that these meet as no list does: what may not be one at all is to blame first."""
@@ -187,17 +195,8 @@ class MemberWalk:
         found: dict[int, Counter[str]] = defaultdict(Counter)
         for node, mark in self.marks.items():
             name = nodes.name(node.target)
-            counts = name not in _ANY_ORDER | _INTO_ROWS and node.op != "placeholder" and node not in self.written
+            counts = name not in _JOINING and node.op != "placeholder" and node not in self.written
             if mark.sources & together and len(mark.members) == 1 and counts:
                 given = "" if node in self.seeds else nodes.plain_arguments(node)
                 found[next(iter(mark.members))][f"{name} {given}"] += 1
         return all(each == found[0] for each in found.values())
-
-
-def _alive(graph: fx.Graph) -> set[fx.Node]:
-    """The nodes that something follows from."""
-    found: set[fx.Node] = set()
-    for node in reversed(graph.nodes):
-        if node.op == "output" or nodes.mutates(node.target) or not found.isdisjoint(node.users):
-            found.add(node)
-    return found

@@ -6,6 +6,7 @@ other: units that stand in one member alone are put below it, those that all sha
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from torch import fx
@@ -34,7 +35,7 @@ class ListMembers:
     def rule_of(self, node: fx.Node) -> OperatorRule | None:
         """The rule of a node that tells members apart, and treats them alike."""
         if node in self.of.joins:
-            return self._side_by_side
+            return partial(self._side_by_side, first=self.of.joins[node])
         if node in self.of.picks:
             return self._picked(self.of.picks[node])
         in_pieces = isinstance(node.meta.get("val"), list | tuple)
@@ -83,13 +84,18 @@ class ListMembers:
             kept.append(part)
         return Value.of(shape, kept)
 
-    def _side_by_side(self, call: Call) -> RuleResult:
-        """What all members give, in order, along one axis, whose positions or pieces are told by the member."""
-        axis = call.arguments.get("dim", 0) % len(call.shape)
+    def _side_by_side(self, call: Call, first: int) -> RuleResult:
+        """What all members give, in order, along one axis, whose positions or pieces are told by the member.
+
+        Before it, and behind it, there may be more.
+        """
+        axis, end = call.arguments.get("dim", 0) % len(call.shape), first + len(self.labels)
         parts = laid_along(call, axis)
-        if len(parts) != len(self.labels):
+        if len(parts) < end:
             raise Unknown
-        return joined(call, parts, axis, self.labels)
+        members = joined(call, parts[first:end], axis, self.labels)
+        others = [*parts[:first], *parts[end:]]
+        return joined(call, [*parts[:first], members, *parts[end:]], axis) if others else members
 
 
 def members_of(trace: Trace, found: MemberList) -> ListMembers:

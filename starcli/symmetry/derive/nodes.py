@@ -18,6 +18,13 @@ RESHAPED = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze"
 TURNED = ("permute", "transpose", "t", "swapaxes", "swapdims", "numpy_T", "mT")
 IN_PIECES = ("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split")
 """Operators that show it in another shape, with its axes in another order, cut along an axis."""
+CREATION = {
+    *("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like"),
+    *("zeros", "ones", "full", "arange", "linspace", "eye", "scalar_tensor"),
+}
+"""Operators whose results have values of their own: of a tensor they take shape and type at most."""
+UNWRITTEN = {"empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"}
+"""Operators that take memory as it is, to be written to."""
 
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in .*\n\s*(?P<code>.*)')
 
@@ -31,6 +38,11 @@ def name(target: Any) -> str:
 def mutates(target: Any) -> bool:
     """Whether the operator writes to one of its arguments."""
     return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+
+
+def is_pointwise(target: object) -> bool:
+    """Whether ATen tags the operator as pointwise."""
+    return isinstance(target, torch._ops.OpOverload) and torch.Tag.pointwise in target.tags
 
 
 def is_view(target: Callable[..., Any] | str) -> bool:
@@ -76,6 +88,34 @@ def readers(node: fx.Node) -> Iterator[fx.Node]:
             yield from readers(user)
         else:
             yield user
+
+
+def alive(graph: fx.Graph) -> set[fx.Node]:
+    """The nodes from whose values something follows: not those of which only a shape is taken, as by `zeros_like`."""
+    found: set[fx.Node] = set()
+    for node in reversed(graph.nodes):
+        read = any(user in found and name(user.target) not in CREATION | UNWRITTEN for user in node.users)
+        if node.op == "output" or mutates(node.target) or read:
+            found.add(node)
+    return found
+
+
+def cut_and_laid(node: fx.Node) -> tuple[fx.Node, int, int, bool] | None:
+    """What an operator lays side by side, where that is all pieces of one tensor in order; else None.
+
+    That tensor, the axis of the pieces, how many there are, and whether they were cut, not taken out one by one.
+    """
+    listed: Any = node.args[0] if node.args and name(node.target) in ("cat", "concat", "concatenate", "stack") else []
+    taken = [(each.args[0], each.args[1]) for each in listed if each.target is operator.getitem]
+    source: Any = taken[0][0] if taken and len(taken) == len(listed) else None
+    cut = source is not None and name(source.target) in IN_PIECES
+    if not cut and (source is None or name(source.target) != "unbind"):
+        return None
+    count, place = len(source.meta["val"]), 2 if cut else 1
+    if taken != [(source, k) for k in range(count)] or len({each.shape for each in source.meta["val"]}) > 1:
+        return None
+    axis = source.args[place] if len(source.args) > place else source.kwargs.get("dim", 0)
+    return source.args[0], axis % source.args[0].meta["val"].dim(), count, cut
 
 
 def shapes(node: fx.Node) -> tuple[tuple[tuple[int, ...], ...], bool]:

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from starcli.models.spectral_norm import spectral_vector_names
+from starcli.symmetry.derive.algebra import pin
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Parameter
 from starcli.symmetry.derive.joint import JointAxes, jointly_told
@@ -58,9 +59,14 @@ def start(network: nn.Module, joint: Mapping[str, JointAxes]) -> Trace:
     trace = Trace()
     tensors: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
     vectors, grouped = spectral_vector_names(network), _grouped_kernels(network)
+    kept, told = network.state_dict(keep_vars=True), {}
     for name, tensor in network.named_buffers(remove_duplicate=False):
         if tensor.is_floating_point() and (name in vectors or any(fnmatchcase(name, each) for each in _STATISTICS)):
             tensors[name] = tensor
+        elif tensor.is_floating_point() and name in kept:
+            told[name] = [axis for axis, n in enumerate(tensor.shape) if n > 1 and _differs_along(tensor, axis)]
+            if len(told[name]) < sum(n > 1 for n in tensor.shape):
+                tensors[name] = tensor
     first: dict[int, str] = {}
     for name, tensor in tensors.items():
         trace.same[name] = first.setdefault(id(tensor), name)
@@ -71,7 +77,17 @@ def start(network: nn.Module, joint: Mapping[str, JointAxes]) -> Trace:
         if name in grouped and shape[1] > 1:
             factors[shape[0] > 1] = grouped_inputs(trace.atoms, shape, grouped[name])
         trace.parameters[name] = Parameter(name, Value(shape, tuple(factors)))
+        pin(trace.atoms, trace.parameters[name].value, f"the constant {name}", told.get(name, ()))
     return trace
+
+
+def _differs_along(tensor: Tensor, axis: int) -> bool:
+    """Whether the positions of an axis have different values, as those of a buffer have of which each is told apart.
+
+    Where they have the same, as in statistics and masks at first, training or pruning may tell them apart as it does
+    units: such a buffer goes with the units as their parameters do.
+    """
+    return tensor.is_meta or not bool((tensor == tensor.select(axis, 0).unsqueeze(axis)).all())
 
 
 def _grouped_kernels(network: nn.Module) -> dict[str, int]:

@@ -43,6 +43,11 @@ class Units:
         parent = self.within[group]
         return frozenset([group]) if parent is None else self.closure(parent) | {group}
 
+    def rows(self, group: int) -> AtomLabels:
+        """The labels of the group's units (size, times), a row for each number that a unit has in the group."""
+        own, labels = self.coordinates[group][group], self.colours.nodes[self.members[group]]
+        return labels[np.argsort(own, kind="stable")].reshape(self.size[group], -1)
+
     def table(self, atoms: Atoms, labels: AtomLabels) -> dict[int, AtomLabels]:
         """Index of each position in each group: labels (n,) -> group -> (n,), -1 where the group does not move it."""
         roots = atoms.find(labels)

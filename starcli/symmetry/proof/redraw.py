@@ -260,12 +260,12 @@ def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch
     """Random inputs like `example`: floating tensors are normal; booleans, and masks of ones, stay as they are.
 
     Integers are drawn from those of the example, or, where it is zero throughout, from the vocabulary of the network's
-    smallest embedding.
+    smallest embedding; floating tensors of zeros and ones (which nodes of a graph are joined) from these, too.
     """
     vocabulary = min((m.num_embeddings for m in network.modules() if isinstance(m, nn.Embedding)), default=1)
     made = []
     for tensor in example:
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and not _is_of_zeros_and_ones(tensor):
             made.append(torch.randn(tensor.shape, generator=generator))
         elif tensor.dtype == torch.bool or tensor.numel() == 0:
             made.append(tensor)
@@ -276,3 +276,7 @@ def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch
             drawn = torch.randint(flat.numel(), (tensor.numel(),), generator=generator)
             made.append(flat[drawn].reshape(tensor.shape))
     return tuple(made)
+
+
+def _is_of_zeros_and_ones(tensor: Tensor) -> bool:
+    return tensor.numel() > 0 and not tensor.eq(tensor.flatten()[0]).all() and bool((tensor.eq(0) | tensor.eq(1)).all())

@@ -128,3 +128,49 @@ class Layered(nn.Module):
             gates = layer.router(x).softmax(-1)
             x = x + sum(gates[:, i, None] * expert(x) for i, expert in enumerate(layer.experts))
         return self.out(x)
+
+
+class Kept(Mixture):
+    """The best expert, put where it was chosen, what was there before elsewhere."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.read(x).relu()
+        weights, chosen = self.router(x).softmax(-1).max(-1, keepdim=True)
+        mixed = torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            mixed = torch.where(chosen == i, weights * expert(x), mixed)
+        return self.out(x + mixed)
+
+
+class WrittenInPieces(Mixture):
+    """Outputs of all experts, each written to its place in a tensor of zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.read(x).relu()
+        outputs = torch.zeros(len(x), len(self.experts), x.shape[1]).to(x)
+        for i, expert in enumerate(self.experts):
+            outputs[:, i] = expert(x)
+        return self.out(x + (outputs * self.router(x).softmax(-1)[..., None]).sum(1))
+
+
+class ReadAtNumbers(Mixture):
+    """Outputs of all experts, of which each example reads that of the best."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.read(x).relu()
+        weights, chosen = self.router(x).softmax(-1).max(-1)
+        outputs = torch.stack([expert(x) for expert in self.experts], 1)
+        return self.out(x + weights[:, None] * outputs[torch.arange(len(x)), chosen])
+
+
+class BesideTheStream(nn.Module):
+    """Branches side by side, between the stream that they read and half of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.out = nn.Linear(8, 6), nn.Linear(6 + 4 * 5 + 6, 3)
+        self.branches = nn.ModuleList(nn.Linear(6, 5) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.read(x).relu()
+        return self.out(torch.cat([x, *[branch(x).tanh() for branch in self.branches], x / 2], 1))

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from support.networks import unusual
+from support.networks import published, unusual
 from support.shipped import fact
 from torch import Tensor, nn
 
@@ -28,6 +28,19 @@ CASES: dict[type[nn.Module], tuple[Tensor, float]] = {
     unusual.Decaying: (SEQUENCES, fact(6)),
     unusual.Complex: (VECTORS, fact(6, 4)),
     unusual.Largest: (VECTORS, fact(6, 7) + 7 * fact(4)),
+    published.WaveNet: (SEQUENCES, fact(6, 5, 5, 7)),
+    published.NeuralODE: (VECTORS, fact(6, 8)),
+    published.VectorQuantised: (VECTORS, fact(6, 4, 7, 5)),
+    published.HyperNetwork: (VECTORS, fact(4, 7, 6)),
+    published.SetAttention: (SEQUENCES, fact(3, 5, 2) + 2 * fact(4)),
+    published.Maxout: (VECTORS, fact(8) + 8 * fact(3)),
+    published.DiagonalStateSpace: (SEQUENCES, fact(6) + 6 * fact(4)),
+    published.Shifted: (IMAGES, fact(2, 2, 4, 7)),
+    published.Performer: (SEQUENCES, fact(8, 2) + 2 * fact(4)),
+    published.ConvolvedValues: (SEQUENCES, fact(8, 2) + 4 * fact(4)),
+    published.DifferentialAttention: (SEQUENCES, fact(8, 2) + 4 * fact(4) + 2 * fact(3)),
+    published.WithBuffers: (VECTORS, fact(6, 4)),
+    published.OfKronecker: (VECTORS, fact(2, 3, 3, 2)),
 }
 """An example for each network, and log10 of the number of its permutations by hand."""
 
@@ -54,6 +67,12 @@ def test_symmetries_are_found_and_hold_at_weights_of_any_size(make: type[nn.Modu
             inputs = torch.randn(example.shape, dtype=torch.float64)
             before, after = (outputs(deepcopy(found), each, inputs) for each in (weights, permutation.apply(weights)))
             assert float((after - before).abs().max()) < 1e-9 * float(before.abs().max()), (size, training)
+
+
+def test_inputs_of_zeros_and_ones_are_drawn_from_these() -> None:
+    joined = torch.tensor([[0, 1, 0], [1, 0, 1], [0, 1, 0.0]])
+    derived = derive_and_prove(published.OnGraph(), (torch.rand(3, 5), joined))
+    assert derived.resolved.log10_symmetries() == pytest.approx(fact(6, 4))
 
 
 def outputs(network: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> Tensor:

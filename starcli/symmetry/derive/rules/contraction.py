@@ -108,6 +108,16 @@ def outer(call: Call) -> RuleResult:
     return call.merge([call.value("self").aligned([0], 2), call.value("vec2").aligned([1], 2)])
 
 
+@rule("kron")
+def kronecker(call: Call) -> RuleResult:
+    """All products of two tensors; along each axis those of one position of the first are next to each other."""
+    n = len(call.shape)
+    pair = [call.value(name).padded(n) for name in ("self", "other")]
+    space = [value.aligned(range(k, 2 * n, 2), 2 * n) for k, value in enumerate(pair)]
+    shape = np.broadcast_shapes(*(value.shape for value in space))
+    return reshaped(call.merge(space, shape), call.shape)
+
+
 @rule("diag_embed")
 def diagonal_matrix(call: Call) -> RuleResult:
     """Matrices with a tensor's last axis on their diagonal: positions of both axes are that axis's."""
@@ -195,8 +205,9 @@ def convolution(call: Call) -> RuleResult:
     transposed = "transpose" in call.name or call.arguments.get("transposed", False)
     groups = call.arguments.get("groups", 1)
     weight = _kernel(call, rank, groups)
-    if not _pointwise(call):
-        x = call.positions(x, range(2, rank + 2), (*x.shape[:2], *call.shape[2:]))
+    mixed = [axis + 2 for axis in range(rank) if not _pointwise(call, axis)]
+    if mixed:
+        x = call.positions(x, mixed, (*x.shape[:2], *call.shape[2:]))
     i, o = x.shape[1] // groups, call.shape[1] // groups
     split = reshaped(x, (x.shape[0], groups, i, *x.shape[2:]))
     places = [1, 3, 2] if transposed else [1, 2, 3]
@@ -231,14 +242,12 @@ def grouped_inputs(atoms: Atoms, shape: Sequence[int], groups: int) -> AtomLabel
     return inner.reshape(*inner.shape, *[1] * (len(shape) - 2))
 
 
-def _pointwise(call: Call) -> bool:
-    """Whether no positions meet: kernel 1, stride 1, no padding."""
+def _pointwise(call: Call, axis: int) -> bool:
+    """Whether no positions meet along an axis of space: kernel 1, stride 1, no padding."""
 
-    def all_are(name: str, number: int) -> bool:
+    def is_there(name: str, number: int) -> bool:
         found = call.arguments.get(name, number)
-        return bool(np.all(np.asarray(found) == number)) if not isinstance(found, str) else found == "valid"
+        return isinstance(found, str) or bool(np.broadcast_to(found, len(call.shape) - 2)[axis] == number)
 
-    kernel: Sequence[int] = call["weight"].shape[2:]
-    return (
-        all(n == 1 for n in kernel) and all_are("stride", 1) and all_are("padding", 0) and all_are("output_padding", 0)
-    )
+    one = call["weight"].shape[2 + axis] == 1
+    return one and is_there("stride", 1) and is_there("padding", 0) and is_there("output_padding", 0)

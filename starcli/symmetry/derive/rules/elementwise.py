@@ -79,11 +79,6 @@ def converted(call: Call) -> RuleResult:
     return call.value("self")
 
 
-def is_pointwise(target: object) -> bool:
-    """Whether ATen tags the operator as pointwise."""
-    return isinstance(target, torch._ops.OpOverload) and torch.Tag.pointwise in target.tags
-
-
 @rule("prelu")
 def prelu(call: Call) -> RuleResult:
     """A PReLU: one slope for each channel, on axis 1."""

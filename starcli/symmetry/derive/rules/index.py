@@ -1,5 +1,7 @@
 """Look-ups: embeddings and indexing by tensors."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -64,7 +66,7 @@ def index(call: Call) -> RuleResult:
         return Value.of(call.shape, factors)
     if axes != list(range(axes[0], axes[-1] + 1)):
         raise Unknown
-    return _read_at(call, value, axes, [call.as_value(indices[axis]) for axis in axes])
+    return _read_at(call, value, axes, [indices[axis] for axis in axes])
 
 
 @rule("index_select")
@@ -76,20 +78,37 @@ def index_select(call: Call) -> RuleResult:
     return along_one_axis(call)
 
 
-def _read_at(call: Call, value: Value, axes: list[int], places: list[Value | None]) -> Value:
-    """`value` where its neighbouring `axes` are read at `places`, tensors of positions in them."""
-    value = _looked_up(call, value, axes, places)
-    width = max(len(place.shape) for place in places if place is not None)
-    here = axes[0]
+def _read_at(call: Call, value: Value, axes: list[int], indices: list[Any]) -> Value:
+    """`value` where its neighbouring `axes` are read at `indices`, tensors of positions in them.
+
+    Where one counts all positions of its axis, `x[arange(n), chosen]`, these are those of the result.
+    """
+    given = [each for each in indices if each is not None]
+    width, here = max(len(each.shape) for each in given), axes[0]
+    counted = [_counts(each, value.shape[axis]) for axis, each in zip(axes, indices, strict=True)]
+    stays = next((k for k, each in enumerate(counted) if each), None)
+    told = [k for k in range(len(axes)) if k != stays]
+    places = [call.as_value(each) for each in indices]
+    value = _looked_up(call, value, [axes[k] for k in told], [places[k] for k in told])
     spread = [
-        place.padded(width).aligned(range(here, here + width), len(call.shape)) for place in places if place is not None
+        place.padded(width).aligned(range(here, here + width), len(call.shape))
+        for k in told
+        if (place := places[k]) is not None
     ]
-    kept = [
-        factor.reshape([*factor.shape[:here], *[1] * width, *factor.shape[axes[-1] + 1 :]])
-        for factor in value.factors
-        if all(factor.shape[axis] == 1 for axis in axes)
-    ]
+    kept = []
+    for factor in value.factors:
+        if any(factor.shape[axes[k]] > 1 for k in told):
+            continue
+        sizes = [1] * width
+        if stays is not None and factor.shape[axes[stays]] > 1:
+            sizes[width - indices[stays].dim() :] = indices[stays].shape
+        kept.append(factor.reshape([*factor.shape[:here], *sizes, *factor.shape[axes[-1] + 1 :]]))
     return call.merge([*spread, Value.of(call.shape, kept)])
+
+
+def _counts(index: Any, n: int) -> bool:
+    """Whether an index is the numbers from 0 to n - 1 in order."""
+    return isinstance(index, torch.Tensor) and torch.equal(index.flatten(), torch.arange(n))
 
 
 def _looked_up(call: Call, value: Value, axes: list[int], places: list[Value | None]) -> Value:

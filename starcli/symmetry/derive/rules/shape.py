@@ -180,7 +180,7 @@ def joined(call: Call, parts: Sequence[Value], axis: int, told_by: AtomLabels | 
     along = [part.along(axis) for part in parts]
     depth = max(told_by is None, max(len(factors) for factors in along))
     factors = [_laid(call, parts, [each[k] if k < len(each) else None for each in along], axis) for k in range(depth)]
-    if told_by is not None or _repeats(call, factors, parts, axis):
+    if told_by is not None or _repeats(call, factors, parts, axis) or _are_shifted(call, parts, axis):
         numbers = told_by
         if numbers is None:
             numbers = call.atoms.new(len(parts), fixed=f"parts told apart, {call.where}")
@@ -219,6 +219,31 @@ def _repeats(call: Call, factors: Sequence[AtomLabels], parts: Sequence[Value], 
         if len(unique(everything)) == len(everything):
             return False
     return len(parts) > 1
+
+
+def _are_shifted(call: Call, parts: Sequence[Value], axis: int) -> bool:
+    """Whether two parts show the same positions along other axes, but at different places."""
+    seen: dict[tuple[int, ...], AtomLabels] = {}
+    for part in parts:
+        for factor in part.factors:
+            if factor.shape[axis] == 1 and call.atoms.is_fixed(factor).all():
+                first = seen.setdefault(varies(factor), factor)
+                if not np.array_equal(first, factor) and np.isin(first, factor).any():
+                    return True
+    return False
+
+
+def laid_anew(call: Call, value: Value, axis: int, count: int, *, cut: bool) -> Value:
+    """All `count` pieces of `value` along `axis` in order, laid along another axis, or stacked: a transposition.
+
+    Pieces that were not `cut` but taken out one by one have no such axis.
+    """
+    inner = [value.shape[axis] // count] if cut else []
+    split = reshaped(value, [*value.shape[:axis], count, *inner, *value.shape[axis + 1 :]])
+    order = [k for k in range(len(split.shape)) if k != axis]
+    order.insert(call.arguments.get("dim", 0) % len(call.shape), axis)
+    turned = [factor.transpose(order) for factor in split.factors]
+    return reshaped(Value.of([split.shape[k] for k in order], turned), call.shape)
 
 
 @rule("constant_pad_nd", "pad")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.algebra import reduce
 from starcli.symmetry.derive.atoms import AtomLabels
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
@@ -103,7 +104,7 @@ def part_replaced(call: Call) -> RuleResult:
 
 def put_back(call: Call, view: str, value: Value, part: Value) -> Value:
     """`value` where what the operator `view`, called with the arguments of `call`, shows of it is `part` now."""
-    if view in ("alias", "detach"):
+    if view in nodes.AS_IT_IS:
         return part
     axis = call.arguments.get("dim", 0) % len(value.shape)
     places = np.arange(value.shape[axis])[_shown(call, view)]
