@@ -16,6 +16,7 @@ from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.repairable_layers import fold_
 from starcli.models.dtypes import common_types, in_types
 from starcli.models.flat_network import FlatNetwork
+from starcli.models.tensor_names import names_like
 from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -153,7 +154,9 @@ class Point:
     weights: one a model, summing to 1; None for a random point. radius: its L2 distance from the model. seed: of the
     draw of its direction. renormalise: what is done to its activations. curve: form of the curve on which it lies, of
     which the models are the nodes. Raises StarcliError where activations are to be restored to what lies between those
-    of the models, and the point does not lie between models.
+    of the models, and the point does not lie between models. only: patterns of names of the tensors in which the point
+    lies between the models, all others being those of the first (Adilova et al. 2024, "Layer-wise Linear Mode
+    Connectivity"); empty for all.
     """
 
     weights: Sequence[float] | None = None
@@ -161,8 +164,12 @@ class Point:
     seed: int = 0
     renormalise: Renormalise = RECALIBRATE
     curve: str | None = None
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.only and (self.weights is None or self.curve is not None):
+            what = "a random point" if self.weights is None else "a point of a curve"
+            raise StarcliError(f"--only is for means and points of lines, found {what}")
         if self.renormalise.active and not all(0 <= weight <= 1 for weight in self.weights or [-1]):
             raise StarcliError(
                 "--renormalise repair and --renormalise-logits are for points between models",
@@ -173,7 +180,8 @@ class Point:
         """What the recipe of a file with this point keeps of it."""
         place = {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
         form = {} if self.curve is None else {"curve": self.curve}
-        return {**place, **form, **self.renormalise.settings()}
+        only = {"only": list(self.only)} if self.only else {}
+        return {**place, **form, **only, **self.renormalise.settings()}
 
     def need_data(self, workspace: "Workspace") -> None:
         """Refuse to make the point, before any work, where its BatchNorm statistics need data that nothing names."""
@@ -188,10 +196,18 @@ class Point:
     ) -> dict[str, Tensor]:
         """The model at this point, as a full state dict on the CPU, its BatchNorm statistics re-estimated."""
         if self.weights is not None:
-            how = self.renormalise
-            return interpolate_models(workspace, models, self.weights, renormalise=how, progress=progress)
+            nodes = (
+                models if not self.only else _alike_but_for(models, names_like(workspace.build(), self.only, "--only"))
+            )
+            return interpolate_models(workspace, nodes, self.weights, renormalise=self.renormalise, progress=progress)
         generator = torch.Generator().manual_seed(self.seed)
         return perturb_model(workspace, models[0], self.radius, generator, progress=progress)
+
+
+def _alike_but_for(models: Sequence[Model], names: Sequence[str]) -> list[Model]:
+    """The models with the tensors of the first, but for those of these names, which are their own."""
+    first = models[0]
+    return [{**first, **{name: model[name] for name in names}} for model in models]
 
 
 def points_asked(
@@ -200,13 +216,15 @@ def points_asked(
     weights: Sequence[float] | None,
     radius: float | None,
     seed: int,
+    only: Sequence[str] = (),
     *,
     on_curve: bool,
     aligned: bool = False,
 ) -> list[tuple[str, Point]]:
     """The points among `count` models that are asked for by one of `ts`, `weights` and `radius`, or their mean.
 
-    Each stands beside its t in words, which others have not. aligned: whether models are to be aligned first.
+    Each stands beside its t in words, which others have not. only: as of `Point`. aligned: whether models are to be
+    aligned first.
 
     StarcliError for more than one of these, numbers that are too large, and another number of models than they take.
     """
@@ -217,12 +235,13 @@ def points_asked(
     for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
         if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST_FLOAT32]:
             raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")
+    moved = tuple(only)
     if radius is not None:
         if count != 1:
             raise StarcliError(f"--perturb takes one model, found {count}")
         if aligned:
             raise StarcliError("--perturb takes one model, and --align needs two")
-        return [("", Point(radius=radius, seed=seed))]
+        return [("", Point(radius=radius, seed=seed, only=moved))]
     need_several(range(count), "interpolate")
     if ts is not None:
         if count != 2:
@@ -231,9 +250,9 @@ def points_asked(
             )
         if twice := [f"{t:g}" for t in dict.fromkeys(ts) if ts.count(t) > 1]:
             raise StarcliError(f"--t {' '.join(twice)}: occurs more than once, and each t is one point")
-        return [(f"{t:g}", Point([1 - t, t])) for t in ts]
+        return [(f"{t:g}", Point([1 - t, t], only=moved)) for t in ts]
     if weights is not None and len(weights) != count:
         raise StarcliError(f"--weights: {number_of(len(weights), 'weight')} for {number_of(count, 'model')}")
     if weights is not None:
         _check_sum(weights)
-    return [("", Point([1 / count] * count if weights is None else weights))]
+    return [("", Point([1 / count] * count if weights is None else weights, only=moved))]

@@ -152,6 +152,7 @@ def interpolate(
     t: float | None = None,
     weights: Sequence[float] | None = None,
     perturb: float | None = None,
+    only: Sequence[str] = (),
     seed: int = 0,
     alignment: Alignment | str | None = AUTO,
     renormalise: str = "recalibrate",
@@ -163,7 +164,8 @@ def interpolate(
 
     curve: bends between a and b, as of `barrier`.
     Without `t`, `weights` and `perturb` it is the uniform mean of all models. weights: one a model, summing to 1; also
-    outside [0, 1], as t. seed: of the random direction. alignment: how the other models are aligned to the first; by
+    outside [0, 1], as t. only: patterns of names of the tensors that move, such as `["layer1.*"]`; all others are the
+    first model's. seed: of the random direction. alignment: how the other models are aligned to the first; by
     default and with None as in `barrier`.
     BatchNorm statistics are re-estimated from the training split. renormalise, renormalise_logits: what else is done,
     and folded into the weights, see `barrier`. dtype: float32, float64, float16 or bfloat16; else
@@ -181,7 +183,8 @@ def interpolate(
     if perturb is None and seed != 0:
         raise StarcliError("seed is of a random point around one model: it needs perturb")
     aligns, on_curve = alignment != AUTO and as_alignment(alignment).active, bool(bent)
-    [(_, asked)] = points_asked(len(models), ts, _numbers(weights), perturb, seed, on_curve=on_curve, aligned=aligns)
+    said = (ts, _numbers(weights), perturb, seed, only)
+    [(_, asked)] = points_asked(len(models), *said, on_curve=on_curve, aligned=aligns)
     point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)

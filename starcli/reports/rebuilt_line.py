@@ -190,10 +190,10 @@ def _normal_form(name: str, found: Metadata, settings: Mapping[str, Any]) -> lis
 
 def _interpolate(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str] | None:
     how = {key.removeprefix("align_"): value for key, value in settings["interpolate"].items()}
-    weights, method = how.pop("weights", ()), how.pop("align", "none")
+    weights, method, only = how.pop("weights", ()), how.pop("align", "none"), how.pop("only", ())
     if len(weights) != 2 or how.keys() - {*ALIGNMENT_OPTIONS, "seed", "kinds_sha256"}:
         return None  # a point of another kind, or one that was renormalised
-    where = ["--t", _value(weights[1]), "--align", str(method)]
+    where = ["--t", _value(weights[1]), *(["--only", *only] if only else []), "--align", str(method)]
     return ["interpolate", *_names(found), *where, *_alignment(how), "-o", name]
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, number_of
-from starcli.models.drawn_anew import names_like
 from starcli.models.flat_network import FlatNetwork
+from starcli.models.tensor_names import names_like
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Progress
 
@@ -40,7 +40,7 @@ class Beginning:
     def put(self, flat: FlatNetwork) -> None:
         """Put the model into a network whose weights are drawn from a seed."""
         drawn = flat.state() if self.reinit else {}
-        anew = names_like(flat.network, self.reinit) if self.reinit else []
+        anew = names_like(flat.network, self.reinit, "--reinit") if self.reinit else []
         flat.load({**self.model.fresh_tensors(), **{name: drawn[name] for name in anew}})
 
     def settings(self) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
-from starcli.models.drawn_anew import with_own_values
 from starcli.models.dtypes import float_types
 from starcli.models.names import imports_code
 from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
+from starcli.models.tensor_names import with_own_values
 from starcli.workspace.choices import Choices
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 

@@ -51,6 +51,7 @@ MADE = {
     "an aligned model": ("align", *PAIR, "--restarts", "3", "--seed", "2"),
     "aligned by activation": ("align", *PAIR, "--method", "activation", "--align-share", "0.7"),
     "a point": ("interpolate", *PAIR, "--t", "0.3", "--align", "weight", "--restarts", "2"),
+    "a point of some tensors": ("interpolate", *PAIR, "--t", "0.5", "--only", "fc1.*", "fc2.bias"),
     "a point as given": ("interpolate", *PAIR, "--t", "0.5"),
     "a star": ("star", "--sources", *PAIR, "--epochs", "2", "--sampling", "beta", "--seed", "4"),
     "a star by the default recipe, not its sources'": (

@@ -56,6 +56,12 @@ def interpolate_command(
         float | None,
         typer.Option("--perturb", metavar="RADIUS", help="A random point at this distance from one model."),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="NAME...", help="Move only these tensors, such as 'layer1.*'; all others are the first's."
+        ),
+    ] = None,
     seed: SeedOpt = 0,
     force: ForceOpt = False,
 ) -> None:
@@ -72,8 +78,8 @@ def interpolate_command(
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
-    aligned = perturb is not None and how.chosen(seed).active
-    found = points_asked(len(models), t, weights, perturb, seed, on_curve=bool(curve), aligned=aligned)
+    more = {"on_curve": bool(curve), "aligned": perturb is not None and how.chosen(seed).active}
+    found = points_asked(len(models), t, weights, perturb, seed, only or (), **more)
     paths = _paths(output, None if t is None else [name for name, _ in found], seed, [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data

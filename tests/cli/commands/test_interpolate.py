@@ -11,6 +11,7 @@ from support.refused import refused
 from support.tensors import same
 from torch import nn
 
+import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
 
 
@@ -25,6 +26,40 @@ def test_points_of_the_line(solutions, place):
     assert metadata.statistics == "recalibrated"
     assert len(metadata.parents) == 2
     assert run_here("eval", "m0.25.safetensors").status == 0
+
+
+def test_only_some_tensors_move(solutions, place):
+    two, only = solutions.some(0, 1), ["fc1.weight", "hidden_layers.0.0.*"]
+    ran = run_here("interpolate", *two, "--t", 0.25, "--only", *only, "-o", "m.safetensors")
+    assert ran.rows[0]["only"] == only
+    a, b, m = (load_file(path) for path in (*two, "m.safetensors"))
+    for name in ("fc1.weight", "hidden_layers.0.0.weight", "hidden_layers.0.0.bias"):
+        torch.testing.assert_close(m[name], 0.75 * a[name] + 0.25 * b[name])
+    for name in ("fc1.bias", "fc2.weight", "fc2.bias", "hidden_layers.0.1.weight"):
+        assert torch.equal(m[name], a[name])
+    made = sc.interpolate(*two, t=0.25, only=only, alignment=None)
+    assert same(made.tensors, m)
+    sc.save(made, "mine.safetensors")
+    assert (place / "mine.safetensors").read_bytes() == (place / "m.safetensors").read_bytes()
+    # all of them is the line; of three, what does not move is the first's to the bit
+    run_here("interpolate", *two, "--t", 0.25, "--only", "*", "-o", "all.safetensors")
+    run_here("interpolate", *two, "--t", 0.25, "-o", "line.safetensors")
+    assert same(load_file("all.safetensors"), load_file("line.safetensors"))
+    mean = sc.interpolate(*solutions.some(0, 1, 2), only=["fc2.*"], alignment=None)
+    assert torch.equal(mean.tensors["fc1.weight"], a["fc1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--t", "0.5", "--only", "fc9.*"], "--only fc9.*: no tensor of the network is called so"),
+        (["--perturb", "1", "--only", "fc1.*"], "--only is for means and points of lines, found a random point"),
+    ],
+)
+def test_tensors_that_cannot_move_alone(words, said, solutions, place):
+    models = solutions.some(*range(1 if "--perturb" in words else 2))
+    refused(run_here("interpolate", *models, *words, "-o", "m.safetensors"), said)
+    assert list(place.iterdir()) == []
 
 
 def test_one_t_twice_and_a_t_without_a_place(solutions, place):

@@ -66,7 +66,7 @@ def test_python_writes_the_same_bytes(base, place):
             ["--init", "base.safetensors", "--start-epoch", "2", "--keep", "1"],
             "keep: after epoch 1 of 3: expected 2 to 2",
         ),
-        (["--init", "base.safetensors", "--reinit", "fc9"], "reinit fc9: no tensor of the network is called so"),
+        (["--init", "base.safetensors", "--reinit", "fc9"], "--reinit fc9: no tensor of the network is called so"),
         (["--init", "nope.safetensors"], "nope.safetensors: cannot read"),
         (["--init", "base.safetensors", "-o", "base.safetensors", "--force"], "a file is never written over one"),
         (["--init", "epoch1/base.safetensors", "-o", "base.safetensors", "--keep", "1", "--force"], "is an input"),

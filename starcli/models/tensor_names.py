@@ -1,4 +1,4 @@
-"""Tensors that begin at random where the others of a network are those of a model: such as a head for new classes."""
+"""Some of the tensors of a network, by patterns of their names: such as those of a head, or of one layer."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -8,24 +8,24 @@ from torch import Tensor, nn
 from starcli.errors import StarcliError, few
 
 
-def names_like(network: nn.Module, patterns: Sequence[str]) -> list[str]:
+def names_like(network: nn.Module, patterns: Sequence[str], option: str) -> list[str]:
     """Names in the state dict of `network` that match any of the patterns, and all other names of the same tensors.
 
-    StarcliError for a pattern that no name matches.
+    StarcliError for a pattern that no name matches; `option` is where it was given.
 
-    >>> names_like(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)), ["1.*"])
+    >>> names_like(nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4)), ["1.*"], "--only")
     ['1.weight', '1.bias']
     """
     tensors = network.state_dict(keep_vars=True)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in tensors):
-            raise StarcliError(f"reinit {pattern}: no tensor of the network is called so", [few([*tensors], 12)])
+            raise StarcliError(f"{option} {pattern}: no tensor of the network is called so", [few([*tensors], 12)])
     found = {id(tensor) for name, tensor in tensors.items() if any(fnmatchcase(name, each) for each in patterns)}
     return [name for name, tensor in tensors.items() if id(tensor) in found]
 
 
 def with_own_values(network: nn.Module, tensors: Mapping[str, Tensor], patterns: Sequence[str]) -> dict[str, Tensor]:
     """The state dict `tensors`, but of the names that match `patterns` those of `network`, whatever they are there."""
-    own, names = network.state_dict(), names_like(network, patterns)
+    own, names = network.state_dict(), names_like(network, patterns, "--reinit")
     kept = {name: each for name, each in tensors.items() if not any(fnmatchcase(name, p) for p in patterns)}
     return kept | {name: own[name] for name in names}

@@ -1,11 +1,11 @@
-"""Tensors that are drawn anew: by pattern, tied names together, whatever a model has in their place."""
+"""Tensors by patterns of their names: tied ones together, and whatever a model has in their place."""
 
 import pytest
 import torch
 from torch import nn
 
 from starcli.errors import StarcliError
-from starcli.models.drawn_anew import names_like, with_own_values
+from starcli.models.tensor_names import names_like, with_own_values
 
 
 class Tied(nn.Module):
@@ -18,18 +18,18 @@ class Tied(nn.Module):
 
 
 def test_a_tied_tensor_goes_by_all_its_names():
-    assert names_like(Tied(), ["head.w*"]) == ["embedding.weight", "head.weight"]
-    assert names_like(Tied(), ["head.b*", "head.b*"]) == ["head.bias"]
+    assert names_like(Tied(), ["head.w*"], "--only") == ["embedding.weight", "head.weight"]
+    assert names_like(Tied(), ["head.b*", "head.b*"], "--only") == ["head.bias"]
 
 
 def test_buffers_count_too():
     network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    assert names_like(network, ["1.running*"]) == ["1.running_mean", "1.running_var"]
+    assert names_like(network, ["1.running*"], "--only") == ["1.running_mean", "1.running_var"]
 
 
 def test_a_pattern_that_nothing_matches_says_what_there_is():
-    with pytest.raises(StarcliError, match=r"reinit fc\.\*: no tensor") as caught:
-        names_like(nn.Linear(2, 3), ["weight", "fc.*"])
+    with pytest.raises(StarcliError, match=r"--only fc\.\*: no tensor") as caught:
+        names_like(nn.Linear(2, 3), ["weight", "fc.*"], "--only")
     assert caught.value.problems == ("weight, bias",)
 
 
