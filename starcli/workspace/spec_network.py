@@ -23,6 +23,7 @@ from starcli.models.inputs import (
 )
 from starcli.models.names import recorded_name
 from starcli.registry.architectures import ARCHITECTURES
+from starcli.runtime.threads import choose_threads
 from starcli.symmetry.archspec.library import load_spec, shipped_specs
 from starcli.symmetry.archspec.lines import claimed_kinds
 from starcli.symmetry.archspec.resolve import resolve_for
@@ -74,6 +75,8 @@ class SpecNetwork:
         complete = complete_for_input(name, arguments, shape, trusted=trusted)
         module, example = build_network(name, trusted=trusted, **complete), example_input(shape, dtype)
         check_forward(name, module, example)
+        if choices.threads is not None:
+            choose_threads(module, example, choices.threads)
         spec, variables = shipped_spec(name, complete) or (None, {})
         return cls(recorded_name(name), module, (example,), {**pattern_variables(arguments), **variables}, spec)
 
@@ -127,6 +130,12 @@ def _input(
     if choices.input is not None:
         return tuple(parse_input_shape(choices.input)), dtype
     if choices.data is not None:
-        data = open_data(choices.data, data_dir=choices.data_dir, download=choices.download, texts=choices.texts)
+        data = open_data(
+            choices.data,
+            data_dir=choices.data_dir,
+            download=choices.download,
+            image_size=choices.image_size,
+            texts=choices.texts,
+        )
         return tuple(data.input_shape), "float32" if data.vocab_size is None else "int64"
     return tuple(default_input_shape(name, arguments) if recorded is None else recorded.input_shape), dtype

@@ -1,8 +1,11 @@
 """starcli spec: list, show, check, derive, explain, diff."""
 
 import json
+from itertools import product
 
 import pytest
+import torch
+from PIL import Image
 from support.program import run_here
 from support.refused import refused
 
@@ -321,6 +324,27 @@ def test_what_a_spec_writes_of_kinds_is_refused_by_name_and_place(place):
     assert ran.status == 1
     assert "an exponent is an integer" in ran.err
     assert ran.err.splitlines()[3].index("^") == ran.err.splitlines()[2].index("^)")
+
+
+def test_images_have_the_size_that_is_asked_for(tmp_path):
+    """--image-size was not read: sizes were those of the files."""
+    for part, label in product(("train", "test"), "ab"):
+        folder = tmp_path / part / label
+        folder.mkdir(parents=True)
+        Image.new("RGB", (20, 20)).save(folder / "0.png")
+    words = ("spec", "check", "--arch", "mlp", "--arch-arg", "hidden_dim=4", "--data", f"folder:{tmp_path}")
+    sizes = [run_here(*words, *more).rows[0]["parameters"] for more in ((), ("--image-size", 8))]
+    assert sizes[0] - sizes[1] == 4 * 3 * (20**2 - 8**2)
+    refused(run_here("spec", "check", "--arch", "mlp", "--data", "digits", "--image-size", 8), "--image-size is for")
+
+
+def test_threads_are_those_that_are_asked_for(place):
+    before = torch.get_num_threads()
+    try:
+        assert run_here("spec", "check", *MLP, "--input", "1,6", "--threads", before + 1).status == 0
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_data_of_texts_say_that_inputs_are_tokens(tmp_path, monkeypatch):
