@@ -46,6 +46,17 @@ def recorded_name(typed: str) -> str:
     return f"{Path(place).stem}:{attribute}" if colon and place.endswith(".py") else typed
 
 
+def spellings(recorded: str) -> str:
+    """How a recorded name may be typed: one without dots may be of a file, whose path is not recorded.
+
+    >>> spellings("net:build"), spellings("timm:resnet10t"), spellings("my.models:build")
+    ('net:build, or its file, DIR/net.py:build', 'timm:resnet10t', 'my.models:build')
+    """
+    place, _, attribute = recorded.partition(":")
+    may_be_file = "." not in place and place not in ("torchvision", "timm")
+    return f"{recorded}, or its file, DIR/{place}.py:{attribute}" if may_be_file else recorded
+
+
 def check_architecture_name(typed: str) -> None:
     """Raise StarcliError, with the right spelling, for a name that stands for no architecture, as far as is seen early.
 

@@ -11,7 +11,7 @@ from starcli.errors import StarcliError
 from starcli.huggingface.directory import why_unknown
 from starcli.models.build import complete_arguments
 from starcli.models.inputs import complete_for_input, default_input_dtype, default_input_shape, parse_input_shape
-from starcli.models.names import imports_code, is_huggingface, recorded_name
+from starcli.models.names import imports_code, is_huggingface, recorded_name, spellings
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
 
@@ -94,7 +94,8 @@ def require_flags(
         problems.append(f"--data, for it was trained on {data_in_words(record.name)}, and no file keeps a path")
     if architecture is not None and choices.arch_name in (None, architecture.name):
         if choices.arch is None and imports_code(architecture.name):
-            problems.append(f"--arch {architecture.name}, for code is imported only where the command line names it")
+            said = spellings(architecture.name)
+            problems.append(f"--arch {said}, for code is imported only where the command line names it")
         problems += unsaid_words(architecture, choices.arch_args)
     if problems:
         raise StarcliError("what the checkpoint does not settle is needed again", problems)

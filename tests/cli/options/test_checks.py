@@ -110,7 +110,7 @@ def test_networks_are_named_by_file_and_the_path_is_not_recorded(code, place):
     again = run_here("eval", "a.safetensors", "d.safetensors", "--arch", f"{code}:build")
     assert again.status == 0, again.err
     assert again.rows[0]["nll"] == pytest.approx(again.rows[1]["nll"], rel=1e-5)
-    refused(run_here("eval", "a.safetensors"), "--arch net15:build, for code is imported only where")
+    refused(run_here("eval", "a.safetensors"), "--arch net15:build, or its file, DIR/net15.py:build, for")
 
 
 def test_two_files_of_one_name_are_not_taken_for_each_other(code, place):
