@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 import torch
-from scipy.optimize import linprog
 from torch import Tensor
 
 ZERO = 1e-10
@@ -162,6 +161,8 @@ def _sparsest(basis: Tensor, sizes: Tensor, coordinate: int) -> Tensor | None:
         return None
     if len(basis) == 1:
         return basis[0] / basis[0, coordinate]
+    from scipy.optimize import linprog  # a quarter of a second, which most commands have no use for
+
     d, m = basis.shape
     rows, ones = basis.T.numpy(), torch.eye(m).numpy()
     # minimise sum sizes t over (c, t) with -t <= c B <= t
