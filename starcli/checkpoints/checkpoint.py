@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from starcli.checkpoints.state_dict import Pick
 
 
+SMALL_BYTES = 2**20
+"""Tensors of up to so many bytes are mapped once: to open their file again takes longer than to read them."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """Checkpoint that was read: memory-mapped tensors (never write to them), metadata, and its name for people.
@@ -74,11 +78,12 @@ class Checkpoint:
         return PurePath(self.name).name
 
     def fresh_tensors(self) -> "Mapping[str, Tensor]":
-        """The tensors, mapped anew from their file, for reading them once.
+        """The tensors, mapped anew from their file, for reading them once; of a small file `tensors` themselves.
 
         Pages that were read stay resident as long as their mapping; those of `tensors` do so to the end of the command.
         """
-        return self.tensors if self.reopen is None else self.reopen()
+        small = sum(tensor.nbytes for tensor in self.tensors.values()) <= SMALL_BYTES
+        return self.tensors if small or self.reopen is None else self.reopen()
 
     @cached_property
     def sha256(self) -> Sha256:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
-from starcli.files.shards import tensor_places
+from starcli.files.shards import TensorPlaces, tensor_places
 from starcli.files.tensor_layout import DTYPES
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ def file_sha256(path: Path) -> str:
 
     Raises StarcliError where they cannot be read, and for a file that is cut meanwhile.
     """
-    digest, where = hashlib.sha256(), tensor_places(path)
+    return sha256_at(tensor_places(path))
+
+
+def sha256_at(where: TensorPlaces) -> str:
+    """`file_sha256` of tensors that lie there, in files whose headers were read."""
+    digest = hashlib.sha256()
     with ExitStack() as opened:
         handles = {file: opened.enter_context(file.open("rb")) for file in {file for file, _, _ in where.values()}}
         for name in sorted(where):

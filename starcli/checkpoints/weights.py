@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from starcli.checkpoints.containers import find_state_dict
-from starcli.checkpoints.hashes import file_sha256, weights_sha256
+from starcli.checkpoints.hashes import file_sha256, sha256_at, weights_sha256
 from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict
 from starcli.errors import StarcliError, first_line
 from starcli.files import pickles
@@ -18,7 +18,7 @@ from starcli.files.formats import is_torch_file, refuse_name_of_bytes, refuse_ot
 from starcli.files.names import is_standard_stream
 from starcli.files.pickled_values import RefusedPickle
 from starcli.files.safetensors import read_tensors
-from starcli.files.shards import Index, file_of, is_index, read_index
+from starcli.files.shards import Index, file_of, is_index, places_in, read_index
 from starcli.files.state import STATE
 from starcli.files.write import raise_os_error
 
@@ -53,7 +53,8 @@ def read_weights(path: Path, pick: Pick = EVERYTHING) -> Weights:
     header, tensors = read_tensors(path)
     if pick != EVERYTHING:
         return _chosen(find_state_dict(tensors, str(path), pick), header.metadata)
-    hashed = partial(weights_sha256, tensors) if is_standard_stream(path) else partial(file_sha256, path)
+    from_stdin = is_standard_stream(path)
+    hashed = partial(weights_sha256, tensors) if from_stdin else partial(sha256_at, places_in(path, header))
     return Weights(tensors, hashed, header.metadata)
 
 

@@ -19,6 +19,9 @@ INDEX = ".index.json"
 ADAPTER = "adapter_config.json"
 """File in a folder that holds no weights of a network but an adapter, as the package `peft` names it."""
 
+TensorPlaces = Mapping[str, tuple[Path, int, TensorInfo]]
+"""Where tensors lie, by their names: the file, where the data begin in it, the entry in its header."""
+
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Files without shards in a folder, as `save_pretrained` of Hugging Face names them."""
 
@@ -125,12 +128,16 @@ def header_of(path: Path) -> Header:
     return Header(tensors, index.metadata, data_begin=0)
 
 
-def tensor_places(path: Path) -> Mapping[str, tuple[Path, int, TensorInfo]]:
-    """Where each tensor of a safetensors file or its shards lies: its file, where its data begins, its entry."""
+def tensor_places(path: Path) -> TensorPlaces:
+    """Where each tensor of a safetensors file or its shards lies."""
     file = file_of(path)
     if is_index(file):
         return _places(read_index(file))
-    header = read_header(file)
+    return places_in(file, read_header(file))
+
+
+def places_in(file: Path, header: Header) -> TensorPlaces:
+    """The same of one file whose header was read."""
     return {name: (file, header.data_begin + info.begin, info) for name, info in header.tensors.items()}
 
 
@@ -139,5 +146,5 @@ def _places(index: Index) -> dict[str, tuple[Path, int, TensorInfo]]:
     for shard in index.shards():
         header = read_header(shard)
         index.check(shard, header.tensors)
-        found |= {name: (shard, header.data_begin + info.begin, info) for name, info in header.tensors.items()}
+        found |= places_in(shard, header)
     return found

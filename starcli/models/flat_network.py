@@ -85,8 +85,9 @@ class FlatNetwork:
     @property
     def buffers(self) -> dict[str, Tensor]:
         """Persistent tensors that are not learnable, by name, as they lie in the network (not copies)."""
-        apart = self._learnable_names() | self.extra_state.keys()
-        return {name: tensor for name, tensor in self.network.state_dict().items() if name not in apart}
+        learnable = self._learnable_names()
+        state = self.network.state_dict().items()
+        return {name: tensor for name, tensor in state if name not in learnable and not name.endswith(EXTRA_STATE)}
 
     @property
     def extra_state(self) -> dict[str, Tensor]:
@@ -140,7 +141,8 @@ class FlatNetwork:
 
     def views(self, vector: Tensor) -> dict[str, Tensor]:
         """Named views of `vector` (P,) in the parameters' shapes."""
-        return {slot.name: self._view(vector, slot) for slot in self.layout}
+        parts = vector.split_with_sizes([slot.numel for slot in self.layout])
+        return {slot.name: self._shaped(part, slot) for part, slot in zip(parts, self.layout, strict=True)}
 
     def state(self) -> dict[str, Tensor]:
         """Full state dict as contiguous copies on the CPU, in its own order, tied parameters under every name."""
@@ -168,8 +170,8 @@ class FlatNetwork:
             raise StarcliError("these weights do not fit the network", problems)
         vector = torch.empty_like(self.parameters) if out is None else out
         with torch.no_grad():
-            for slot in self.layout:
-                self._view(vector, slot).copy_(tensors[slot.name])
+            for name, view in self.views(vector).items():
+                view.copy_(tensors[name])
         return vector
 
     def to(self, device: torch.device | str) -> "FlatNetwork":
@@ -190,9 +192,8 @@ class FlatNetwork:
         names = {slot.name for slot in self.layout}
         return names | {name for group in self.tied if group[0] in names for name in group}
 
-    def _view(self, vector: Tensor, slot: ParameterSlot) -> Tensor:
-        """View of a parameter's place in `vector`, in its shape."""
-        flat = vector[slot.offset : slot.offset + slot.numel]
+    def _shaped(self, flat: Tensor, slot: ParameterSlot) -> Tensor:
+        """View of a parameter's place in a vector, in its shape."""
         if self.memory_format is torch.channels_last and len(slot.shape) == 4:
             out, inner, height, width = slot.shape
             return flat.view(out, height, width, inner).permute(0, 3, 1, 2)
@@ -201,9 +202,8 @@ class FlatNetwork:
     def _adopt(self, vector: Tensor, learnable: Mapping[str, nn.Parameter], *, copy: bool) -> None:
         """Make `vector` the memory of the parameters `learnable`."""
         self.parameters = vector
-        for slot in self.layout:
-            parameter = learnable[slot.name]
-            view = self._view(vector, slot)
+        for name, view in self.views(vector).items():
+            parameter = learnable[name]
             if copy:
                 view.copy_(parameter.detach())
             # the Parameter object stays, so that tied modules and hooks keep pointing at it

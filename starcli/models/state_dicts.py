@@ -1,7 +1,9 @@
 """What a state dict is to a network: torch's own strict load decides, and what it leaves to an order is refused."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -162,7 +164,7 @@ def _incompatible(
     given: Any = OrderedDict(tensors)
     if isinstance(versions, Mapping) and all(isinstance(each, Mapping) for each in versions.values()):
         given._metadata = versions  # a file may hold anything in this place
-    with writes:
+    with writes if writes.groups else nullcontext():  # the mode is dear: it sees every operator
         found = network.load_state_dict(given, strict=False)
     return list(found.unexpected_keys), list(found.missing_keys)
 
@@ -170,6 +172,19 @@ def _incompatible(
 def computable(tensor: Tensor) -> Tensor:
     """A tensor of a type that torch compares and adds; floats of 8 bits, which it only stores, become float32."""
     return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors of floats with NaN or infinite values, in their order.
+
+    >>> not_finite({"a": torch.tensor([1.0, torch.nan]), "b": torch.ones(2), "c": torch.tensor(3)})
+    ['a']
+    """
+    floats = {name: computable(each.detach()) for name, each in tensors.items() if each.is_floating_point()}
+    # a norm is finite where all values are, unless it overflows, and those of all tensors are one call
+    norms = torch._foreach_norm([*floats.values()]) if floats else ()
+    doubtful = [each for each, norm in zip(floats.items(), norms, strict=True) if not math.isfinite(norm)]
+    return [name for name, each in doubtful if not bool(each.isfinite().all())]
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

@@ -42,7 +42,8 @@ def _losses(workspace: "Workspace", models: Iterable[Mapping[str, Tensor]]) -> l
     flat, losses, task = workspace.network(), [], task_named(workspace.dataset.task)
     for model in models:
         flat.network.train()
-        flat.load(model)
+        flat.flatten(model, out=flat.parameters)
+        flat.load_buffers([model], [1.0])
         set_eval_(flat.network)
         with torch.inference_mode(), autocast(workspace.device, workspace.precision):
             logits, targets = prediction_rows(flat.network(inputs), labels, 1, "evaluation")

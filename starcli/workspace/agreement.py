@@ -14,7 +14,7 @@ from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
 from starcli.models.dtypes import float_types
 from starcli.models.names import imports_code
-from starcli.models.state_dicts import computable, fit, is_state_of, misfits, versions_of
+from starcli.models.state_dicts import fit, is_state_of, misfits, not_finite, versions_of
 from starcli.models.tensor_names import with_own_values
 from starcli.workspace.choices import Choices
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
@@ -228,7 +228,6 @@ def _not_finite(tensors: Mapping[str, Tensor], outline: nn.Module) -> list[str]:
     own = {name: buffer for name, buffer in outline.named_buffers() if not buffer.is_meta}
     return [
         f"{name}: has values that are not finite"
-        for name, tensor in sorted(tensors.items())
-        if tensor.is_floating_point() and not bool(torch.isfinite(computable(tensor)).all())
-        if name not in own or not torch.equal(own[name].to(tensor.dtype), tensor)
+        for name in sorted(not_finite(tensors))
+        if name not in own or not torch.equal(own[name].to(tensors[name].dtype), tensors[name])
     ]

@@ -8,15 +8,19 @@ import pytest
 import torch
 
 from starcli.checkpoints import checkpoint, several
+from starcli.checkpoints.checkpoint import SMALL_BYTES
 from starcli.checkpoints.hashes import file_sha256, weights_sha256
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.files.write import write_tensors
 from starcli.workspace.stamp import stamps
 
+LARGE = SMALL_BYTES // 4 + 1
+"""Numbers of a tensor whose file is mapped anew at each use."""
 
-def saved(path: Path, value: float = 1.0, **fields: object) -> checkpoint.Checkpoint:
-    checkpoint.write(path, {"w": torch.full((3,), value)}, Metadata(**fields))
+
+def saved(path: Path, value: float = 1.0, size: int = 3, **fields: object) -> checkpoint.Checkpoint:
+    checkpoint.write(path, {"w": torch.full((size,), value)}, Metadata(**fields))
     return checkpoint.read(path, kinds=("model", "star", "fused", "permutation"))
 
 
@@ -92,17 +96,20 @@ def test_all_unreadable_files_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_a_file_opened_anew_has_the_same_tensors_and_one_in_memory_has_its_own(tmp_path: Path) -> None:
-    found = saved(tmp_path / "a")
+    found = saved(tmp_path / "a", size=LARGE)
     assert torch.equal(found.fresh_tensors()["w"], found.tensors["w"])
     assert found.fresh_tensors()["w"].data_ptr() != found.tensors["w"].data_ptr()
+    small = saved(tmp_path / "b", size=LARGE - 1)
+    assert small.fresh_tensors() is small.tensors
     other = checkpoint.Checkpoint({"w": torch.zeros(3)}, found.metadata, found.name, found.path)  # an aligned one
     assert not other.fresh_tensors()["w"].any()
 
 
+@pytest.mark.parametrize("size", [3, LARGE])
 @pytest.mark.parametrize("change", ["replaced", "removed"])
-def test_a_file_that_is_replaced_stays_what_was_read(change: str, tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_stays_what_was_read(change: str, size: int, tmp_path: Path) -> None:
     """Its hash was taken: a star would be of other sources than those that it records."""
-    found = saved(tmp_path / "a")
+    found = saved(tmp_path / "a", size=size)
     before = found.tensors["w"].clone()
     if change == "replaced":
         checkpoint.write(tmp_path / "a", {"w": before + 1}, Metadata())

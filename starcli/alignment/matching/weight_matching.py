@@ -17,7 +17,7 @@ from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.problem import MatchingProblem, StackedModel
 from starcli.alignment.matching.restarts import search
 from starcli.errors import StarcliError
-from starcli.models.state_dicts import computable
+from starcli.models.state_dicts import not_finite
 from starcli.runtime.memory import give_back_freed_memory
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.threads import in_threads
@@ -126,10 +126,7 @@ def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
     """Raise StarcliError where `tensors` do not fit the spec, are not finite, or are tied and differ."""
     spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
     tensors = spec.seen(tensors)
-    # the sum is finite where all are, and 10 times as fast to look at
-    doubtful = [name for name in spec.learnable() if not bool(computable(tensors[name].detach()).sum().isfinite())]
-    bad = [name for name in doubtful if not bool(computable(tensors[name]).isfinite().all())]
-    if bad:
+    if bad := not_finite({name: tensors[name] for name in spec.learnable()}):
         raise StarcliError(f"{what} has weights that are not finite", [f"{name}: NaN or infinite" for name in bad])
     check_tied(spec, tensors, what)
 
