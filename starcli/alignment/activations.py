@@ -55,7 +55,8 @@ class Activations:
         self._batches = list(self._inputs(0))
         self._draw = 0
         self._last: Activations | None = None
-        self._kept: dict[tuple[int, str], dict[str, Tensor]] = {}  # of all draws, the longest unused first
+        # of all draws, the longest unused first
+        self._kept: dict[tuple[int, str], tuple[float, dict[str, Tensor]]] = {}
         self._network = workspace.network()
         if sum(map(len, self._batches)) < 2 and has_batch_statistics(self._network.network):
             raise StarcliError("activations of a network with BatchNorm need at least 2 training examples, found 1")
@@ -142,12 +143,15 @@ class Activations:
 
     def beside(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A state dict and what the layers read with these weights, each scaled by its share in the objective."""
-        spec, share = self.spec, float(self.how.share or 0)
-        read = self._read(tensors)
-        own = self._own.seen(tensors)
-        weights = {name: own[name].detach().float() for name in self._own.learnable() if name not in spec.buffers}
-        scaled = {**_scaled(weights, 1 - share or 1.0), **_scaled(read, share)}
-        return {**tensors, **spec.named(scaled)}
+        spec = self.spec  # first: which layers are compared is told by the network as it is made
+        factor, read = self._scaled(tensors)
+        weights = {name: tensor * factor for name, tensor in self._weights(tensors).items()}
+        return {**tensors, **spec.named({**weights, **read})}
+
+    def _weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights that are compared."""
+        own, spec = self._own.seen(tensors), self.spec
+        return {name: own[name].detach().float() for name in self._own.learnable() if name not in spec.buffers}
 
     def _compared(self, name: str, observed: LayerInput | None) -> Tensor:
         """What a layer reads as it is compared; nothing where it does not read so many positions with every weights."""
@@ -156,8 +160,11 @@ class Activations:
             return torch.zeros(shape)
         return _energy(observed.values.cpu(), str(self.how.gains))
 
-    def _read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the layers read with these weights; on a CPU, where that takes longer than to hash them, it is kept."""
+    def _scaled(self, tensors: Mapping[str, Tensor]) -> tuple[float, dict[str, Tensor]]:
+        """Factor that scales these weights, and what the layers read with them, scaled.
+
+        On a CPU, where that takes longer than to hash the weights, it is kept.
+        """
         key = (self._draw, weights_sha256(tensors)) if self.workspace.device.type == "cpu" else None
         with self._lock:
             if key is not None and (found := self._kept.pop(key, None)) is not None:
@@ -166,11 +173,15 @@ class Activations:
             self._network.load(tensors)
             observed = self._observed()
         # a GPU may still compute these, while the next model is loaded
-        found = {INPUT + name: self._compared(INPUT + name, observed.get(name)) for name in self._axes}
+        read = {INPUT + name: self._compared(INPUT + name, observed.get(name)) for name in self._axes}
+        share = float(self.how.share or 0)
+        factor = _factor(read, share)
+        read = {name: tensor * factor for name, tensor in read.items()}
+        found = _factor(self._weights(tensors), 1 - share or 1.0), read
         if key is not None:
             with self._lock:
                 self._kept[key] = found
-                while sum(_bytes(each) for each in self._kept.values()) > KEPT_ACTIVATION_BYTES:
+                while sum(_bytes(each) for _, each in self._kept.values()) > KEPT_ACTIVATION_BYTES:
                     del self._kept[next(iter(self._kept))]
         return found
 
@@ -197,8 +208,7 @@ def _energy(values: Tensor, gains: str) -> Tensor:
     return values * (math.prod(values.shape[:-1]) ** 0.5 / norm) if norm > 0 else values
 
 
-def _scaled(tensors: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Tensors whose squares sum to `share`."""
+def _factor(tensors: Mapping[str, Tensor], share: float) -> float:
+    """What the tensors are multiplied by, so that their squares sum to `share`."""
     total = sum(float(tensor.double().square().sum()) for tensor in tensors.values())
-    factor = (share / total) ** 0.5 if total else 0.0
-    return {name: tensor * factor for name, tensor in tensors.items()}
+    return (share / total) ** 0.5 if total else 0.0

@@ -138,7 +138,9 @@ class Search:
         if self._activations is None and not self.alignment.learns:
             return match
         permutation = Permutation(self.spec, match.permutation.index)
-        objective = inner_product(self.spec, reference, permutation.apply(model))
+        seen = self.spec.seen(model)
+        moved = permutation.apply({name: seen[name] for name in self.spec.learnable()})  # no buffer counts
+        objective = inner_product(self.spec, reference, moved)
         return replace(match, permutation=permutation, objective=objective)
 
 

@@ -4,7 +4,7 @@ For a group at the top, new[i] = old[p[i]]. For a group `u` within `h`, new[(h, 
 index of a nested group has the shape (parents..., n), and its row is the parent's new position.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -248,8 +248,11 @@ class Permutation:
             self._axis_indices[key] = None if index is None else index.to(device)
         return self._axis_indices[key]
 
-    def _positions(self, terms: Iterable[AxisTerm], length: int) -> Tensor | None:
+    def _positions(self, terms: Sequence[AxisTerm], length: int) -> Tensor | None:
         """The old position of every new one along an axis; None where nothing moves."""
+        whole = [each.group for term in terms for each in term.factors if each.group and each.size == length]
+        if whole and not self.spec.ancestors(whole[0]):  # the axis is one group, its units in their order
+            return self.index[whole[0]] if self._moves(whole[0]) else None
         result = torch.arange(length)
         moves = False
         for term in terms:

@@ -19,7 +19,7 @@ WIDENED = {"cpu": 1 << 15, "cuda": 1 << 23}
 CHEAP = 1 << 16
 """Stacks of up to this many elements are multiplied whole: finding out what moved would take longer."""
 FEW = 64
-"""Up to this many rows that never move are multiplied anew each time: a matrix to keep would take more memory."""
+"""Up to this many rows that never move are multiplied anew each time: a large matrix to keep would take more memory."""
 WIDEST_CHAIN = 4096
 """Chains of nested groups with more positions than this are never written out (3 x 64 MB each would be)."""
 
@@ -65,7 +65,8 @@ class Costs:
         self.still = a[:still], b[:still]
         self.wide = len(stack.chain.groups) > 1 and stack.chain.size > WIDEST_CHAIN
         """Whether the matrix would be too large to write out."""
-        self.fixed = a[:still].T @ b[:still] if still > FEW and not self.wide else None
+        keeps = still > FEW or stack.chain.size**2 <= CHEAP
+        self.fixed = a[:still].T @ b[:still] if keeps and not self.wide else None
         self.a, self.b = a[still:], b[still:]
         middle = stack.output_rows - still
         self.ranges = (slice(0, middle), slice(middle, stack.rows)) if split else (slice(0, stack.rows),)
@@ -97,10 +98,16 @@ class Costs:
     def update(self, state: MatchingState) -> None:
         """Update the matrices to the present permutations of the other chains."""
         source = self.stack.source(state.flat)
+        if self.a.numel() <= CHEAP:
+            for k, rows in enumerate(self.ranges):
+                if (source[rows] != self.source[rows]).any():
+                    self.parts[k] = self._product(self.a[rows], source[rows])
+            self.source = source
+            return
         changed = np.flatnonzero(source != self.source)
         if not len(changed):
             return
-        many = 2 * len(changed) >= len(source) or self.a.numel() <= CHEAP
+        many = 2 * len(changed) >= len(source)
         for k, rows in enumerate(self.ranges):
             if not len(source[rows]):
                 continue
