@@ -1,19 +1,26 @@
 """What `fuse` makes of files of which some say no data: merges by weights alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from starcli.cli.framework.command import said_in
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.fuse_jobs import FuseOptions
 from starcli.cli.job import Job
+from starcli.cli.options.alignment import AlignOptions
+from starcli.cli.options.renormalise import RenormaliseOptions
 from starcli.cli.read_models import refuse_repeats
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, option_of
 from starcli.files.names import output_name
 
 if TYPE_CHECKING:
     from starcli.files.lazy_tensors import LazyTensors
     from starcli.fusion.fusing import Fusion
+
+
+_NEED_DATA = {each.name for bundle in (AlignOptions, RenormaliseOptions) for each in fields(bundle)} - {"align"}
+"""Options that say how models are aligned, or how points between them are renormalised."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +44,15 @@ class FileMerges:
 
     options: FuseOptions
     watch: Bars
+    drawn: bool = False
+    """Whether a figure is asked for."""
 
     def check(self, split: str | None) -> None:
         """Refuse what only network and data make sense of."""
-        if split or self.options.align not in (None, "none"):
-            said = "--split" if split else "--align"
+        options = self.options
+        asked = {"--split": split, "--plot": self.drawn, "--align": options.align not in (None, "none")}
+        asked |= {option_of(name): True for name in said_in(options) if name in _NEED_DATA}
+        if said := next((name for name, value in asked.items() if value), None):
             hint = ["--arch and --data say them; starcli align takes --input in the place of data"]
             raise StarcliError(f"{said} needs network and data, and not all files say which data", hint)
 

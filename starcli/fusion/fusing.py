@@ -54,7 +54,7 @@ OF_DOMAINS = ("star", "samples", "in_turn")
 OF_MERGES = ("base", *MERGE_SETTINGS, "overrides")
 """Settings of merges alone, which say themselves which of them they read."""
 
-OF_TRAINING = ("recipe", "init", "checkpoint_every", *Recipe.model_fields)
+OF_TRAINING = ("recipe", "init", "checkpoint_every", "log", *Recipe.model_fields)
 """Settings that a method has which trains."""
 
 THAT_DRAW = ("distil", "fisher", "regmean", "dare-linear", "dare-ties")

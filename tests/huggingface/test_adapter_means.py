@@ -121,7 +121,7 @@ def test_what_has_no_mean_is_refused(saved, tmp_path):
         (a, whole, "--val-fraction", 0.1): "--val-fraction has no use",
         (a, whole, "--restarts", 3): "--restarts has no use",
         (a, whole, "--seed", 3): "--seed has no use",
-        (a, whole, "--log", "csv"): "--log has no use",
+        (a, whole, "--log", "csv"): "has no use for --log",
         (a, whole, "--plot", tmp_path / "mean.svg"): "--plot has no use",
         (a, whole, "--scale", 2): "--scale has no use",
         (a, whole, "--arch-arg", "width=2"): "--arch-arg has no use",

@@ -73,7 +73,7 @@ def fuse_command(
         elif asked.method == "star":
             run = StarRuns(asked, setup, training, watch)
         elif files_alone(asked.method, asked.inputs, setup):
-            run = FileMerges(asked, watch)
+            run = FileMerges(asked, watch, drawn=figure.plot is not None)
         else:
             run = FusionRuns(asked, setup, training, watch)
         run.check(asked.split)

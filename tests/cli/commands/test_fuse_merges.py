@@ -80,6 +80,10 @@ def test_what_a_merge_cannot_do_is_said_before_it(foreign, place):
         ("--method", "mean", "--weights", 1, 2): "--method mean has no use for --weights",
         ("--method", "linear", "--lr", 0.1): "--method linear has no use for --lr",
         ("--method", "linear", "--align", "weight"): "--align needs network and data",
+        ("--method", "linear", "--restarts", 3): "--restarts needs network and data",
+        ("--method", "linear", "--renormalise", "repair"): "--renormalise needs network and data",
+        ("--method", "linear", "--plot", "m.png"): "--plot needs network and data",
+        ("--method", "linear", "--log", "csv"): "--method linear has no use for --log",
         ("--method", "linear", "--overrides", "c*:weights=1,2"): "--overrides c* matches no tensor",
     }.items():
         refused(run_here("fuse", *sources, *words), named)
