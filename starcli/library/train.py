@@ -112,7 +112,8 @@ def train(
     if beginning is not None:
         beginning.check(chosen, watcher)
     plan = training_plan(workspace, chosen, seed, spec_record(workspace, watcher), beginning)
-    name = f"{workspace.architecture.name}-{seed}"
+    network_name = workspace.architecture.name if workspace.builder is None else type(workspace.outline()).__name__
+    name = f"{network_name}-{seed}"
     kept: dict[int, MadeModel] = {}
 
     def keep_model(epoch: int, found: Trained) -> None:

@@ -216,7 +216,7 @@ def test_what_is_wrong_is_said(call: Any, words: str, data: Data) -> None:
 
 def test_other_data_and_a_star_that_is_no_solution_are_noted(data: Data) -> None:
     a, b, c = (sc.train(Net, data, epochs=20, batch_size=30, seed=seed) for seed in range(3))
-    with pytest.warns(sc.StarcliWarning, match="not those that in memory-0 was trained on") as noted:
+    with pytest.warns(sc.StarcliWarning, match="not those that Net-0 was trained on") as noted:
         sc.evaluate(a, data=data["test"])
     assert noted[0].filename == __file__  # the line of the caller
     sc.align(a, b, data=data["test"])  # needs none: any other note would be an error here
