@@ -12,13 +12,15 @@ from starcli.runtime.garbage import garbage_collection_paused
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.derive.atoms import AtomLabels
 from starcli.symmetry.derive.branches import check_traceable, traced_network
 from starcli.symmetry.derive.build import Built, Frozen, build_spec
 from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.follow import follow
 from starcli.symmetry.derive.joint import joint_axes
-from starcli.symmetry.derive.lists import MemberList, member_lists
+from starcli.symmetry.derive.lists import MemberList, are_summands, member_lists
 from starcli.symmetry.derive.trace import start
+from starcli.symmetry.derive.values import Value
 from starcli.symmetry.derive.written_pieces import join_written_pieces
 from starcli.symmetry.proof.prove import Proof, prove
 
@@ -98,7 +100,10 @@ def derive_and_prove(
                 parts = np.array_split(units, 2) if halvings <= MOST_HALVINGS else units
                 traced.trace.atoms.tell_apart(parts, f"the proof rejected {group}")
             for group in proof.undecided:
-                traced.trace.atoms.tell_apart(built.atoms[group], f"the proof could not decide {group}")
+                if traced.leave_out(proof.spared[group], built.atoms[group]):
+                    del rejected[group]
+                else:
+                    traced.trace.atoms.tell_apart(built.atoms[group], f"the proof could not decide {group}")
         built = traced.built()
         if not proof.failed and built.resolved == proved:  # what is left was proved with the others
             proof = replace(proof, verdicts=dict.fromkeys(proved.groups, "proved"), reasons={}, spared={})
@@ -139,6 +144,25 @@ class _Traced:
         self.trace = start(self.target, self.joint)
         found = member_lists(self.program, self.trace.same) if lists is None else lists
         self.members = follow(self.trace, self.program, found)
+
+    def leave_out(self, tensors: Sequence[str], units: AtomLabels) -> bool:
+        """Leave these units out of `tensors`, if those are added up over all units: their order is of no matter then.
+
+        Whether that was so. Of other tensors that could be left out a proof saw too little.
+        """
+        if not are_summands(self.program, tensors):
+            return False
+        atoms = self.trace.atoms
+        for name in tensors:
+            parameter = self.trace.parameters[name]
+            parts = [
+                atoms.new(each.size, fixed="summands, in any order").reshape(each.shape)
+                if np.isin(atoms.find(each), atoms.find(units)).any()
+                else each
+                for each in parameter.value.factors
+            ]
+            parameter.value = Value(parameter.value.shape, tuple(parts))
+        return True
 
     def built(self) -> Built:
         """The spec of what was found; lists whose members are told apart after all are none."""

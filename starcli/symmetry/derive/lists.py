@@ -5,7 +5,7 @@ by row. Whether what each member computes is the same is only counted here; a pr
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,14 @@ def member_lists(program: Any, same: Mapping[str, str]) -> list[MemberList]:
                 made = [_list_of(walk, each, tensors) for each in walk.together() if _is_list(walk, each)]
                 found += [each for each in made if each.name not in {other.name for other in found}]
     return [each for each in found if _outweighs(each, found)]
+
+
+def are_summands(program: Any, names: Iterable[str]) -> bool:
+    """Whether only sums and linear maps lie between these parameters and a sum, over whatever axis."""
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    of_name = {spec.target: node for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True)}
+    walk = MemberWalk(())
+    return all(name in of_name and walk.is_summand(of_name[name]) for name in names)
 
 
 def _none_within_another(sources: Sequence[MemberSource]) -> list[list[MemberSource]]:

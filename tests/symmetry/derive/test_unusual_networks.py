@@ -39,6 +39,7 @@ CASES: dict[type[nn.Module], tuple[Tensor, float]] = {
     published.Performer: (SEQUENCES, fact(8, 2) + 2 * fact(4)),
     published.ConvolvedValues: (SEQUENCES, fact(8, 2) + 4 * fact(4)),
     published.DifferentialAttention: (SEQUENCES, fact(8, 2) + 4 * fact(4) + 2 * fact(3)),
+    published.Ensemble: (VECTORS, fact(4) + 4 * fact(6)),
     published.WithBuffers: (VECTORS, fact(6, 4)),
     published.OfKronecker: (VECTORS, fact(2, 3, 3, 2)),
 }
