@@ -75,7 +75,8 @@ def test_the_bend_of_a_quadratic_loss_is_where_its_formula_says():
     for number, network in enumerate((a, b)):
         nn.init.normal_(network.weight, generator=torch.Generator().manual_seed(number))
     settings = {"epochs": 600, "batch_size": 64, "lr": 0.1, "momentum": 0.0, "weight_decay": 0.0, "schedule": "cosine"}
-    [bend] = sc.curve(a, b, data=data, task="regression", normalise="none", augmentation=(), alignment=None, **settings)
+    settings |= {"recipe": "default", "augmentation": (), "alignment": None}
+    [bend] = sc.curve(a, b, data=data, task="regression", normalise="none", **settings)
     a.requires_grad_(False), b.requires_grad_(False)
     expected = (solution / 3 - (a.weight + b.weight) / 10) * 15 / 2
     torch.testing.assert_close(bend.tensors["weight"], expected, rtol=0, atol=0.2)  # t is drawn

@@ -312,7 +312,7 @@ def test_errors(tmp_path):
     with pytest.raises(StarcliError, match="no checkpoint and no saved results to report"):
         find([tmp_path])
     (tmp_path / "a.jsonl").write_text(saved([{**line("a", "b"), "t": [0.0]}]))
-    with pytest.raises(StarcliError, match=r"a result cannot be drawn: .* a curve has not the 1 points of t"):
+    with pytest.raises(StarcliError, match=r"a\.jsonl: a result cannot be drawn: a curve has not the 1 points of t"):
         find([tmp_path / "a.jsonl"])
     with pytest.raises(StarcliError, match="no checkpoint and no saved results to report") as caught:
         find([tmp_path])

@@ -82,7 +82,7 @@ def train_command(
     ] = None,
     force: ForceRunOpt = False,
 ) -> None:
-    """Train networks from random weights, one for each seed, or from a model with --init (fine-tuning, branches).
+    """Train networks, one for each seed, from random weights, or with --init from those of a model.
 
     Settings come from the recipe, each can be set by a flag. A stopped run goes on when the same line is typed again;
     the loss of every epoch is kept beside the checkpoint, in 0.metrics.jsonl for 0.safetensors (--log: elsewhere, too).
