@@ -118,7 +118,10 @@ MISFITS = 12
 
 
 class WeightsMisfitError(StarcliError):
-    """Weights that are no state of a network; `names` are those of the tensors that do not fit."""
+    """Weights that are no state of a network.
+
+    `names` are those of the tensors that are missing or of another shape, where nothing else is wrong.
+    """
 
     def __init__(self, summary: str, problems: Sequence[str], names: Sequence[str]) -> None:
         super().__init__(summary, problems)
@@ -149,10 +152,9 @@ def fitted(
         shards = [
             f"{each.name}: one shard of several; its folder is the whole" for each in checkpoints if _is_shard(each)
         ]
-        what = f"the weights do not fit the network {network}"
-        raise WeightsMisfitError(
-            what, first_of([*shards, *said], MISFITS), names=[line.partition(": ")[0] for line in problems]
-        )
+        wanted = [line.partition(": ")[0] for line in problems if line.endswith(": missing") or ": shape " in line]
+        what, lines = f"the weights do not fit the network {network}", first_of([*shards, *said], MISFITS)
+        raise WeightsMisfitError(what, lines, wanted if len(wanted) == len(problems) else ())
     return found
 
 

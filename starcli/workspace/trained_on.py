@@ -42,13 +42,23 @@ def workspace_trained_on(
     try:
         workspace, [fitted] = workspace_of([bare], choices, given=given, reinit=reinit)
     except WeightsMisfitError as error:
-        patterns = dict.fromkeys(f"{name.rpartition('.')[0]}.*" if "." in name else name for name in error.names)
-        hint = f"--reinit {shlex.join(patterns)} draws these anew, such as a head for other classes"
-        raise StarcliError(error.summary, [*error.problems, hint]) from error
+        raise StarcliError(error.summary, [*error.problems, *_way_out(error)]) from error
     refuse_leaks(workspace.dataset, model.metadata.data, model.name)
     notes = _notes_of_reading(workspace, model)
     workspace = _with_training_notes(replace(workspace, notes=(*workspace.notes, *notes)))
     return workspace, replace(fitted, metadata=model.metadata)
+
+
+MODULES_OF_A_HEAD = 4
+"""Names of modules in a hint: where more do not fit, it is another network and not another head."""
+
+
+def _way_out(error: WeightsMisfitError) -> list[str]:
+    """How to go on where a few tensors are missing or of another shape; one line, or none."""
+    patterns = list(dict.fromkeys(f"{name.rpartition('.')[0]}.*" if "." in name else name for name in error.names))
+    if not patterns or len(patterns) > MODULES_OF_A_HEAD:
+        return []
+    return [f"--reinit {shlex.join(patterns)} draws these anew, such as a head for other classes"]
 
 
 def _with_training_notes(workspace: Workspace) -> Workspace:

@@ -42,6 +42,14 @@ def test_other_classes_have_a_head_of_their_own(base, place):
     assert torch.equal(tuned.tensors["fc1.weight"], model.tensors["fc1.weight"])  # at a rate of 0
 
 
+def test_another_network_is_no_other_head(base):
+    ran = run_here(
+        "train", "--init", base, "--data", "a.npz", "--arch", "resnet", "--arch-arg", "width=2", "-o", "x.safetensors"
+    )
+    assert ran.status == 1
+    assert "draws these anew" not in ran.err
+
+
 def test_its_own_data_are_read_as_it_records_them(place):
     assert run_here("train", *SMALL, "--data", "digits", "--limit", 50, "-o", "base.safetensors").status == 0
     assert run_here("train", "--init", "base.safetensors", "-o", "tuned.safetensors").status == 0
