@@ -12,7 +12,7 @@ from starcli.reports.tables import TableColumn, at_key, is_figure, table
 SHOWN_ELSEWHERE = {"barrier", "summary", "bma", "eval", "fuse", "epoch", "plane", "surface"}
 """Types of rows that have sections of their own."""
 
-UNSHOWN = {"schema", "type", "command", "weights", "fingerprint", "program"}
+UNSHOWN = {"schema", "type", "command", "weights", "architecture", "fingerprint", "program"}
 """Keys of rows that say nothing beside the figures."""
 
 

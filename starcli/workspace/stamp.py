@@ -1,4 +1,4 @@
-"""What a result rests on: hashes of the weights, the data, the precision, the version of the program."""
+"""What a result rests on: hashes of the weights, network, data, the precision, the version of the program."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,10 @@ Stamp = Callable[[Sequence[Checkpoint]], dict[str, Any]]
 def stamps(workspace: "Workspace") -> Stamp:
     """What says of a result what it rests on, the same on every machine: `weights`, `data`, `precision`, `program`.
 
-    Also `train_data` where these are not the data that is measured on, `task` and `loss_kind` where neither classes nor
-    next tokens are predicted. The hashes are of the files as given: a model that is aligned before it is measured keeps
-    the hash that it has.
+    Also `architecture`, its name and arguments, unless the network is one in memory, which has none; `train_data` where
+    these are not the data that is measured on, `task` and `loss_kind` where neither classes nor next tokens are
+    predicted. The hashes are of the files as given: a model that is aligned before it is measured keeps the hash that
+    it has.
     """
     dataset = workspace.dataset
     # the hash is of the whole data: of a part of them, training loss and BatchNorm statistics are others
@@ -32,7 +33,9 @@ def stamps(workspace: "Workspace") -> Stamp:
     data: dict[str, Any] = {"data": {**_named(dataset), **parts}}
     if dataset.tested:
         data = {"data": _named(dataset.tested), "train_data": data["data"]}
-    how = {**task_facts(dataset.task), **data, "precision": workspace.precision, "program": __version__}
+    network = workspace.architecture.model_dump(mode="json", include={"name", "arguments"})
+    known = {} if workspace.builder is not None else {"architecture": network}
+    how = {**task_facts(dataset.task), **known, **data, "precision": workspace.precision, "program": __version__}
     return lambda models: {"weights": short_hashes(models), **how}
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import Metadata
+from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.data.dataset import Dataset, open_data
 from starcli.models.build import build_network, build_outline, complete_arguments
 from starcli.models.flat_network import FlatNetwork
@@ -41,6 +41,11 @@ class Small:
     precision: str = "fp32"
     average_buffers: bool = False
     task_name: str = "classes"
+    builder: None = None
+
+    @property
+    def architecture(self) -> Architecture:
+        return Architecture(name=self.name, arguments=dict(self.arguments), input_shape=list(self.dataset.input_shape))
 
     def network(self, seed: int | None = None) -> FlatNetwork:
         generator = None if seed is None else torch.Generator().manual_seed(seed)

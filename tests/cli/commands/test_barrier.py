@@ -12,7 +12,7 @@ from starcli.version import __version__
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 KEYS = {"schema", "type", "a", "b", "kinds", "points", "alignment", "statistics", "renormalise", "t", "train", "test"}
-KEYS |= {"path", "weights", "data", "precision", "program"}
+KEYS |= {"path", "weights", "architecture", "data", "precision", "program"}
 CURVE = {"loss", "accuracy", "loss_barrier", "accuracy_barrier", "loss_max", "t_max"}
 
 
