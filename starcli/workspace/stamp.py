@@ -33,9 +33,9 @@ def stamps(workspace: "Workspace") -> Stamp:
     data: dict[str, Any] = {"data": {**_named(dataset), **parts}}
     if dataset.tested:
         data = {"data": _named(dataset.tested), "train_data": data["data"]}
-    network = workspace.architecture.model_dump(mode="json", include={"name", "arguments"})
-    known = {} if workspace.builder is not None else {"architecture": network}
-    how = {**task_facts(dataset.task), **known, **data, "precision": workspace.precision, "program": __version__}
+    how = {**task_facts(dataset.task), **data, "precision": workspace.precision, "program": __version__}
+    if workspace.builder is None:
+        how = {"architecture": workspace.architecture.model_dump(mode="json", include={"name", "arguments"}), **how}
     return lambda models: {"weights": short_hashes(models), **how}
 
 

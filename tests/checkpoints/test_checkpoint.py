@@ -124,6 +124,6 @@ def test_a_foreign_file_is_hashed_once_for_all_its_results(monkeypatch):
     model = checkpoint.Checkpoint({}, Metadata(), "foreign")
     facts = {"name": "digits", "fingerprint": "f" * 64, "task": "classes", "limit": None, "val_fraction": 0.0}
     dataset = SimpleNamespace(**facts, tested=None)
-    stamp = stamps(SimpleNamespace(dataset=dataset, precision="fp32"))
+    stamp = stamps(SimpleNamespace(dataset=dataset, precision="fp32", builder=object()))
     assert [stamp([model, model])["weights"] for _ in range(3)] == [["0123456789ab"] * 2] * 3
     assert len(hashed) == 1
