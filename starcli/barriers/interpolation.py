@@ -196,18 +196,17 @@ class Point:
     ) -> dict[str, Tensor]:
         """The model at this point, as a full state dict on the CPU, its BatchNorm statistics re-estimated."""
         if self.weights is not None:
-            nodes = (
-                models if not self.only else _alike_but_for(models, names_like(workspace.build(), self.only, "--only"))
-            )
-            return interpolate_models(workspace, nodes, self.weights, renormalise=self.renormalise, progress=progress)
+            nodes, how = self._moved(workspace, models), self.renormalise
+            return interpolate_models(workspace, nodes, self.weights, renormalise=how, progress=progress)
         generator = torch.Generator().manual_seed(self.seed)
         return perturb_model(workspace, models[0], self.radius, generator, progress=progress)
 
-
-def _alike_but_for(models: Sequence[Model], names: Sequence[str]) -> list[Model]:
-    """The models with the tensors of the first, but for those of these names, which are their own."""
-    first = models[0]
-    return [{**first, **{name: model[name] for name in names}} for model in models]
+    def _moved(self, workspace: "Workspace", models: Sequence[Model]) -> Sequence[Model]:
+        """The models, with the first one's tensors in the place of all that are not to move."""
+        if not self.only:
+            return models
+        names = names_like(workspace.outline(), self.only, "--only")
+        return [{**models[0], **{name: model[name] for name in names}} for model in models]
 
 
 def points_asked(

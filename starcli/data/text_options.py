@@ -16,8 +16,11 @@ OPTIONS = {
 }
 """Option of each field."""
 
+OF_TEXTS = ("text", "hf")
+"""Kinds of data whose tokens are made of texts here."""
+
 OPTIONS_OF_KINDS: Mapping[str, Collection[str]] = {
-    **{kind: set(OPTIONS) for kind in ("text", "hf")},
+    **{kind: set(OPTIONS) for kind in OF_TEXTS},
     **{kind: {"task"} for kind in ("arrays", "build")},
     **{kind: {"label_column", "task"} for kind in ("table", "wds")},
 }

@@ -7,7 +7,7 @@ from typing import Any
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, number_of
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.tensor_names import names_like
+from starcli.models.tensor_names import with_own_values
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import Progress
 
@@ -39,9 +39,7 @@ class Beginning:
 
     def put(self, flat: FlatNetwork) -> None:
         """Put the model into a network whose weights are drawn from a seed."""
-        drawn = flat.state() if self.reinit else {}
-        anew = names_like(flat.network, self.reinit, "--reinit") if self.reinit else []
-        flat.load({**self.model.fresh_tensors(), **{name: drawn[name] for name in anew}})
+        flat.load(with_own_values(flat.network, self.model.fresh_tensors(), self.reinit))
 
     def settings(self) -> dict[str, Any]:
         """What a plan records of it beside the model, a parent."""

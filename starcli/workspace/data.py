@@ -13,7 +13,7 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, data_in_words, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
-from starcli.data.text_options import OPTIONS_OF_KINDS, TextOptions
+from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few
 from starcli.models.build import MisfitError
@@ -98,10 +98,10 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
         texts = replace(texts, task=task, features=tuple(record.features) or None)
         named = tuple(record.class_names) if record.task is None else ()
         return replace(texts, classes=named) if named else replace(texts, unnamed=numbers)
-    if kind not in ("text", "hf") or record.vocab_size is None:
+    if kind not in OF_TEXTS or record.vocab_size is None:
         return replace(texts, task=task, unnamed=numbers if kind in ("arrays", "hf", "wds") else None)
     [length] = record.input_shape
-    if record.name in ("text", "hf"):
+    if record.name in OF_TEXTS:
         refuse_other_tokenizer(texts.tokenizer, record.tokenizer)
     classes = None if record.per_token else tuple(record.class_names or map(str, range(record.num_classes)))
     return replace(texts, task=task, length=texts.length or length, classes=classes)
@@ -116,7 +116,7 @@ def refuse_unknown_tokens(dataset: Dataset, architecture: Architecture | None) -
     for each in (dataset, dataset.tested):
         if known is not None and each is not None and each.vocab_size is not None and each.vocab_size > known:
             raise StarcliError(f"data {each.name}: token {each.vocab_size - 1}, the model knows 0 to {known - 1}")
-    if architecture is None or is_external(architecture.name) or dataset.name not in ("text", "hf"):
+    if architecture is None or is_external(architecture.name) or dataset.name not in OF_TEXTS:
         return
     length = architecture.arguments.get("length")
     if length is not None and dataset.input_shape != (length,):

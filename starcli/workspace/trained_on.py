@@ -7,6 +7,7 @@ from dataclasses import replace
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.names import parse_name
 from starcli.data.normalise_option import normalise_words, same_statistics
+from starcli.data.text_options import OF_TEXTS
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError
 from starcli.models.from_data import SYNONYMS
@@ -20,9 +21,6 @@ from starcli.workspace.workspace import Workspace, workspace_of
 
 OF_OUTPUTS = (*SYNONYMS["num_classes"], *SYNONYMS["next_token"])
 """Arguments of a network that say what it predicts, which other data say anew."""
-
-OF_TEXTS = ("text", "hf")
-"""Kinds of data whose tokens are made of texts here."""
 
 
 def workspace_trained_on(
