@@ -22,7 +22,8 @@ from starcli.runtime import sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import alike
 from starcli.runtime.threads import in_threads
-from starcli.symmetry.element import Element, Symmetry, units_of
+from starcli.symmetry.element import Element
+from starcli.symmetry.symmetries import Symmetry, units_of
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.files.cache import CacheKind, forget, hash_json, recall, remember
 from starcli.runtime.saving_times import SavingTimes
-from starcli.symmetry.element import Symmetry
+from starcli.symmetry.symmetries import Symmetry
 from starcli.version import __version__
 from starcli.workspace.data import record_of
 

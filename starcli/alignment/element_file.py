@@ -13,9 +13,10 @@ from starcli.checkpoints.metadata import Sha256
 from starcli.errors import StarcliError
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element, Symmetry, one_after_the_other
+from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry, one_after_the_other
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

@@ -36,9 +36,9 @@ from starcli.models.state_dicts import computable
 from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import alike
-from starcli.symmetry.element import Symmetry, one_after_the_other, units_of
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry, one_after_the_other, units_of
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from starcli.alignment.kinds.ascent import LEAST_GAIN
 from starcli.alignment.matching.method import Match
 from starcli.models.state_dicts import computable
 from starcli.runtime.progress import Progress
-from starcli.symmetry.element import Symmetry
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry
 
 HELD_BYTES = 2**31
 """What the method compares is held where that of all models takes no more, else made anew each time it is needed."""

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element, Symmetry
+from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry
 
 BACK = 0.5
 """Least part of a unit that must be at its own place again: the entry of the matrix that mixes units."""

@@ -17,10 +17,11 @@ from starcli.alignment.objective import inner_product
 from starcli.alignment.select import best_end
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element, Symmetry, read_like
+from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry, read_like
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

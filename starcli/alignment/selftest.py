@@ -29,9 +29,9 @@ from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import resolve
 from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import one_after_the_other
 from starcli.symmetry.proof.evaluation import difference, leaves, spreads
 from starcli.symmetry.proof.redraw import fresh_inputs
+from starcli.symmetry.symmetries import one_after_the_other
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

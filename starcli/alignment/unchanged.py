@@ -8,9 +8,9 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.models.state_dicts import computable
-from starcli.symmetry.element import Symmetry, permutes_alone
 from starcli.symmetry.proof.evaluation import ProofNetwork, difference, spreads
 from starcli.symmetry.proof.redraw import fresh_inputs
+from starcli.symmetry.symmetries import Symmetry, permutes_alone
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

@@ -10,7 +10,7 @@ from starcli.cli.job import Job
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
-    from starcli.symmetry.element import Symmetry
+    from starcli.symmetry.symmetries import Symmetry
     from starcli.workspace.workspace import Workspace
 
 
@@ -32,7 +32,7 @@ class Permuting:
         """
         from starcli.alignment.unchanged import act_on
         from starcli.library.plans import permuted_plans
-        from starcli.symmetry.element import permutes_alone, units_of
+        from starcli.symmetry.symmetries import permutes_alone, units_of
 
         plan, of_symmetry = permuted_plans(self.workspace, self.source, dict(self.which), self.symmetry)
         job = Job(path, plan, self.watch, force=self.force)

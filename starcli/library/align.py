@@ -26,8 +26,9 @@ from starcli.library.inputs import ModelLike, listed, open_models
 from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import alignment_plans, permuted_plans
 from starcli.library.where import Where
-from starcli.symmetry.element import Element, Symmetry
+from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry
 from starcli.workspace.plan import Plan
 from starcli.workspace.workspace import Workspace
 

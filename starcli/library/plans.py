@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from starcli.recipes.recipe import Recipe
     from starcli.runtime.progress import Progress
     from starcli.star.star_search import StarSearch
-    from starcli.symmetry.element import Symmetry
+    from starcli.symmetry.symmetries import Symmetry
     from starcli.training.beginning import Beginning
     from starcli.workspace.workspace import Workspace
 

@@ -20,8 +20,8 @@ from starcli.runtime import sharing
 from starcli.runtime.progress import Progress
 from starcli.runtime.rehearsal import alike, repeated
 from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, are_small, fits
-from starcli.symmetry.element import Symmetry
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry
 from starcli.training.seeds import substream
 
 

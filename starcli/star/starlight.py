@@ -24,7 +24,7 @@ from starcli.star.companions import train_companions
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.star_search import StarSearch
 from starcli.star.starlight_step import HeldOut, OnLines
-from starcli.symmetry.element import Symmetry
+from starcli.symmetry.symmetries import Symmetry
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
 from starcli.training.seeds import substream

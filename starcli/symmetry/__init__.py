@@ -7,6 +7,7 @@ derive/         specs found by tracing a network
 proof/          proofs that permutations leave the function of a network unchanged
 kinds/          signs, scales, rotations and matrices that act on units besides permutations
 permutation.py  permutations, which act on models; element.py: elements of all kinds (element_checks.py: of files);
+                symmetries.py: what holds for both;
                 normal_form.py, balanced_scales.py: the model of least weights among all that elements make of one
 stacked_network.py, tied.py     networks with lists of modules as stacks; tensors under several names
 """

@@ -11,8 +11,9 @@ from starcli.alignment.planted import relative_distance, units_back
 from starcli.alignment.selftest import NOISES, plant_and_recover
 from starcli.library.inputs import open_models
 from starcli.models.build import build_network
-from starcli.symmetry.element import Element, one_after_the_other
+from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import one_after_the_other
 from starcli.workspace.workspace import Workspace
 
 VIT = {"patch_size": 4, "dim": 16, "depth": 2, "heads": 2, "mlp_dim": 24, "image_size": 8, "in_channels": 1}

@@ -10,10 +10,11 @@ from starcli.alignment.matching.method import Match, MatchMethod
 from starcli.alignment.matching.restarts import waves
 from starcli.alignment.matching.weight_matching import match_many, match_weights
 from starcli.runtime.progress import SILENT, Progress
-from starcli.symmetry.element import Element, Symmetry, units_of
+from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import folded_element, normal_element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry, units_of
 
 
 def match_elements(

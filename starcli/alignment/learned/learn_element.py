@@ -10,9 +10,10 @@ from starcli.alignment.learned.learner import Learned, Learner
 from starcli.alignment.learned.lesson import Lesson
 from starcli.alignment.matching.method import Match
 from starcli.alignment.objective import inner_product
-from starcli.symmetry.element import Element, Symmetry
+from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.normal_form import normal_element
+from starcli.symmetry.symmetries import Symmetry
 
 MILDER = (20.0, 10.0, 6.0, 4.0, 3.0, 2.0)
 """Largest singular values of invertible matrices, and one over the least, that are tried where they round too much."""

@@ -30,9 +30,10 @@ from starcli.evaluation.batches import Batches, outputs_per_example, scoring_bat
 from starcli.runtime.progress import Interrupted
 from starcli.runtime.rehearsal import sampled
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element, Symmetry, read_like, units_of
+from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry, read_like, units_of
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

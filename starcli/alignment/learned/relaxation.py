@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Symmetry
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry
 
 Reached = TypeVar("Reached", bound=Symmetry, covariant=True)
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.element import Element, Symmetry, units_of
+from starcli.symmetry.element import Element
 from starcli.symmetry.permutation import Permutation
+from starcli.symmetry.symmetries import Symmetry, units_of
 
 if TYPE_CHECKING:
     import torch
