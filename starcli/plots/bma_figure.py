@@ -20,6 +20,7 @@ from starcli.plots.parts import (
 )
 from starcli.plots.reliability_figure import DIAGRAM_LABELS, Diagram, diagram_heights, paint_diagrams
 from starcli.plots.rows import DrawnPosterior
+from starcli.plots.ruler import Ruler
 from starcli.plots.style import BLACK, BLUE, LINE_STYLES, RED, draw_figure, grow
 from starcli.registry.tasks import METRICS, MULTI_LABEL, REGRESSION
 
@@ -86,10 +87,11 @@ def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look:
         axes = figure.subplots(len(ratios), columns, squeeze=False, height_ratios=ratios)
         grow(figure, sum(ratios) + 0.5 * len(axes))
         handles: Sequence[Any] = ()
+        [undecided] = Ruler(look).within(["not decided"], 0.95 * look.width / columns - 0.35, [" (<30 errors)"])
         for number, (axis, (metric, title, ranks)) in enumerate(zip(axes.flat, panels, strict=False)):
             handles = _paint_metric(axis, curves, metric)
-            undecided = ranks and not all(row.decided for row in rows)
-            axis.set_title(f"{title}\nnot decided (<30 errors)" if undecided else title)
+            decided = not ranks or all(row.decided for row in rows)
+            axis.set_title(title if decided else f"{title}\n{undecided}")
             if number >= len(panels) - columns:
                 axis.set_xlabel("models averaged")
         for axis in axes[:metric_rows].flat[len(panels) :]:

@@ -101,6 +101,7 @@ def laid_out(results: dict[str, list[Row]], look: Look) -> tuple[Figure, Any]:
 LAYOUTS = [
     *(pytest.param(case, COLUMN, id=f"{case}, column") for case in CASES),
     *(pytest.param(case, Look(), id=f"{case}, page", marks=pytest.mark.slow) for case in CASES),
+    pytest.param("averages of one repeat", Look(width=3.25), id="averages of one repeat, column, large"),
     *(
         pytest.param(case, NARROW, id=f"{case}, narrow", marks=pytest.mark.slow)
         for case in CASES
