@@ -61,6 +61,8 @@ class AdapterMean:
         if options.method != _METHOD or said:
             what = f"{option_of(said[0])} has no use" if said else f"--method {options.method} is for models"
             raise StarcliError(f"{what}: adapters are averaged by --method {_METHOD} and --weights alone", [hint])
+        if options.output.suffix == ".safetensors":
+            raise StarcliError(f"-o {options.output}: names a file; an adapter is a directory, such as -o adapter_mean")
         need_several(options.sources)
         refuse_repeats(options.sources)
 

@@ -12,7 +12,7 @@ from starcli.cli.job import Job
 from starcli.cli.options.merging import MergeOptions
 from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
-from starcli.cli.options.shared import IN, FuseAlignOpt, choice_in, choice_of
+from starcli.cli.options.shared import IN, FuseAlignOpt, SeededOutputOpt, choice_in, choice_of
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_jobs import StarRuns
 from starcli.registry.alignment_methods import DEFAULT_METHOD
@@ -34,6 +34,7 @@ class FuseOptions(SearchOptions, MergeOptions):
 
     kind = "fused"
 
+    output: SeededOutputOpt = Path("fused.safetensors")
     align: FuseAlignOpt = None
     star: Annotated[
         Path | None,

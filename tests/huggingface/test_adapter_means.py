@@ -133,6 +133,8 @@ def test_what_has_no_mean_is_refused(saved, tmp_path):
         ran = run_here("fuse", *method, "--sources", *words, "-o", tmp_path / "mean")
         assert (ran.status, said in ran.err) == (1, True), (words, ran.err)
     assert not (tmp_path / "mean").exists()
+    ran = run_here("fuse", "--method", "linear", "--sources", a, b)  # by default it would be a file
+    assert (ran.status, "an adapter is a directory" in ran.err) == (1, True), ran.err
 
 
 @pytest.mark.parametrize(("shape", "dtype"), [((2, 4), torch.float32), ((2, 5), torch.float64)], ids=str)

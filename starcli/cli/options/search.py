@@ -47,7 +47,7 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
     """What is made: the kind of its file."""
 
     sources: SourcesOpt
-    output: SeededOutputOpt
+    output: SeededOutputOpt = Path("star.safetensors")
     recipe: RecipeOpt = None
     seed: SeedOpt = 0
     seeds: SeedsOpt = None

@@ -14,6 +14,13 @@ from starcli.checkpoints.checkpoint import read_metadata
 from starcli.checkpoints.hashes import file_sha256
 
 
+def test_what_is_fused_is_called_so_unless_told(solutions, place):
+    ran = run_here("fuse", "--method", "mean", "--align", "none", "--sources", *solutions.some(0, 1))
+    assert ran.status == 0, ran.err
+    assert {row["output"] for row in ran.rows} == {"fused.safetensors"}
+    assert read_metadata(place / "fused.safetensors")[1].kind == "fused"
+
+
 def test_fuse(solutions, place):
     words = ("fuse", "--sources", *solutions.some(0, 1), "--epochs", 2, "-o", "f.safetensors")
     ran = run_here(*words)

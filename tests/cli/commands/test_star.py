@@ -132,6 +132,17 @@ def test_sources_trained_differently_need_a_recipe(solutions, place):
     assert run_here(*words, "--recipe", "default", "--epochs", 1).status == 0
 
 
+def test_a_star_is_called_star_unless_told(solutions, place):
+    words = ("star", "--sources", *solutions.some(0, 1), "--epochs", 1)
+    ran = run_here(*words)
+    assert ran.status == 0, ran.err
+    assert [row["output"] for row in ran.rows] == ["star.safetensors"]
+    assert read_metadata(place / "star.safetensors")[1].kind == "star"
+    several = run_here(*words, "--seeds", "0-1")
+    assert several.status == 1
+    assert "a template with {seed} tells them apart" in several.err
+
+
 def test_a_star_on_stdout(solutions):
     ran = run_here("star", "--sources", *solutions.some(0, 1), "--epochs", 1, "-o", "-")
     assert ran.status == 0, ran.err
