@@ -1,7 +1,8 @@
 """Public data sets (MNIST, Fashion-MNIST, CIFAR), read from where torchvision puts them.
 
 torchvision itself is imported only to download: reading here saves the import (3 s), and nothing unknown is unpickled:
-CIFAR's files are pickles, and are only opened once their MD5 sum is that of the published file.
+CIFAR's files are pickles, and are only opened once their MD5 sum is that of the published file. Its binary version
+(A. Krizhevsky, "The CIFAR-10 dataset") is read too, where it is there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,7 @@ from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import IMAGENET_MEAN, IMAGENET_STD
 from starcli.data.public_files import (
-    CIFAR10_SUMS,
-    CIFAR100_SUMS,
+    CIFAR,
     DEFAULT_DIR,
     TORCHVISION_NAMES,
     missing_public,
@@ -49,12 +48,12 @@ def load_fashion_mnist(request: Request) -> Loaded:
 
 def load_cifar10(request: Request) -> Loaded:
     """Load CIFAR-10: 50,000 and 10,000 colour images of 32 x 32, normalised by ImageNet's statistics (paper, B.1)."""
-    return _load_cifar("cifar10", CIFAR10_SUMS, "labels", 10, request)
+    return _load_cifar("cifar10", request)
 
 
 def load_cifar100(request: Request) -> Loaded:
     """Load CIFAR-100 with its fine labels, as `load_cifar10` does CIFAR-10."""
-    return _load_cifar("cifar100", CIFAR100_SUMS, "fine_labels", 100, request)
+    return _load_cifar("cifar100", request)
 
 
 def _load_idx(name: str, request: Request) -> Loaded:
@@ -62,10 +61,13 @@ def _load_idx(name: str, request: Request) -> Loaded:
     return assemble(name, *read_parts(_directory(name, request)), num_classes=10)
 
 
-def _load_cifar(name: str, sums: Mapping[str, str], labels_key: str, num_classes: int, request: Request) -> Loaded:
-    """Load CIFAR's Python-version files, which are downloaded first if asked for."""
-    directory = _directory(name, request)
-    batches = [_read_batch(directory / file, md5, labels_key) for file, md5 in sums.items()]
+def _load_cifar(name: str, request: Request) -> Loaded:
+    """Load CIFAR's files of the Python or the binary version; the former are downloaded first if asked for."""
+    directory, files = _directory(name, request), CIFAR[name]
+    if directory.name == files.binary:
+        batches = [_read_binary(directory / file, count, files.label_bytes) for file, count in files.images.items()]
+    else:
+        batches = [_read_batch(directory / file, md5, files.label_key) for file, md5 in files.sums.items()]
     images = np.concatenate([batch[0] for batch in batches[:-1]])
     labels = np.concatenate([batch[1] for batch in batches[:-1]])
     return assemble(
@@ -73,7 +75,7 @@ def _load_cifar(name: str, sums: Mapping[str, str], labels_key: str, num_classes
         Part(images, labels, f"{name}, training part"),
         Part(*batches[-1], f"{name}, test part"),
         normalisation=Normalisation(BYTES, IMAGENET_MEAN, IMAGENET_STD),
-        num_classes=num_classes,
+        num_classes=files.classes,
         augmentation=("pad-crop", "flip"),
     )
 
@@ -95,6 +97,25 @@ def _read_batch(path: Path, md5: str, labels_key: str) -> tuple[NDArray[np.uint8
         warnings.simplefilter("ignore")
         batch = pickle.loads(contents, encoding="latin1")  # these very bytes are known, see above
     return batch["data"].reshape(-1, 3, 32, 32), np.array(batch[labels_key], dtype=np.int64)
+
+
+def _read_binary(path: Path, count: int, label_bytes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """(N, 3, 32, 32) images and labels of one of CIFAR's binary-version files, which must be as long as published.
+
+    Each image has `label_bytes` before it, the last of which is its label, and then its red, green and blue numbers.
+    """
+    size = label_bytes + 3 * 32 * 32
+    try:
+        found = path.stat().st_size
+        if found != count * size:
+            raise StarcliError(
+                f"{path}: {found:,} bytes, expected {count * size:,}: {count:,} images of {size:,} bytes",
+                ["a function reads data of your own in this form: --data FILE.py:NAME"],
+            )
+        rows = np.fromfile(path, dtype=np.uint8).reshape(count, size)
+    except OSError as error:
+        raise StarcliError(f"{path}: {error.strerror}") from error
+    return rows[:, label_bytes:].reshape(count, 3, 32, 32), rows[:, label_bytes - 1].astype(np.int64)
 
 
 def _directory(name: str, request: Request) -> Path:

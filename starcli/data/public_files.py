@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from starcli.data.idx_files import missing_idx
@@ -33,13 +34,65 @@ CIFAR100_SUMS: Mapping[str, str] = {
 }
 """MD5 sums of the published files: training, test."""
 
-_CIFAR = {"cifar10": ("cifar-10-batches-py", CIFAR10_SUMS), "cifar100": ("cifar-100-python", CIFAR100_SUMS)}
+CIFAR10_IMAGES: Mapping[str, int] = {f"{name}.bin": 10_000 for name in CIFAR10_SUMS}
+"""Numbers of images in the files of the binary version, in the same order."""
+CIFAR100_IMAGES: Mapping[str, int] = {"train.bin": 50_000, "test.bin": 10_000}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CifarFiles:
+    """The files of CIFAR-10 or CIFAR-100 in both versions: the folder of each, and the names of its files.
+
+    label_key: what labels are called in the Python version. label_bytes: before each image of the binary version, the
+    last of which is the label.
+    """
+
+    classes: int
+    python: str
+    sums: Mapping[str, str]
+    label_key: str
+    binary: str
+    images: Mapping[str, int]
+    label_bytes: int
+
+    def at(self, root: Path) -> tuple[Path, list[str]]:
+        """The folder of the version of which fewest files are missing, and the paths of these.
+
+        It lies in `root`, or is `root` itself.
+        """
+        found, itself = [], root.resolve()
+        for folder, names in ((self.python, self.sums), (self.binary, self.images)):
+            directory = itself if itself.name == folder else root / folder
+            found.append((directory, [str(directory / name) for name in names if not (directory / name).is_file()]))
+        return min(found, key=lambda version: len(version[1]))
+
+
+CIFAR: Mapping[str, CifarFiles] = {
+    "cifar10": CifarFiles(
+        classes=10,
+        python="cifar-10-batches-py",
+        sums=CIFAR10_SUMS,
+        label_key="labels",
+        binary="cifar-10-batches-bin",
+        images=CIFAR10_IMAGES,
+        label_bytes=1,
+    ),
+    "cifar100": CifarFiles(
+        classes=100,
+        python="cifar-100-python",
+        sums=CIFAR100_SUMS,
+        label_key="fine_labels",
+        binary="cifar-100-binary",
+        images=CIFAR100_IMAGES,
+        label_bytes=2,  # coarse, fine
+    ),
+}
 
 
 def public_directory(name: str, root: Path) -> Path:
     """Directory of the files of a public data set below `root`, or `root` itself where it is called as the data are."""
-    if name in _CIFAR:
-        return root / _CIFAR[name][0]
+    if name in CIFAR:
+        return CIFAR[name].at(root)[0]
     kind = TORCHVISION_NAMES[name]
     usual = root / kind / "raw"
     # the files of the two data sets have the same names: only a directory that is called so may hold them itself
@@ -49,9 +102,9 @@ def public_directory(name: str, root: Path) -> Path:
 
 def missing_public(name: str, root: Path) -> list[str]:
     """Paths of the files of a public data set that are not there."""
+    if name in CIFAR:
+        return CIFAR[name].at(root)[1]
     directory = public_directory(name, root)
-    if name in _CIFAR:
-        return [str(directory / file) for file in _CIFAR[name][1] if not (directory / file).is_file()]
     return [f"{directory / file}[.gz]" for file in missing_idx(directory)]
 
 

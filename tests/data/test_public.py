@@ -72,6 +72,54 @@ def test_cifar(
     refused(lambda: open_data(name, data_dir=tmp_path), "not the published file", "MD5", "--data FILE.py:NAME")
 
 
+def write_binary(directory: Path, images: Any, label_bytes: int, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Files of CIFAR's binary version: 20 images each, before each of them its labels, the coarse one first."""
+    directory.mkdir(parents=True)
+    written = []
+    for file in images:
+        pixels = RNG.randint(0, 256, (20, 3, 32, 32)).astype(np.uint8)  # red, then green, then blue
+        labels = RNG.permutation(20) % 10
+        before = bytes([19]) * (label_bytes - 1)  # a coarse label that no image has as its fine one
+        records = [before + bytes([label]) + image.tobytes() for image, label in zip(pixels, labels, strict=True)]
+        (directory / file).write_bytes(b"".join(records))
+        monkeypatch.setitem(images, file, 20)
+        written.append((pixels, labels.tolist()))
+    return written
+
+
+@pytest.mark.parametrize(("name", "label_bytes"), [("cifar10", 1), ("cifar100", 2)])
+def test_cifar_in_binary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, label_bytes: int) -> None:
+    files: Any = public_files.CIFAR[name]
+    place = tmp_path / files.binary
+    written = write_binary(place, files.images, label_bytes, monkeypatch)
+    data = open_data(name, data_dir=tmp_path)
+    assert (data.num_classes, data.input_shape, data.augmentation) == (files.classes, (3, 32, 32), ("pad-crop", "flip"))
+    assert np.array_equal(raw(data)[0], np.concatenate([images for images, _ in written[:-1]]))
+    assert data.train.labels.tolist() == [label for _, labels in written[:-1] for label in labels]
+    assert np.array_equal(raw(data)[1], written[-1][0])
+    assert data.test.labels.tolist() == written[-1][1]
+    link = tmp_path / "link"
+    link.symlink_to(place)
+    assert {open_data(name, data_dir=each).fingerprint for each in (place, link)} == {data.fingerprint}
+    last = place / list(files.images)[-1]
+    last.write_bytes(last.read_bytes()[:-1])
+    refused(lambda: open_data(name, data_dir=tmp_path), str(last), f"expected {20 * (3072 + label_bytes):,}")
+    last.unlink()
+    refused(lambda: open_data(name, data_dir=tmp_path), "--download", str(last))
+
+
+def test_cifar_has_one_fingerprint_in_both_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: Any = public_files.CIFAR["cifar10"]
+    written = write_cifar(tmp_path / files.python, files.sums, files.label_key, files.classes, monkeypatch)
+    (tmp_path / "other" / files.binary).mkdir(parents=True)
+    for file, (images, labels) in zip(list(files.images), written, strict=True):
+        records = b"".join(bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True))
+        (tmp_path / "other" / files.binary / file).write_bytes(records)
+        monkeypatch.setitem(files.images, file, len(images))
+    found = {open_data("cifar10", data_dir=place).fingerprint for place in (tmp_path, tmp_path / "other")}
+    assert len(found) == 1
+
+
 def test_cifar_sums_are_those_of_torchvision() -> None:
     from torchvision.datasets import CIFAR10, CIFAR100
 
