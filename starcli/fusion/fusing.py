@@ -57,8 +57,8 @@ OF_MERGES = ("base", *MERGE_SETTINGS, "overrides")
 OF_TRAINING = ("recipe", "init", "checkpoint_every", "log", *Recipe.model_fields)
 """Settings that a method has which trains."""
 
-THAT_DRAW = ("distil", "fisher", "regmean", "dare-linear", "dare-ties")
-"""Methods that draw something themselves; for others a seed is that of the alignment alone."""
+THAT_DRAW = ("distil", "fisher", "regmean")
+"""Methods that draw something themselves, as do merges that read a seed; for others it is that of the alignment."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class Fusion:
     base: Checkpoint | None = None
 
     def __post_init__(self) -> None:
-        if self.seed != 0 and not self.alignment.active and self.method not in THAT_DRAW:
+        draws = self.method in THAT_DRAW or (self.merge is not None and "seed" in self.merge.how.reads)
+        if self.seed != 0 and not self.alignment.active and not draws:
             raise StarcliError(f"--seed {self.seed}: --method {self.method} of models as they are draws nothing")
 
     @property

@@ -1,6 +1,6 @@
 """Merges of weights alone from Python: their keywords, and what is made without network and data."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 from starcli.alignment.alignment import AS_GIVEN, Alignment
@@ -11,7 +11,7 @@ from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, not
 from starcli.library.inputs import ModelLike
 from starcli.library.made_models import MadeModel
 from starcli.library.notes import Warnings
-from starcli.merging.merge import MERGE_SETTINGS, Merge, Override
+from starcli.merging.merge import Merge, Override, as_numbers
 from starcli.registry.merges import MERGES
 
 
@@ -37,13 +37,11 @@ def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:
     """The merge that keywords speak of; None where `method` is no merge of weights alone."""
     if method not in MERGES:
         return None
-    settings = {name: said[name] for name in MERGE_SETTINGS if said.get(name) is not None}
-    settings |= {name: _numbers(name, settings[name]) for name in ("weights", "density") if name in settings}
     patterns = dict(said.get("overrides") or {}).items()
     overrides = [
-        Override(pattern, {name: _numbers(name, value) for name, value in each.items()}) for pattern, each in patterns
+        Override(pattern, {name: as_numbers(name, value) for name, value in each.items()}) for pattern, each in patterns
     ]
-    return Merge(method=method, overrides=tuple(overrides), **settings)
+    return Merge.of(method, said, overrides)
 
 
 def need_no_network(models: Sequence[Checkpoint]) -> bool:
@@ -68,11 +66,3 @@ def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, 
     _, metadata = merge_plan(fusion, models).finish(tensors, **merge_facts(tensors))
     sources = models[:-1] if base else models
     return {"tensors": tensors, "metadata": metadata, "name": f"fused-{seed}", "sources": sources}
-
-
-def _numbers(name: str, value: Any) -> tuple[float, ...]:
-    """A number or several, of any kind of sequence, arrays and tensors too. StarcliError for what are no numbers."""
-    try:
-        return tuple(map(float, value if isinstance(value, Iterable) and not isinstance(value, str) else [value]))
-    except (TypeError, ValueError):
-        raise StarcliError(f"{name}={value!r:.80}: expected a number, or one for each model") from None

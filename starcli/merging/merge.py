@@ -1,7 +1,7 @@
 """How models are merged: a method and its settings, for all tensors and for those whose names match a pattern."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -17,7 +17,8 @@ TENSOR_SETTINGS = ("weights", "t", "density", "scale")
 MERGE_SETTINGS = (*TENSOR_SETTINGS, "normalise_weights")
 """All settings but the overrides."""
 
-_LISTS = ("weights", "density")
+PER_SOURCE = ("weights", "density")
+"""Settings of which there may be one for each source."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,17 @@ class Merge:
     normalise_weights: bool | None = None
     overrides: tuple[Override, ...] = ()
 
+    @classmethod
+    def of(cls, method: str, said: Mapping[str, Any], overrides: Iterable[Override] = ()) -> "Merge":
+        """A merge by what was `said`, of which None and names of no setting do not count.
+
+        >>> Merge.of("slerp", {"t": 0.25, "weights": None, "seed": 1}).said
+        {'t': 0.25}
+        """
+        found = {name: said[name] for name in MERGE_SETTINGS if said.get(name) is not None}
+        found |= {name: as_numbers(name, found[name]) for name in PER_SOURCE if name in found}
+        return cls(method=method, overrides=tuple(overrides), **found)
+
     @cached_property
     def how(self) -> MergeMethod:
         """The merge of one tensor: what the registry has under the name of the method."""
@@ -88,8 +100,8 @@ class Merge:
         """Settings of the tensor `name` of so many sources."""
         values: dict[str, Any] = {"weights": 1.0, **self.how.defaults, **self.said}
         for override in reversed([each for each in self.overrides if each.matches(name)]):
-            values |= {key: numbers if key in _LISTS else numbers[0] for key, numbers in override.settings.items()}
-        lists = {key: _for_each(values[key], sources) for key in _LISTS if key in values}
+            values |= {key: numbers if key in PER_SOURCE else numbers[0] for key, numbers in override.settings.items()}
+        lists = {key: _for_each(values[key], sources) for key in PER_SOURCE if key in values}
         return TensorSettings(**{**values, **lists})
 
     def check(self, sources: int, *, base: bool) -> None:
@@ -135,6 +147,14 @@ class Merge:
         return plain
 
 
+def as_numbers(name: str, value: Any) -> tuple[float, ...]:
+    """A number or several, of any kind of sequence, arrays and tensors too. StarcliError for what are no numbers."""
+    try:
+        return tuple(map(float, value if isinstance(value, Iterable) and not isinstance(value, str) else [value]))
+    except (TypeError, ValueError):
+        raise StarcliError(f"{name}={value!r:.80}: expected a number, or one for each model") from None
+
+
 def _for_each(value: Any, sources: int) -> tuple[float, ...]:
     """A setting as one number for each source."""
     numbers = value if isinstance(value, tuple) else (value,)
@@ -150,7 +170,7 @@ def _wrong(said: Mapping[str, Any], sources: int) -> list[tuple[str, str]]:
     found = []
     for key, value in said.items():
         numbers = value if isinstance(value, tuple) else (value,)
-        many = {"weights": (sources,), "density": (1, sources)}.get(key, (1,))
+        many = (sources,) if key == "weights" else (1, sources) if key in PER_SOURCE else (1,)
         if len(numbers) not in many:
             found.append((key, f"{len(numbers)} numbers for {sources} sources"))
         elif not all(math.isfinite(number) for number in numbers):

@@ -47,9 +47,9 @@ class MergeMethod:
     """A way to merge models by their weights alone.
 
     merge: makes the merged numbers of a tensor, chunk by chunk, in its order. reads: the settings that it has a use
-    for. base: whether it needs the model that the sources descend from. sources: how many it takes, None for any
-    number. trims: whether it keeps the largest changes of the whole model, and so needs `least`. defaults: settings by
-    name, where they are not those of `TensorSettings`; a number for each source alike.
+    for, `seed` where it draws. base: whether it needs the model that the sources descend from. sources: how many it
+    takes, None for any number. trims: whether it keeps the largest changes of the whole model, and so needs `least`.
+    defaults: settings by name, where they are not those of `TensorSettings`; a number for each source alike.
     """
 
     merge: Callable[[Stack, TensorSettings], Iterator[Tensor]]

@@ -101,6 +101,6 @@ TASK_ARITHMETIC = MergeMethod(task_arithmetic, _SUMS, base=True)
 TIES = MergeMethod(
     ties, (*_SUMS, "density"), base=True, trims=True, defaults={"density": 0.2, "normalise_weights": True}
 )
-DARE_LINEAR = MergeMethod(dare_linear, (*_SUMS, "density"), base=True, defaults={"density": 0.5})
-DARE_TIES = MergeMethod(dare_ties, (*_SUMS, "density"), base=True, defaults={"density": 0.5})
+DARE_LINEAR = MergeMethod(dare_linear, (*_SUMS, "density", "seed"), base=True, defaults={"density": 0.5})
+DARE_TIES = MergeMethod(dare_ties, (*_SUMS, "density", "seed"), base=True, defaults={"density": 0.5})
 MODEL_STOCK = MergeMethod(model_stock, (), base=True)

@@ -76,15 +76,7 @@ class MergeOptions:
 
         if method not in MERGES:
             return None
-        return Merge(
-            method=method,
-            weights=tuple(self.weights or ()),
-            t=self.t,
-            density=tuple(self.density or ()),
-            scale=self.scale,
-            normalise_weights=self.normalise_weights,
-            overrides=tuple(map(parse_override, self.overrides or ())),
-        )
+        return Merge.of(method, vars(self), map(parse_override, self.overrides or ()))
 
 
 def files_alone(method: str, paths: Sequence[Path], setup: Setup) -> bool:
