@@ -73,7 +73,7 @@ def open_inputs(
     """
     train_data = choices.train_data
     if choices.data is None or not to_be_labelled(checkpoints[0], choices.data, choices.texts):
-        workspace, models = workspace_of(checkpoints, choices, measures=True)
+        workspace, models = workspace_of(checkpoints, choices)
         return workspace, models, labelled_inputs(workspace.dataset, split)
     if split is not None:
         raise StarcliError(f"{choices.data}: has no labels, and no splits: leave out --split")
@@ -83,7 +83,7 @@ def open_inputs(
     if train_data is None:
         own = replace(own, text_column=None, label_column=None, tokenizer=None, length=None, task=None)
     try:
-        workspace, models = workspace_of(checkpoints, own, measures=True, data=train_data is not None)
+        workspace, models = workspace_of(checkpoints, own, data=train_data is not None)
     except InputNeeded:
         hint = "the model does not say what its inputs are; the data of its training do, or --data with labels"
         raise StarcliError(f"--train-data is needed: what goes into {choices.arch_name}", [hint]) from None

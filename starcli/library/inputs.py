@@ -45,9 +45,9 @@ def open_models(
 ) -> tuple[Workspace, list[Checkpoint], Progress]:
     """The workspace that `models` share, the models as checkpoints of its network, and who watches.
 
-    distinct: of so many, the first, refuse the same weights twice. data, measures: as of `workspace_of`. uses_data:
-        whether notes on the data matter; to rename units takes nothing from them but the shape of an input. dtype: of
-        the weights that will be made.
+    distinct: of so many, the first, refuse the same weights twice. data: as of `workspace_of`. measures: as of
+        `Choices`. uses_data: whether notes on the data matter; to rename units takes nothing from them but the shape of
+        an input. dtype: of the weights that will be made.
     """
     if not models:
         raise StarcliError("no model is given")
@@ -60,7 +60,8 @@ def open_models(
         choices, given = _as_made(choices, given, made)
     if dtype is not None:
         choices = replace(choices, dtype=type_word("dtype", dtype, FLOATS))
-    workspace, found = workspace_of(checkpoints, choices, data=data, measures=measures, given=given)
+    choices = replace(choices, measures=measures)
+    workspace, found = workspace_of(checkpoints, choices, data=data, given=given)
     for model, fitted in zip(models, found, strict=True):
         if (own := _own_network(model, workspace.builder)) is not None:
             refuse_other_network(own, workspace.build(), workspace.example(), fitted)

@@ -21,6 +21,8 @@ class Choices:
     spec: Path | None = None
     unproved: bool = False
     data: str | None = None
+    measures: bool = False
+    """Whether models are only measured: that may be on other data than they were trained on."""
     train_data: str | None = None
     """Of what measures: the models' own data, where `data` are others, whose test split alone then counts."""
     data_dir: Path | None = None

@@ -126,12 +126,10 @@ def refuse_unknown_tokens(dataset: Dataset, architecture: Architecture | None) -
         )
 
 
-def open_agreed(
-    choices: "Choices", record: DataRecord | None, model: str, *, measures: bool
-) -> tuple[Dataset, tuple[str, ...]]:
+def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tuple[Dataset, tuple[str, ...]]:
     """`open_named`, compared with what `model` records, and notes for those who read what is measured.
 
-    What `measures` may do so on other data, which are then normalised as the model's own were; anything else must not:
+    What measures may do so on other data, which are then normalised as the model's own were; anything else must not:
     what it writes would be of both. A validation split must be the one that the model was trained beside, or its images
     are among those that the model has seen.
     """
@@ -140,9 +138,9 @@ def open_agreed(
         return dataset, scaling_notes(dataset) or _standardised_note(dataset, choices)
     if dataset.fingerprint == record.fingerprint:
         refuse_leaks(dataset, record, model)
-        return as_trained(dataset, choices, record, model, measures=measures)
+        return as_trained(dataset, choices, record, model)
     what = f"{choices.data or dataset.name}: not the data that {model} was trained on{_lengths(dataset, record)}"
-    if choices.data is None or not measures:
+    if choices.data is None or not choices.measures:
         problems = [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"]
         if choices.data is not None:
             problems.append("eval, predict, barrier and bma measure on other data")
@@ -198,13 +196,13 @@ def _lengths(dataset: Dataset, record: DataRecord) -> str:
 
 
 def agreed_data(
-    choices: "Choices", given: Dataset | None, record: DataRecord | None, model: str, *, needed: bool, measures: bool
+    choices: "Choices", given: Dataset | None, record: DataRecord | None, model: str, *, needed: bool
 ) -> tuple[Dataset | None, tuple[str, ...]]:
     """The data of models, and notes: those `given` in memory, else as of `open_agreed` if `needed` or named at all."""
     if given is not None:
-        return agreed_in_memory(given, choices, record, model, measures=measures)
+        return agreed_in_memory(given, choices, record, model)
     if needed or choices.names_data:
-        return open_agreed(choices, record, model, measures=measures)
+        return open_agreed(choices, record, model)
     return None, ()
 
 
@@ -247,12 +245,10 @@ def _standardised_note(dataset: Dataset, choices: "Choices") -> tuple[str, ...]:
     return (f"{dataset.name}: inputs are standardised, by {normalise_words(*own)}; {ways}",)
 
 
-def as_trained(
-    dataset: Dataset, choices: "Choices", record: DataRecord, model: str, *, measures: bool
-) -> tuple[Dataset, tuple[str, ...]]:
+def as_trained(dataset: Dataset, choices: "Choices", record: DataRecord, model: str) -> tuple[Dataset, tuple[str, ...]]:
     """The data that `model` records, normalised as it was trained with, and notes.
 
-    What `measures` may do so with another normalisation that is asked for, anything else must not.
+    What measures may do so with another normalisation that is asked for, anything else must not.
     """
     # floats of a file without a span are from before these were taken as they are
     span = record.span or (BYTES if record.name == "arrays" else dataset.span)
@@ -262,20 +258,20 @@ def as_trained(
     if same or choices.normalise is None:
         return dataset.normalised(record.mean, record.std, span), ()
     what = f"{dataset.name}: normalised otherwise than when {model} was trained"
-    if measures:
+    if choices.measures:
         return dataset, (what,)
     here, there = (normalise_words(one.mean, one.std) for one in (dataset, record))
     raise StarcliError(what, [f"MEAN:STD is {here} here, {there} in the checkpoint"])
 
 
 def agreed_in_memory(
-    dataset: Dataset, choices: "Choices", record: DataRecord | None, model: str, *, measures: bool
+    dataset: Dataset, choices: "Choices", record: DataRecord | None, model: str
 ) -> tuple[Dataset, tuple[str, ...]]:
     """Data in memory beside those that `model` records: normalised as these if they are the same, else as given."""
     if record is None:
         return dataset, ()
     if dataset.fingerprint == record.fingerprint:
-        return as_trained(dataset, choices, record, model, measures=measures)
+        return as_trained(dataset, choices, record, model)
     how = ", and taken as they are" if choices.normalise is None else ""
     return dataset, (f"the data {dataset.name} are not those that {model} was trained on ({record.name}){how}",)
 

@@ -84,7 +84,7 @@ class Workspace:
     @cached_property
     def dataset(self) -> Dataset:
         """The data. StarcliError where nothing says which."""
-        return self.opened or open_agreed(self.choices, self.data, "the model", measures=False)[0]
+        return self.opened or open_agreed(self.choices, self.data, "the model")[0]
 
     @property
     def names_data(self) -> bool:
@@ -232,7 +232,6 @@ def workspace_of(
     choices: Choices,
     *,
     data: bool = True,
-    measures: bool = False,
     given: Given = NOTHING_GIVEN,
     reinit: Sequence[str] = (),
 ) -> tuple[Workspace, list[Checkpoint]]:
@@ -241,9 +240,8 @@ def workspace_of(
     Where they differ, or miss something, all of it is reported.
 
     Without `data`, for what only renames or averages weights, none are opened that the command line does not name, and
-    there need not be any. What only `measures` may do so on other data than the models were trained on. What is `given`
-    in memory has no name and takes the place of what names say. reinit: patterns of names of tensors that a new network
-    has in the place of the checkpoints'.
+    there need not be any. What is `given` in memory has no name and takes the place of what names say. reinit: patterns
+    of names of tensors that a new network has in the place of the checkpoints'.
     """
     directory = directory_among(choices, checkpoints)
     recorded = any(each.metadata.data is not None for each in checkpoints)
@@ -256,7 +254,7 @@ def workspace_of(
     record = trained.metadata.data
     if given.builder is None:
         require_flags(first.metadata.architecture, record, choices, data=data and given.dataset is None)
-    opened, notes = opened_data(choices, given, record, trained.name, needed=data, measures=measures)
+    opened, notes = opened_data(choices, given, record, trained.name, needed=data)
     if opened is not None:
         refuse_unknown_tokens(opened, first.metadata.architecture)
         for each in checkpoints:

@@ -73,7 +73,7 @@ def barrier_command(
         from starcli.workspace.workspace import workspace_of
 
         groups = given.read()
-        workspace, models = workspace_of([model for group in groups for model in group], setup, measures=True)
+        workspace, models = workspace_of([model for group in groups for model in group], setup)
         groups = grouped_like(groups, models)
         bends = Bends.of(groups[1] if given.curve else [], watch)
         settings = (points, cast(Any, statistics), split, watch, activations.between())

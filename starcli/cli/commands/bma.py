@@ -69,7 +69,7 @@ def bma_command(
     draws, at = Draws(samples, repeats, seed, points.points()), temperature_of(temperature)
     paint = figure.writer([star, *sources])
     [[model], solutions] = read_groups([star], sources)
-    workspace, [model, *solutions] = workspace_of([model, *solutions], setup, measures=True)
+    workspace, [model, *solutions] = workspace_of([model, *solutions], setup)
     with common.session(figure.plot) as (watch, results):
         measure = Measure(workspace, how.chosen(seed), split=split, progress=watch, renormalise=activations.between())
         scoring = Scoring(workspace.dataset, split, at, choose)

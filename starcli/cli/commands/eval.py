@@ -79,7 +79,7 @@ def eval_command(
     heat = temperature_of(temperature)
     paint = figure.writer(models)
     [checkpoints] = read_groups(models, distinct=False)
-    workspace, checkpoints = workspace_of(checkpoints, setup, measures=True)
+    workspace, checkpoints = workspace_of(checkpoints, setup)
     if figure.plot is not None and (words := no_reliability(workspace.dataset.task)):
         raise StarcliError(f"--plot: {words}")
     with common.session(figure.plot) as (watch, results):

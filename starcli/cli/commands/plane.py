@@ -53,7 +53,7 @@ def plane_command(
     paint = figure.writer([*models, *(curve or ())])
     with common.session(figure.plot) as (watch, results):
         files = read_groups(models, curve or (), distinct=False)
-        workspace, opened = workspace_of([*files[0], *files[1]], setup, measures=True)
+        workspace, opened = workspace_of([*files[0], *files[1]], setup)
         given, bent = grouped_like(files, opened)
         bends = Bends.of(bent, watch)
         check_plane(given, bends, margin)

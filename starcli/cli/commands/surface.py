@@ -42,7 +42,7 @@ def surface_command(
     paint = figure.writer([model])
     with common.session(figure.plot) as (watch, results):
         [files] = read_groups([model])
-        workspace, given = workspace_of(files, setup, measures=True)
+        workspace, given = workspace_of(files, setup)
         measure = Measure(workspace, points=points, split=split, progress=watch)
         workspace.tell_notes(watch)
         found = surface_landscape(measure, given[0], radius=radius, seed=seed)

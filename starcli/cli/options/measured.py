@@ -28,6 +28,7 @@ TrainDataOpt = Annotated[
 class EvalSetup(Setup):
     """Network and data of commands that look at each model alone, and match no units."""
 
+    measures: bool = True
     train_data: TrainDataOpt = None
 
 
@@ -36,4 +37,5 @@ class EvalSetup(Setup):
 class MeasuredSetup(LinesSetup):
     """Network and data of commands that measure models and what lies between them."""
 
+    measures: bool = True
     train_data: TrainDataOpt = None
