@@ -14,7 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from starcli.data.dataset import Dataset
 from starcli.data.layout import channels_are_last, empty_classes
-from starcli.data.memory_arrays import as_inputs, as_tensor, is_array
+from starcli.data.memory_arrays import as_inputs, as_tensor, is_array, readable_by_numpy
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
@@ -169,7 +169,8 @@ def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor | None]:
             batches = [_batch(batch) for batch in _in_order(examples, what)]
         if not batches:
             raise StarcliError(f"{what}: there are no examples")
-        return torch.cat([inputs for inputs, _ in batches]), torch.cat([labels for _, labels in batches])
+        inputs, labels = (readable_by_numpy(torch.cat(parts)) for parts in zip(*batches, strict=True))
+        return inputs, labels
     except StarcliError:
         raise
     except Exception as error:  # a data set of the caller's own may raise anything

@@ -6,8 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
+from torch import nn
+
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, few
 from starcli.evaluation.result_table import frame_of
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, open_network
@@ -107,6 +109,8 @@ def train(
     workspace, model, watcher = open_network(network, data, where, init=init, reinit=reinit)
     if model is not None:
         chosen = inherited(recipe, [model], settings, watcher)
+    elif isinstance(network, nn.Module):
+        _note_frozen(network, watcher)
     epochs = kept_epochs(keep, chosen, start_epoch)
     beginning = None if model is None else Beginning(model, tuple(reinit), start_epoch)
     if beginning is not None:
@@ -125,6 +129,12 @@ def train(
     return made(
         TrainedModel, workspace, plan, found.tensors, name, metrics=found.metrics, history=found.history, kept=kept
     )
+
+
+def _note_frozen(network: nn.Module, watcher: Progress) -> None:
+    """Say which parameters neither learn nor keep the values that the caller's module has."""
+    if frozen := [name for name, parameter in network.named_parameters() if not parameter.requires_grad]:
+        watcher.note(f"{few(frozen, 3)}: no gradient, and drawn from the seed; init=network keeps the weights it has")
 
 
 def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:

@@ -63,7 +63,8 @@ class FlatNetwork:
         self.memory_format = memory_format
         learnable = {name: p for name, p in network.named_parameters() if p.requires_grad}
         if not learnable:
-            raise StarcliError("the network has no learnable parameter")
+            off = ["requires_grad is off for all: requires_grad_(True) turns it on"] if [*network.parameters()] else []
+            raise StarcliError("the network has no learnable parameter", off)
         refuse_unwritable(network.state_dict(), "the network")
         self.layout = _layout(learnable)
         self._parted = _parted(network)

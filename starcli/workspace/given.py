@@ -37,7 +37,7 @@ class Given:
         elif choices.input is not None:
             shape = parse_input_shape(choices.input)
         else:
-            raise StarcliError("data or an input shape is needed: what goes into the network")
+            raise StarcliError("data or an input shape is needed: data=..., or input_shape=(...) of one example")
         return Architecture.model_validate({"name": IN_MEMORY, "input_shape": list(shape), "input_dtype": dtype})
 
 

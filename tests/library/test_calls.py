@@ -64,6 +64,7 @@ def settings() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.filterwarnings("ignore:.* is the same solution as")  # of two models, which stand for all roles
+@pytest.mark.filterwarnings("ignore:.*no gradient, and drawn from the seed")  # a layer is frozen on purpose
 def test_process_and_modules_are_left_alone(name: str, pair: list[nn.Module], data: Data) -> None:
     a, b = (copy.deepcopy(module) for module in pair)
     a.train()

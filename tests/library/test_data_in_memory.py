@@ -109,6 +109,24 @@ def test_tables_of_pandas_are_numbers() -> None:
         dataset_in_memory((whole.assign(town="Kiel"), LABELS[:4]))
 
 
+def test_truth_values_beside_numbers_in_a_table_are_0_and_1() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"age": [30.5, 41, 0, 52], "town": ["Kiel", "Ulm", "Kiel", "Ulm"]})
+    table = pandas.get_dummies(table)  # truth values for each town
+    found = dataset_in_memory((table, pandas.Series([True, False, True, True], dtype="boolean")))
+    assert found.train.raw.tolist() == [[30.5, 1, 0], [41, 0, 1], [0, 1, 0], [52, 0, 1]]
+    assert found.train.labels.tolist() == [1, 0, 1, 1]
+    with pytest.raises(sc.StarcliError, match=r"an array of object, expected numbers$"):
+        dataset_in_memory((table.assign(rooms=pandas.array([1, None, 2, 3], dtype="Int64")), LABELS[:4]))
+
+
+@pytest.mark.parametrize("form", [lambda x, y: (x, y), TensorDataset], ids=["pair", "data set"])
+def test_bfloat16_is_read_as_its_numbers(form: Any) -> None:
+    rounded = INPUTS.bfloat16()
+    found, same = (dataset_in_memory(form(x, LABELS)) for x in (rounded, rounded.float()))
+    assert found.fingerprint == same.fingerprint
+
+
 class Recurrent(nn.Module):
     """Sequences (N, length, numbers)."""
 

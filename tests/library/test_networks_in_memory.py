@@ -79,6 +79,17 @@ def test_parameters_that_take_no_gradient_are_weights(data: Data) -> None:
     assert sc.evaluate(sources[0].requires_grad_(False), data=data)[0]["nll"] == loss
 
 
+def test_training_says_that_frozen_layers_are_drawn_anew_too(data: Data) -> None:
+    network = modules(1)[0]
+    network[0].requires_grad_(False)
+    with pytest.warns(sc.StarcliWarning, match=r"^0.weight, 0.bias: no gradient, and drawn from the seed; init="):
+        drawn = sc.train(network, data, epochs=1)
+    kept = sc.train(network, data, init=network, recipe=sc.Recipe(epochs=1))
+    for name in ("0.weight", "0.bias"):
+        assert not torch.equal(drawn.tensors[name], network.state_dict()[name])
+        assert torch.equal(kept.tensors[name], network.state_dict()[name])
+
+
 @pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
 def test_results_do_not_change_with_the_modules(data: Data) -> None:
     sources = modules(2)
@@ -195,6 +206,7 @@ def test_a_spec_of_the_callers_own_is_used(data: Data) -> None:
         (lambda data: sc.train(None, data), "needs a network"),
         (lambda data: sc.train(Net, None), "needs data"),
         (lambda data: sc.train(nn.Flatten(), data), "no learnable parameter|outputs"),
+        (lambda data: sc.train(Net().requires_grad_(False), data), "no learnable parameter\n.*requires_grad_.True."),
         (lambda data: sc.train(Net, data, arch_args={"hidden": 3}), "arch_args goes with a network by name"),
         (lambda data: sc.evaluate(nn.Sequential(nn.LazyLinear(3)), data=data), "0.weight has no values yet"),
         (
@@ -206,7 +218,7 @@ def test_a_spec_of_the_callers_own_is_used(data: Data) -> None:
         (lambda data: sc.align(Net(), Net(9), data=data), "0.bias: shape .9,., the network has .8,"),
         (lambda data: sc.align(nn.Flatten(), nn.Flatten(), data=data), "no parameters|no learnable|outputs"),
     ],
-    ids=map(str, range(17)),
+    ids=map(str, range(18)),
 )
 @pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
 def test_what_is_wrong_is_said(call: Any, words: str, data: Data) -> None:
