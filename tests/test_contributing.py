@@ -41,6 +41,13 @@ from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.permutation import Permutation
 
 """
+MEDIAN = """
+from collections.abc import Iterator
+from torch import Tensor
+from starcli.merging.method import MergeMethod, TensorSettings
+from starcli.merging.stack import Stack
+
+"""
 STRIPES = """
 import numpy as np
 from starcli.data.loading import Loaded, Part, Request, assemble
@@ -92,6 +99,10 @@ run("spec", "derive", *derived, "-o", "archspecs/bottleneck.yaml")
 run("spec", "check", "--arch", "bottleneck", "--data", "digits")
 [row] = run("align", "0.safetensors", "1.safetensors", "--method", "random", "-o", "aligned.safetensors").rows
 assert row["method"] == "random" and row["moved"] > 30
+run("fuse", "--sources", "0.safetensors", "1.safetensors", "--method", "median", "--align", "none", "-o",
+    "median.safetensors")
+first, second, merged = (load_file(f"{name}.safetensors") for name in ("0", "1", "median"))
+assert all((merged[name] == np.minimum(first[name], second[name])).all() for name in merged)  # torch's median of two
 norms = run("norm", "0.safetensors", "1.safetensors", "--json").out
 assert [json.loads(line)["type"] for line in norms.splitlines()] == ["norm", "norm"]
 open("norms.jsonl", "w").write(norms)
@@ -122,6 +133,8 @@ ADDED = {
     "registry/architectures.py": "ARCHITECTURES['bottleneck'] = Entry('starcli.models.bottleneck:bottleneck', '')",
     "alignment/matching/random.py": RANDOM + CODE["def match_randomly"],
     "registry/alignment_methods.py": "METHODS['random'] = Entry('starcli.alignment.matching.random:RANDOM', '')",
+    "merging/median.py": MEDIAN + CODE["def median"],
+    "registry/merges.py": "MERGES['median'] = Entry('starcli.merging.median:MEDIAN', '')",
     "data/stripes.py": STRIPES + CODE["def load_stripes"],
     "registry/data_sets.py": "DATASETS['stripes'] = Entry('starcli.data.stripes:load_stripes', '')",
     "files/npz_files.py": READER,
