@@ -135,7 +135,7 @@ class Search:
         return models if self._activations is None else _Beside(self._activations.drawn(draw), models)
 
     def of_weights(self, match: Match, reference: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> Match:
-        """A match of what was compared or learned, as one of the weights: its objective is theirs."""
+        """The same match with the objective of the weights alone, where activations were compared or it was learned."""
         if self._activations is None and not self.alignment.learns:
             return match
         permutation = Permutation(self.spec, match.permutation.index)

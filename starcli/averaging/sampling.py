@@ -83,12 +83,12 @@ class PointSampling:
         return [(source, draw_t(generator)) for source in sampled(chosen, samples)]
 
     def settings(self) -> dict[str, Any]:
-        """What is kept of it where results say how they came about."""
+        """The way of drawing as results record it."""
         return {"sampling": sampling_name(self.sampling), "in_turn": self.in_turn}
 
 
 def _rounds(sources: int, count: int, generator: torch.Generator) -> list[list[int]]:
-    """All sources in an order of its own, `count` times."""
+    """`count` random orders of all sources."""
     return [torch.randperm(sources, generator=generator).tolist() for _ in sampled(range(count), count)]
 
 
@@ -120,7 +120,7 @@ def sampling_of(said: str | Sampling) -> Sampling:
 
 
 def _within(said: Sampling, generator: torch.Generator) -> float:
-    """t as a function of the caller's own draws it. StarcliError for what lies on no line between star and source."""
+    """Draw t by a function of the caller's own. StarcliError where it is not from 0 to 1."""
     t = float(said(generator))
     if not 0 <= t <= 1:
         raise StarcliError(f"sampling: {sampling_name(said)} gave t = {t:g}, expected 0 to 1")
@@ -128,9 +128,9 @@ def _within(said: Sampling, generator: torch.Generator) -> float:
 
 
 def sampling_name(said: str | Sampling) -> str:
-    """What files and results say of a way to draw t: it as it was said, or where a function of the caller's own is.
+    """Name of a way to draw t in files and results: as it was typed, or module and name of a function of the caller's.
 
-    Other functions may have that name: it is no key to what was computed by one.
+    Another function may have the same name: no result is found again by it.
     """
     if isinstance(said, str):
         return said

@@ -1,4 +1,4 @@
-"""A data set of encoded images with labels, decoded when they are needed, whatever they lie in."""
+"""A data set of encoded images with labels, in files or in tar shards, decoded when they are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves with their values at the nearest place."""
+"""A chart of curves for the HTML page, which tells their values at the place that is pointed at."""
 
 import json
 import math
@@ -54,7 +54,7 @@ class Labels:
 def curve_chart(
     curves: Sequence[ChartCurve], labels: Labels, *, whole: bool = False, least: float | None = None, log: bool = False
 ) -> Markup:
-    """Curves over a common axis; `whole`: it counts something.
+    """An SVG chart of curves over a common x axis; `whole`: its numbers are whole, as those of epochs.
 
     The other axis has the value `least` in any case, or with `log` is logarithmic where values differ much.
     """
@@ -84,7 +84,7 @@ def _line(curve: ChartCurve, across: Scale, up: Scale) -> Markup:
 
 
 def _mark(curve: ChartCurve, points: Sequence[tuple[float, float]]) -> Markup | None:
-    """From the straight line between the ends to the marked point."""
+    """The upright line from the chord, between the curve's ends, to the marked point."""
     if curve.marked is None:
         return None
     (left, start), (right, end), (x, y) = points[0], points[-1], points[curve.marked]
@@ -93,7 +93,7 @@ def _mark(curve: ChartCurve, points: Sequence[tuple[float, float]]) -> Markup | 
 
 
 def _band(curve: ChartCurve, across: Scale, up: Scale) -> Markup:
-    """From the lowest to the highest of what a curve is the mean of."""
+    """The area between the lowest and the highest values of what a curve is the mean of."""
     below = [(across(x), up(y)) for x, y in zip(curve.x, curve.low or (), strict=True)]
     above = [(across(x), up(y)) for x, y in zip(curve.x, curve.high or (), strict=True)]
     return element("path", d=polyline([*below, *reversed(above)]), class_=f"band f{curve.slot % COLOURS}")
@@ -117,7 +117,7 @@ def _legend(curves: Sequence[ChartCurve], top: float) -> tuple[Markup, float]:
 
 
 def _data(curves: Sequence[ChartCurve], across: Scale, labels: Labels) -> str:
-    """What the page needs to say the values at the place that is pointed at."""
+    """The curves and the x axis as JSON, from which the page's script finds the values at a place."""
     found = {
         "across": labels.across,
         "scale": [across.low, across.high, across.start, across.end],

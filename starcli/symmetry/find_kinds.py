@@ -65,7 +65,10 @@ def find_kinds(
 def _written(
     resolved: Resolved, architecture: Architecture | None, network: "nn.Module", file: Path | None
 ) -> Kinds | None:
-    """What the spec of the file, or else the shipped one, writes of kinds; None where that is nothing or of others."""
+    """The kinds that the spec of `file`, or else the shipped one, writes.
+
+    None where it writes none, or is not the spec `resolved`.
+    """
     if file is not None:
         spec, variables = load_spec(file), pattern_variables({} if architecture is None else architecture.arguments)
     elif architecture is not None and (shipped := shipped_spec(architecture.name, architecture.arguments)) is not None:

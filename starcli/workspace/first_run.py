@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
-    """Run a network once, which must have an output for each class of the data: notes on its outputs.
+    """Run a network once and compare its outputs with the data; return notes on what is doubtful in them.
 
-    Where columns are predicted, it has one for each and no more. One of the user's own is used up.
+    It must have an output for each class, or just one for each column that is predicted: StarcliError else. A network
+    of the user's own may be another one afterwards.
     """
     architecture, data = workspace.architecture, workspace.data
     if data is None:

@@ -1,4 +1,4 @@
-"""What is continuous in the symmetries of a network, moved by gradients: the factors of all groups at once."""
+"""The continuous part of a network's symmetries, scales and matrices, learned by gradients, of all groups at once."""
 
 import math
 from collections import defaultdict
@@ -127,7 +127,7 @@ def _matrices(kinds: Kinds, kind: GroupKind, entries: Mapping[str, Tensor]) -> _
 
 
 def _factor(found: _Matrices, device: torch.device) -> Factor:
-    """The factor that acts there."""
+    """The factor of this kind, at the identity: rotations, complex numbers, or invertible matrices."""
     places = {exponent: at.to(device) for exponent, at in found.places.items()}
     parents, n, _ = next(iter(places.values())).shape
     one = torch.eye(n, device=device).repeat(parents, 1, 1)

@@ -1,4 +1,4 @@
-"""Braces in the names of tensors and groups: what stands in them, and which integer it is.
+"""Names of tensors and groups with braces, as `h.{l-1}.w`: cut at the braces, and what these stand for.
 
 A name may be a pattern, which matches names (see `patterns`), or a template, which makes them (see `templates`). Both
 consist of literal text and braces: `{l}`, `{l-1}` and `{depth+1}` are integers, `{v:name}` is a run without dots,

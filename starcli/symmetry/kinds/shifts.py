@@ -1,4 +1,4 @@
-"""Shifts of norms that may stand in the biases of the linear maps behind them.
+"""Shifts (beta) of normalisation layers, which the biases of the next linear layers can hold in their place.
 
 What reads gamma x + beta computes W (gamma x + beta) + b. Any other beta' in place of beta gives the same with the bias
 b + W (beta - beta'): with beta' = 0 the shift is folded, as the scale is that goes into W.
@@ -18,7 +18,10 @@ from starcli.symmetry.proof.places import GroupPlace
 
 
 def with_named_biases(spec: Resolved, kind: GroupKind) -> GroupKind:
-    """The kind, whose folds have the biases that stand beside what reads them, by name: all of them, or none."""
+    """`kind` with the biases that its shifts can move to: those of the layers that read the norm, found by their names.
+
+    Of a norm that some layer without such a bias reads there are none.
+    """
     return replace(kind, folds=tuple(replace(fold, biases=_named_biases(spec, fold)) for fold in kind.folds))
 
 
