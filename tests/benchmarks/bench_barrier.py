@@ -163,7 +163,7 @@ def main() -> None:
     options = options_of.parse_args()
     if options.quick:
         options.images, options.points, options.rounds = 50, 3, 1
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork" if options.quick else "spawn")  # which imports torch once more
     pipes = []
     for keeps_memory in (False, True):
         ours, theirs = context.Pipe()

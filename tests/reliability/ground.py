@@ -51,6 +51,7 @@ USED = (
 def import_all() -> None:
     """Import what the commands use, once, so that a fork of this process is a started program."""
     trial.quiet_import()
+    import scipy.optimize  # noqa: F401  # which matching imports late: two thirds of the time of a small star
 
     for name in USED:
         importlib.import_module(f"starcli.{name}")

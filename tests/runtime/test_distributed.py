@@ -1,4 +1,4 @@
-"""Two ranks (gloo, torchrun) do what one process does: same draws, every unit of work once, one voice."""
+"""Two ranks (gloo, begun as by torchrun) do what one process does: same draws, every unit of work once, one voice."""
 
 import json
 import os
@@ -21,15 +21,13 @@ PIECES = ["--limit", "103", "--batch-size", "50", "--augmentation", "none"]
 """A last batch of three examples, which one of two ranks has alone."""
 
 
-def torchrun(lines, out):
+def run_ranks(lines, out):
     """Each rank's (status, stdout, stderr, where runs went on) for each of `lines`; what dies is restarted once."""
     listed = out.with_suffix(".lines")
     listed.write_text(json.dumps([[str(word) for word in line] for line in lines]))
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words += ["--max-restarts", "1"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{TESTS}", "XDG_CACHE_HOME": str(out.with_suffix(".cache"))}
     environment |= {"OMP_NUM_THREADS": "1"}
-    words += [str(TESTS / "support" / "ranks.py"), str(listed), str(out)]
+    words = [sys.executable, str(TESTS / "support" / "ranks.py"), str(listed), str(out)]
     process = subprocess.run(words, env=environment, capture_output=True, timeout=300)
     assert process.returncode == 0, process.stderr.decode()
     return [json.loads(Path(f"{out}.{rank}.json").read_text()) for rank in (0, 1)]
@@ -97,9 +95,10 @@ def both(places, solutions):
     for name, line in TROUBLE.items():
         own_files = {"0": solutions[0], "1": solutions[1]}
         lines[name] = [where / word if word.endswith(".safetensors") else own_files.get(word, word) for word in line]
+    lines["pairs"] = ["!count", *lines["pairs"]]
     again = [*lines["train"][:-1], where / "again.safetensors"]
     lines["killed"] = ["!kill", *again, "--checkpoint-every", "0"]
-    found = torchrun(lines.values(), where / "out")
+    found = run_ranks(lines.values(), where / "out")
     return dict(zip(lines, zip(*found, strict=True), strict=True))
 
 
@@ -186,6 +185,12 @@ def test_the_same_end_is_chosen(alone, both, places):
 @pytest.mark.parametrize("name", ["barrier", "learned", "pairs", "bma"])
 def test_measurements_are_the_same(alone, both, name):
     assert rows(both[name]) == alone[name]
+
+
+def test_every_model_of_all_pairs_is_measured_once(both):
+    measured = [sum(each is True for each in notes) for _, _, _, notes in both["pairs"]]
+    assert sum(measured) == 3 + 3  # every end, and the one point between the two of each pair
+    assert min(measured) > 0
 
 
 @pytest.mark.parametrize(
