@@ -1,4 +1,4 @@
-"""What weight matching maximises."""
+"""The inner product of two models, which weight matching maximises."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""`align --normal-form`: models without what is not compact in their symmetries."""
+"""`align --normal-form`: of all models that scales and matrices make of one, the one of least norm."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Data sets in memory whose examples are other ones each time they are read."""
+"""Random transforms in data sets in memory, found by reading some examples twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When garbage is collected: walking through objects is in vain while many are made that stay."""
+"""Python's garbage collection put off while many objects are made that stay, which it would walk through in vain."""
 
 import gc
 from collections.abc import Iterator

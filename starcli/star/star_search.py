@@ -1,4 +1,4 @@
-"""What a star is searched by."""
+"""All that decides a search for a star: recipe, settings, seed, sources."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

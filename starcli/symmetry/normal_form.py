@@ -1,4 +1,4 @@
-"""Normal forms: what is not compact in the symmetries of a network, brought to one place.
+"""Normal forms: of all models that scales and matrices make of one, the one of least norm.
 
 Of all models that an element of the symmetry group makes of one, the normal form is the one of least norm whose norm
 layers have scales of 1. It is unique but for permutations, rotations and signs, which keep norms: scales and invertible

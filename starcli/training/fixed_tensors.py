@@ -1,4 +1,4 @@
-"""What training leaves as it is, and models may differ in all the same."""
+"""Tensors that training does not change: frozen parameters, and buffers that nothing computes."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ FORWARD_EXAMPLES = 8
 
 
 def fixed_in_training(flat: FlatNetwork, split: Split) -> dict[str, Tensor]:
-    """What steps leave as it is and solutions may differ in all the same, as it lies in the network: by name.
+    """The tensors of a network that steps of training do not change, though solutions may differ in them, by name.
 
     Frozen parameters, and float buffers that neither follow from weights and data nor change in a forward pass. Most
     networks have none.

@@ -1,4 +1,4 @@
-"""What those who train on data should know of them."""
+"""Notes on data before training on them: unusual targets, classes without examples, repeated examples."""
 
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY

@@ -1,4 +1,4 @@
-"""A spec whose units of some groups stay where they are, for who moves the others."""
+"""A spec with some groups held where they are, for a search over the others."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,4 @@
-"""Proof that the shifts of norms may stand in the biases of the linear maps behind them."""
+"""Proof that biases of the next linear layers can hold the shifts of normalisation layers in their place."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
