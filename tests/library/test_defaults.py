@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.main
@@ -18,6 +19,20 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FUNCTIONS = {"star": "find_star", "eval": "evaluate"}
 """Functions that have another name than their command."""
 WITHOUT_FUNCTION = {"inspect", "convert", "spec", "cache"}
+NO_KEYWORD = {
+    "of a process, its files and what it shows": "format json quiet traceback no_cache dry_run output force seeds "
+    "log log_test checkpoint_every sync_batchnorm stacked",
+    "figures, which sc.plot draws": "plot figure_width figure_font",
+    "of an Alignment": "align align_examples align_share align_gains align_steps align_lr align_kinds select ends "
+    "barrier.seed plane.seed restarts",
+    "functions of their own": "align.joint align.bound align.selftest align.plants align.normal_form barrier.all_pairs "
+    "barrier.star barrier.sources barrier.held_out barrier.aligned_sources",
+    "of a result": "barrier.epsilon fuse.split star.aligned_sources fuse.aligned_sources",
+    "under another name": "input align.models barrier.models train.arch fuse.objective align.permutation "
+    "permute.permutation permute.random",
+    "of find_star alone": "fuse.held_out fuse.eval_every",
+}
+"""Options that are no keywords of the library's function of the command, or of any command, by the reason."""
 FILES = [Path("a.safetensors"), Path("b.safetensors")]
 
 
@@ -29,6 +44,20 @@ def test_a_keyword_has_the_default_of_the_option(command: str) -> None:
     assert both
     said = {name: value for name, value in both.items() if value not in (None, ()) and options[name] is not None}
     assert said == {name: options[name] for name in said}
+
+
+def test_an_option_is_a_keyword_unless_there_is_a_reason() -> None:
+    without = set()
+    for command in COMMANDS.keys() - WITHOUT_FUNCTION:
+        function = getattr(sc, FUNCTIONS.get(command, command))
+        known = dict(inspect.signature(function).parameters)
+        for kind in [each.annotation for each in known.values() if each.kind is inspect.Parameter.VAR_KEYWORD]:
+            [keywords] = get_args(kind)
+            known |= keywords.__annotations__
+        without |= {(command, each.name) for each in COMMANDS[command].params if each.name not in known}
+    said = {name for names in NO_KEYWORD.values() for name in names.split()}
+    used = {f"{command}.{name}" if f"{command}.{name}" in said else name for command, name in without}
+    assert used == said
 
 
 def test_the_options_of_a_search_have_the_defaults_of_its_settings() -> None:
