@@ -20,7 +20,7 @@ from starcli.alignment.unchanged import RoundsTooMuch, check_acted
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.runtime import sharing
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import alike
+from starcli.runtime.rehearsal import alike_if_rehearsed
 from starcli.runtime.threads import in_threads
 from starcli.symmetry.element import Element
 from starcli.symmetry.symmetries import Symmetry, units_of
@@ -210,7 +210,7 @@ class Aligner(Search):
             return match.symmetry.to_tensors(), match.figures()  # what ranks tell each other: neither spec nor weights
 
         what = f"alignment of a model: {self.alignment.title}"
-        matches = alike(what, models, lambda own: sharing.share_out(own, found, self.waves))
+        matches = alike_if_rehearsed(what, models, lambda own: sharing.share_out(own, found, self.waves))
         progress.finish()
         return [
             Aligned(reference, model, Match.of(self.symmetry(found), **figures), self.alignment)

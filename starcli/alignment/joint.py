@@ -35,7 +35,7 @@ from starcli.errors import need_several
 from starcli.models.state_dicts import computable
 from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import alike
+from starcli.runtime.rehearsal import alike_if_rehearsed
 from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.symmetries import Symmetry, one_after_the_other, units_of
@@ -83,7 +83,9 @@ def match_jointly(
         return found, {"objective": frame.objective, "sweeps": frame.sweeps}
 
     places = [(end, start) for end in range(ends) for start in range(starts)]
-    found = alike("starts of an alignment together", places, lambda own: sharing.share_out(own, from_start))
+    found = alike_if_rehearsed(
+        "starts of an alignment together", places, lambda own: sharing.share_out(own, from_start)
+    )
     progress.finish()
     matches = [JointMatch([aligner.symmetry(one) for one in each], **figures) for each, figures in found]
     if kinds is not None:

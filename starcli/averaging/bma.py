@@ -22,7 +22,7 @@ from starcli.errors import StarcliError, number_of
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.temperature import VALIDATION
-from starcli.runtime.rehearsal import first_few, present_rehearsal
+from starcli.runtime.rehearsal import first_few_if_rehearsed, present_rehearsal
 from starcli.runtime.sharing import deal, own_share, share_out
 
 COPIES_AVERAGED = 4
@@ -129,7 +129,7 @@ def _rows(repeats: _Repeats) -> list[PosteriorRow]:
         found: dict[Posterior, dict[int, list[Scored]]] = {"star": {}, "ensemble": ensembles}
         summed: dict[int, Tensor] = {}
         scored = partial(repeats.scored, counts=counts)
-        for one in first_few(what, numbers, partial(deal, work=scored)):
+        for one in first_few_if_rehearsed(what, numbers, partial(deal, work=scored)):
             for posterior, by_count in found.items():
                 for count, values in one[posterior]:
                     by_count.setdefault(count, []).append(Scored.from_dict(values))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from starcli.averaging.sampling import PointSampling
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.runtime.rehearsal import repeated
+from starcli.runtime.rehearsal import once_if_rehearsed
 
 KEPT_PREDICTION_BYTES = 2 * 2**30
 """Predictions of sources are kept between repeats up to this size; beyond it they are computed again."""
@@ -35,14 +35,14 @@ class Members:
         """Of one source; kept, for other repeats need it too."""
         if position in self._kept:
             return self._kept[position]
-        output = repeated("models of the ensemble", lambda: self._found(self.sources[position].model))
+        output = once_if_rehearsed("models of the ensemble", lambda: self._found(self.sources[position].model))
         if (len(self._kept) + 1) * output.nbytes <= KEPT_PREDICTION_BYTES:
             self._kept[position] = output
         return output
 
     def between(self, position: int, t: float) -> Tensor:
         """Of the point (1 - t) star + t source."""
-        return repeated("points of the star domain", lambda: self._point(position, t))
+        return once_if_rehearsed("points of the star domain", lambda: self._point(position, t))
 
     def _point(self, position: int, t: float) -> Tensor:
         self.evaluator.load_between(self.star, self.sources[position], t)

@@ -12,7 +12,7 @@ from torch import Tensor
 from starcli.averaging.members import Draw, Members
 from starcli.evaluation.paired_bootstrap import COMPARED, RESAMPLES, less
 from starcli.evaluation.scoring import Resampled, Scored, Scoring
-from starcli.runtime.rehearsal import sampled
+from starcli.runtime.rehearsal import few_if_rehearsed
 
 
 class Repeat:
@@ -22,8 +22,8 @@ class Repeat:
         self._scoring, self._ensemble_size = scoring, len(draw.order)
         star = scoring.task.means(members.between(position, t) for position, t in draw.points)
         ensemble = scoring.task.means(members.source(position) for position in draw.order)
-        self._star = enumerate(sampled(star, samples), start=1)  # a rehearsal draws few points
-        self._ensemble = enumerate(sampled(ensemble, self._ensemble_size), start=1)
+        self._star = enumerate(few_if_rehearsed(star, samples), start=1)  # a rehearsal draws few points
+        self._ensemble = enumerate(few_if_rehearsed(ensemble, self._ensemble_size), start=1)
         self._ensembles: dict[int, Resampled] = {}
 
     def scored(self, counts: range) -> dict[str, Any]:

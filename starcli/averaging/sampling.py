@@ -13,7 +13,7 @@ from starcli.errors import StarcliError, unknown
 from starcli.evaluation.renormalise import Renormalise
 from starcli.registry.entry import resolve
 from starcli.registry.samplings import SAMPLINGS
-from starcli.runtime.rehearsal import sampled
+from starcli.runtime.rehearsal import few_if_rehearsed
 
 Sampling = Callable[[torch.Generator], float]
 
@@ -80,7 +80,7 @@ class PointSampling:
         else:
             rounds = _rounds(sources, math.ceil(samples / sources), generator)
             chosen = [source for each in rounds for source in each][:samples]
-        return [(source, draw_t(generator)) for source in sampled(chosen, samples)]
+        return [(source, draw_t(generator)) for source in few_if_rehearsed(chosen, samples)]
 
     def settings(self) -> dict[str, Any]:
         """The way of drawing as results record it."""
@@ -89,7 +89,7 @@ class PointSampling:
 
 def _rounds(sources: int, count: int, generator: torch.Generator) -> list[list[int]]:
     """`count` random orders of all sources."""
-    return [torch.randperm(sources, generator=generator).tolist() for _ in sampled(range(count), count)]
+    return [torch.randperm(sources, generator=generator).tolist() for _ in few_if_rehearsed(range(count), count)]
 
 
 def sampling_of(said: str | Sampling) -> Sampling:

@@ -17,7 +17,7 @@ from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores, metric_of
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
-from starcli.runtime.rehearsal import sampled
+from starcli.runtime.rehearsal import few_if_rehearsed
 
 MOST_POINTS = 1_000_000
 """Points of a path at most: all of them are held in memory, and a few thousand show any barrier."""
@@ -164,7 +164,7 @@ def walk(evaluator: Evaluator, path: Path, ts: Sequence[float]) -> Barrier:
     """Measure a path at `ts`; ends whose scores are known are not measured again."""
     first, last = evaluator.end_scores(path.nodes[0]), evaluator.end_scores(path.nodes[-1])
     between = []
-    for t in sampled(ts[1:-1], len(ts) - 2):
+    for t in few_if_rehearsed(ts[1:-1], len(ts) - 2):
         evaluator.load_mean(path.nodes, path.weights(t))
         between.append(evaluator.scores())
         evaluator.progress.step(loss=between[-1]["train"].loss)

@@ -14,7 +14,7 @@ from starcli.barriers.bends import STRAIGHT, Bends
 from starcli.barriers.line_barrier import Barrier, as_end, grid, walk
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.tasks.task import Scores
-from starcli.runtime.rehearsal import alike
+from starcli.runtime.rehearsal import alike_if_rehearsed
 from starcli.runtime.sharing import own_share, share_out
 
 Pair = tuple[int, int]
@@ -73,10 +73,12 @@ def barriers(
     def end_scores(position: int) -> Mapping[str, Scores]:
         return evaluator.end_scores(ends[position])
 
-    measured_ends = alike("models at the ends of lines", unmeasured, lambda own: share_out(own, end_scores))
+    measured_ends = alike_if_rehearsed(
+        "models at the ends of lines", unmeasured, lambda own: share_out(own, end_scores)
+    )
     for position, scores in zip(unmeasured, measured_ends, strict=True):
         ends[position].scores = scores
-    measured = alike(f"lines of {points} points{how}", missing, lambda own: share_out(own, measure))
+    measured = alike_if_rehearsed(f"lines of {points} points{how}", missing, lambda own: share_out(own, measure))
     found.update(zip(missing, measured, strict=True))
     evaluator.progress.finish()
     return [value for pair in pairs if (value := found[pair]) is not None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starcli.cli.framework.progress_bars import Bars
 from starcli.cli.job import Job
 from starcli.runtime import distributed, sharing
-from starcli.runtime.rehearsal import repeated
+from starcli.runtime.rehearsal import once_if_rehearsed
 
 if TYPE_CHECKING:
     from starcli.alignment.aligned import Aligned
@@ -59,7 +59,7 @@ class Alignments:
         if not self.bound or not distributed.is_writer():
             return {}
         work = partial(optimality, self.reference.tensors, job.model.tensors, self.aligner.spec, job.row()["objective"])
-        return repeated("bounds", work)
+        return once_if_rehearsed("bounds", work)
 
     def _jobs(self, paths: Sequence[Path], permutations: Sequence[Path]) -> "list[_AlignmentJob]":
         from starcli.library.plans import alignment_plans
@@ -86,7 +86,7 @@ class Alignments:
         began = time.monotonic()
         what = f"alignment of {1 + len(self.models)} models together: {self.aligner.alignment.title}"
         work = partial(apply_jointly, self.aligner, self.reference, self.models, progress=self.watch)
-        found = repeated(what, work)
+        found = once_if_rehearsed(what, work)
         return found, (time.monotonic() - began) / len(found)
 
     def _find(self, number: int) -> "tuple[Aligned, float | None]":
@@ -100,7 +100,7 @@ class Alignments:
         began, before = time.monotonic(), found_so_far("matches", "lessons")
         what = f"alignment of a model: {self.aligner.alignment.title}"
         work = partial(self.aligner.apply, self.reference, self.models[number], progress=self.watch)
-        aligned = repeated(what, work)
+        aligned = once_if_rehearsed(what, work)
         return aligned, None if found_so_far("matches", "lessons") > before else time.monotonic() - began
 
 

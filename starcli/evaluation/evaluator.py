@@ -21,7 +21,7 @@ from starcli.models.modes import autocast
 from starcli.models.spectral_norm import solve_spectral_norms_
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import sampled
+from starcli.runtime.rehearsal import few_if_rehearsed
 
 if TYPE_CHECKING:
     from starcli.data.splits import Split
@@ -56,7 +56,7 @@ def recalibrate_(
         first, last = (min(number * count // size * batch_size, len(split)) for number in (rank, rank + 1))
         split = split.subset(torch.arange(first, last))
     solve_spectral_norms_(network)
-    batches = sampled(Batches(split, batch_size, device), -(-len(split) // batch_size))
+    batches = few_if_rehearsed(Batches(split, batch_size, device), -(-len(split) // batch_size))
     recalibrate_from_(network, batches, autocast=autocast(device, precision), progress=progress, shared=True)
 
 

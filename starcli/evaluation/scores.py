@@ -15,7 +15,7 @@ from starcli.evaluation.tasks.task import Scores, Task
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, modes_restored, set_eval_
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import sampled
+from starcli.runtime.rehearsal import few_if_rehearsed
 
 if TYPE_CHECKING:
     from starcli.data.splits import Split
@@ -75,6 +75,6 @@ def score_network(
     progress: Progress = SILENT,
 ) -> Scores:
     """Loss (summed in float64) and metrics of `network`, in eval mode, over `split`."""
-    batches = sampled(Batches(split, batch_size, device), -(-len(split) // batch_size))
+    batches = few_if_rehearsed(Batches(split, batch_size, device), -(-len(split) // batch_size))
     how = autocast(device, precision)
     return task.score(predictions_of(network, task, batches, how, folding_of(network, precision), progress))

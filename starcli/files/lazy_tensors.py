@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starcli.files.tensor_layout import BYTES_PER_ELEMENT, tensor_header
 from starcli.files.write import raw_bytes, replacing
-from starcli.runtime.rehearsal import present_rehearsal, sampled
+from starcli.runtime.rehearsal import few_if_rehearsed, present_rehearsal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +87,7 @@ def write_lazily(
     tensors.prepare()
     if (rehearsal := present_rehearsal()) is not None:
         with rehearsal.part("merging of tensors", len(places)):
-            for name in sampled(places, len(places)):
+            for name in few_if_rehearsed(places, len(places)):
                 each(name, tensors[name])
         rehearsal.wrote(path, len(before) + sum(form.nbytes for form in tensors.forms.values()))
         return

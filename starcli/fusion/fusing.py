@@ -30,7 +30,7 @@ from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.registry.merges import MERGES
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import repeated
+from starcli.runtime.rehearsal import once_if_rehearsed
 from starcli.star.check_sources import check_roles, warn_of_outliers
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source
@@ -217,7 +217,7 @@ def _kept(fusing: Fusing, split: str) -> list[int]:
             fusing.progress.step()
             return evaluator.scores()[split]
 
-        return repeated("evaluation of a mean", measured)
+        return once_if_rehearsed("evaluation of a mean", measured)
 
     alone = [score([number]) for number in range(len(fusing.sources))]
     first, *others = sorted(range(len(alone)), key=lambda number: (-alone[number].quality, alone[number].loss))

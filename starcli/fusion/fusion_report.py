@@ -20,7 +20,7 @@ from starcli.evaluation.rows import note_repeats
 from starcli.evaluation.tasks.task import task_named
 from starcli.fusion.fusing import selection_split
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import repeated
+from starcli.runtime.rehearsal import once_if_rehearsed
 from starcli.star.settings import StarSettings
 from starcli.workspace.stamp import stamps
 
@@ -144,7 +144,7 @@ class _Comparison:
 
     def outputs(self, model: Model) -> dict[str, Tensor]:
         """Predictions of a model by split, with statistics re-estimated."""
-        return repeated("comparison of a model", lambda: self._outputs(model))
+        return once_if_rehearsed("comparison of a model", lambda: self._outputs(model))
 
     def _outputs(self, model: Model) -> dict[str, Tensor]:
         self.evaluator.load(model)

@@ -7,7 +7,7 @@ from starcli.merging.method import TensorSettings
 from starcli.merging.sparse import least_kept
 from starcli.merging.stack import Stack
 from starcli.runtime.progress import Progress
-from starcli.runtime.rehearsal import repeated, sampled
+from starcli.runtime.rehearsal import few_if_rehearsed, once_if_rehearsed
 
 
 def with_least(
@@ -34,11 +34,11 @@ def _least(stacks: Sequence[Stack], density: tuple[float, ...], progress: Progre
     progress.start("trimming", 2 * len(stacks))
 
     def read() -> Iterator[Stack]:
-        for stack in sampled(stacks, len(stacks)):
+        for stack in few_if_rehearsed(stacks, len(stacks)):
             progress.stop_if_asked()
             yield stack
             progress.step()
 
-    least = repeated("trimming", lambda: least_kept(read, density), of=density)
+    least = once_if_rehearsed("trimming", lambda: least_kept(read, density), of=density)
     progress.finish()
     return least

@@ -21,7 +21,7 @@ from starcli.evaluation.result_table import frame_of
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.cache import hash_json, recall, remember
 from starcli.landscape.plane import OnPlane, WeightPlane, mean_weights
-from starcli.runtime.rehearsal import alike, sampled
+from starcli.runtime.rehearsal import alike_if_rehearsed, few_if_rehearsed
 from starcli.runtime.sharing import own_share, share_out
 from starcli.workspace.stamp import stamps
 
@@ -191,7 +191,7 @@ class _Grid:
         missing = [each for each, found in zip(y, known, strict=True) if found is None]
         progress.start("plane", own_share(len(missing)) * len(x) + len(self.models))
         scores = [self.evaluator.end_scores(PathEnd(model)) for model in self.models]
-        measured = alike(
+        measured = alike_if_rehearsed(
             f"lines of {len(x)} points", missing, lambda own: share_out(own, lambda each: self._line(x, each))
         )
         progress.finish()
@@ -207,7 +207,7 @@ class _Grid:
     def _line(self, x: Sequence[float], y: float) -> GridValues:
         """Measure the points (x, y) of one y, and keep them."""
         evaluator, found = self.evaluator, []
-        for each in sampled(x, len(x)):
+        for each in few_if_rehearsed(x, len(x)):
             with torch.no_grad():
                 evaluator.network.parameters.copy_(self.plane.point(each, y))
             evaluator.load_buffers(self.models, self.weights(each, y))

@@ -1,9 +1,9 @@
 """Rehearsals: work of which only so much is done as tells how long all of it would take, and nothing is written.
 
 A rehearsal runs the same code as the work itself, so that it cannot say anything else than what that does. Long loops
-go through `sampled`, `first_few` or `alike`, work that comes again and again through `repeated`; outside of a rehearsal
-these do nothing. What is left out moves a clock on by what it would have taken. `files/write.py` asks here before it
-writes.
+go through `few_if_rehearsed`, `first_few_if_rehearsed` or `alike_if_rehearsed`, work that comes again and again through
+`once_if_rehearsed`; outside of a rehearsal these do nothing. What is left out moves a clock on by what it would have
+taken. `files/write.py` asks here before it writes.
 """
 
 import sys
@@ -114,8 +114,8 @@ def rehearsing() -> Iterator[Rehearsal]:
     """Context of a rehearsal.
 
     >>> with rehearsing() as found:
-    ...     steps = sum(1 for _ in sampled(range(10**9), 10**9))
-    ...     answers = [repeated("an answer", lambda: 42) for _ in range(5)]
+    ...     steps = sum(1 for _ in few_if_rehearsed(range(10**9), 10**9))
+    ...     answers = [once_if_rehearsed("an answer", lambda: 42) for _ in range(5)]
     >>> steps < 10**9, answers, found.parts["an answer"].count
     (True, [42, 42, 42, 42, 42], 5)
     """
@@ -127,22 +127,22 @@ def rehearsing() -> Iterator[Rehearsal]:
         _present.reset(token)
 
 
-def sampled(items: Iterable[T], count: int) -> Iterator[T]:
+def few_if_rehearsed(items: Iterable[T], count: int) -> Iterator[T]:
     """All of `count` items; in a rehearsal the first few, which tell the time of the others."""
     rehearsal = _present.get()
     yield from items if rehearsal is None else rehearsal.some(items, count)
 
 
-def repeated(what: str, work: Callable[[], T], *, count: int = 1, of: object = None) -> T:
+def once_if_rehearsed(what: str, work: Callable[[], T], *, count: int = 1, of: object = None) -> T:
     """The result of `work`, which is `count` times `what`; in a rehearsal that of the first call with these `of`."""
     rehearsal = _present.get()
     return work() if rehearsal is None else rehearsal.once(what, count, of, work)
 
 
-def first_few(what: str, items: Sequence[S], work: Callable[[Sequence[S]], Iterable[T]]) -> Iterator[T]:
+def first_few_if_rehearsed(what: str, items: Sequence[S], work: Callable[[Sequence[S]], Iterable[T]]) -> Iterator[T]:
     """The results of `work`, one for each item, as they come; in a rehearsal those of the first few.
 
-    >>> list(first_few("tens", [1, 2, 3], lambda some: (10 * each for each in some)))
+    >>> list(first_few_if_rehearsed("tens", [1, 2, 3], lambda some: (10 * each for each in some)))
     [10, 20, 30]
     """
     rehearsal = _present.get()
@@ -154,11 +154,11 @@ def first_few(what: str, items: Sequence[S], work: Callable[[Sequence[S]], Itera
             yield from work([item])
 
 
-def alike(what: str, items: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
+def alike_if_rehearsed(what: str, items: Sequence[S], work: Callable[[Sequence[S]], list[T]]) -> list[T]:
     """The results of `work`, one for each item; in a rehearsal those of the first few, of which one stands for others.
 
-    >>> alike("tens", [1, 2, 3], lambda some: [10 * each for each in some])
+    >>> alike_if_rehearsed("tens", [1, 2, 3], lambda some: [10 * each for each in some])
     [10, 20, 30]
     """
-    found = list(first_few(what, items, work))
+    found = list(first_few_if_rehearsed(what, items, work))
     return found + found[-1:] * (len(items) - len(found))

@@ -18,7 +18,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.runtime import sharing
 from starcli.runtime.progress import Progress
-from starcli.runtime.rehearsal import alike, repeated
+from starcli.runtime.rehearsal import alike_if_rehearsed, once_if_rehearsed
 from starcli.star.source_vectors import KeptVectors, PrefetchedVectors, are_small, fits
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.symmetries import Symmetry
@@ -161,7 +161,9 @@ class SourceBank:
 
         again = "" if self._are_new(numbers) else " anew"
         what = f"alignment of {len(numbers)} sources{again}: {aligner.alignment.title}"
-        return repeated(what, lambda: alike(what, numbers, lambda own: sharing.share_list(own, aligned)))
+        return once_if_rehearsed(
+            what, lambda: alike_if_rehearsed(what, numbers, lambda own: sharing.share_list(own, aligned))
+        )
 
     def set(self, symmetries: Mapping[int, Symmetry | None]) -> None:
         """Put these in the place of the present ones of their sources."""

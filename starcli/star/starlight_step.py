@@ -21,7 +21,7 @@ from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import Progress
-from starcli.runtime.rehearsal import present_rehearsal, repeated
+from starcli.runtime.rehearsal import once_if_rehearsed, present_rehearsal
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Realignment, Source, SourceBank
 from starcli.training.batch_pieces import steps_per_epoch
@@ -224,7 +224,7 @@ class OnLines(PlainObjective):
         if not self.held_out.models or (epoch + 1) % self.held_out.every:
             return {}
         what = f"barriers to {len(self.held_out.models)} held-out models"
-        return {"held_out": repeated(what, self._barriers)}
+        return {"held_out": once_if_rehearsed(what, self._barriers)}
 
     def describe(self, epoch: int, step: int) -> str:
         """Source and t of a step's points."""

@@ -19,7 +19,7 @@ from starcli.files.state import StateFile
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed
 from starcli.runtime.progress import HOW_TO_GO_ON, SILENT, Interrupted, Progress
-from starcli.runtime.rehearsal import present_rehearsal, repeated, sampled
+from starcli.runtime.rehearsal import few_if_rehearsed, once_if_rehearsed, present_rehearsal
 from starcli.runtime.saving_times import SavingTimes
 from starcli.training.epoch_batches import Batch, EpochBatches
 from starcli.training.exchange import Exchange
@@ -126,13 +126,13 @@ class TrainingRun:
             position.figures = begun
         left = position.steps - position.step
         what = f"steps of {self.recipe.batch_size} examples"
-        repeated(what, self._steps, count=left, of=self.task)
+        once_if_rehearsed(what, self._steps, count=left, of=self.task)
         self._check()
         self._end_epoch()
 
     def _steps(self) -> None:
         """Take the remaining steps of the present epoch."""
-        for batch in sampled(self._batches(), self.position.steps - self.position.step):
+        for batch in few_if_rehearsed(self._batches(), self.position.steps - self.position.step):
             if self._step(batch):
                 self._stop()
             if self.save_every is not None and self.times.due():

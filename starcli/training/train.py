@@ -24,7 +24,7 @@ from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.rehearsal import repeated
+from starcli.runtime.rehearsal import once_if_rehearsed
 from starcli.training.backward import Backward
 from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
 from starcli.training.beginning import Beginning
@@ -266,7 +266,7 @@ def scores_of(flat: FlatNetwork, workspace: "Workspace", split: Split, progress:
 
     if distributed.size() == 1 or not task.counts:
         what = f"evaluation on {number_of(len(split), 'example')}"
-        return repeated(what, lambda: distributed.by_writer(lambda: score(split))).to_dict()
+        return once_if_rehearsed(what, lambda: distributed.by_writer(lambda: score(split))).to_dict()
     pieces = cut_batch(len(split), distributed.size())
     found = sharing.share_out(pieces, lambda own: score(split.subset(torch.arange(own.start, own.stop))))
     correct, count = sum(round(each.accuracy * each.count) for each in found), sum(each.count for each in found)
@@ -278,7 +278,7 @@ def final_statistics_(flat: FlatNetwork, workspace: "Workspace", progress: Progr
     split = workspace.dataset.train
     batch_size = statistics_batch_size(workspace.dataset.extent, len(split))
     how: dict[str, Any] = {"device": workspace.device, "precision": workspace.precision, "progress": progress}
-    repeated("statistics", lambda: recalibrate_(flat.network, split, batch_size=batch_size, **how))
+    once_if_rehearsed("statistics", lambda: recalibrate_(flat.network, split, batch_size=batch_size, **how))
 
 
 def final_metrics(

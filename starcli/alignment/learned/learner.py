@@ -28,7 +28,7 @@ from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
 from starcli.evaluation.batches import Batches, outputs_per_example, scoring_batch_size
 from starcli.runtime.progress import Interrupted
-from starcli.runtime.rehearsal import sampled
+from starcli.runtime.rehearsal import few_if_rehearsed
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.kinds import Kinds
@@ -113,7 +113,7 @@ class Learner:
             progress.step(done, midpoint=best.midpoint_loss)
             examples = iter(zip(self._batches(steps, lesson.seed, done), places[done:], strict=True))
             rounds = [min(most, steps - first) for first in range(done, steps, most)]
-            for count in sampled(rounds, len(rounds)):
+            for count in few_if_rehearsed(rounds, len(rounds)):
                 lesson.keeper.reached(_state(best, mover, done))
                 moving, last = mover.begin(best.symmetry, count), best.symmetry
                 for step, ((inputs, labels), t) in enumerate(islice(examples, count), 1):
