@@ -5,6 +5,7 @@ from pathlib import Path
 
 from starcli.data.idx_files import IDX_FILES, missing_idx, need_idx
 from starcli.data.image_files import SUFFIXES, looks_like_images, split_folders
+from starcli.data.public_files import CIFAR
 from starcli.data.tables import TABLE_SUFFIXES, part_tables
 from starcli.data.tar_shards import shard_files
 from starcli.errors import StarcliError, few, unknown
@@ -94,6 +95,9 @@ def _kind_of_path(name: str) -> str:
             return "folder"
         if part_tables(path):
             return "text"
+        for kind, files in CIFAR.items():
+            if not files.at(path)[1]:
+                raise StarcliError(f"--data {name}: has the files of {kind}: say --data {kind} --data-dir {name}")
         found = few(sorted(os.listdir(path)), 5) or "nothing"
         hint = "a folder of images has train/, or a folder for each class (folder:DIR), one of texts train.csv"
         raise StarcliError(

@@ -101,6 +101,8 @@ def test_cifar_in_binary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     link = tmp_path / "link"
     link.symlink_to(place)
     assert {open_data(name, data_dir=each).fingerprint for each in (place, link)} == {data.fingerprint}
+    for each in (place, tmp_path):
+        refused(lambda each=each: open_data(str(each)), f"--data {name} --data-dir {each}")
     last = place / list(files.images)[-1]
     last.write_bytes(last.read_bytes()[:-1])
     refused(lambda: open_data(name, data_dir=tmp_path), str(last), f"expected {20 * (3072 + label_bytes):,}")
