@@ -123,8 +123,9 @@ class Alignment:
         self._check_types()
         if self.method is not None:
             lookup(METHODS, "method", self.method)
-        if self.restarts < 0:
-            raise StarcliError(f"restarts is at least 0, found {self.restarts}")
+        for name in ("restarts", "seed"):
+            if getattr(self, name) < 0:
+                raise StarcliError(f"{name} is at least 0, found {getattr(self, name)}")
         own = self._own_settings() if self.active else ()
         given = [name for name in SETTINGS if getattr(self, name) is not None]
         given += ["restarts"] if not self.active and self.restarts != Alignment.restarts else []

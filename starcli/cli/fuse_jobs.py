@@ -41,7 +41,9 @@ class FuseOptions(SearchOptions, MergeOptions):
         typer.Option("--star", metavar="MODEL", help="Of distil: the star whose domain teaches, not the ensemble."),
         IN,
     ] = None
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Points of it in each step, drawn anew.")] = 5
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, max=1_000_000, help="Points of it in each step, drawn anew.")
+    ] = 5
     in_turn: InTurnOpt = False
     method: Annotated[
         str,

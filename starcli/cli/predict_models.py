@@ -36,7 +36,9 @@ class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
         IN,
     ] = None
     sources: Annotated[list[Path] | None, typer.Option("--sources", metavar="MODEL...", help="Its sources."), IN] = None
-    samples: Annotated[int, typer.Option("--samples", min=1, help="Points of the star domain, drawn as bma does.")] = 10
+    samples: Annotated[
+        int, typer.Option("--samples", min=1, max=1_000_000, help="Points of the star domain, drawn as bma does.")
+    ] = 10
     seed: SeedOpt = 0
 
     @property

@@ -16,6 +16,7 @@ from starcli.alignment.alignment import SETTINGS, Alignment
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import RENORMALISATIONS
+from starcli.files.number_words import LARGEST_INTEGER
 from starcli.library.python_words import in_python
 from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, METHODS
 from starcli.registry.entry import resolve
@@ -67,9 +68,6 @@ _ALIGNMENT = ("align", "alignment", "method")
 
 _SETTINGS = tuple(each.name for each in fields(Alignment) if each.name != "method")
 """What an alignment is besides its method."""
-
-LARGEST_SEED = 2**63 - 1
-"""Largest seed that torch's generators take."""
 
 
 def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
@@ -168,8 +166,10 @@ def _check(name: str, value: Any) -> None:
     """Raise StarcliError for a keyword of a wrong type or outside its range."""
     if name in _INTEGERS:
         least = _INTEGERS[name]
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LARGEST_SEED:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise StarcliError(f"{name}={value!r:.80}: expected an integer from {least} up")
+        if value > LARGEST_INTEGER:
+            raise StarcliError(f"{name}={value!r:.80}: expected an integer of at most {LARGEST_INTEGER:,}")
     elif name == "normalise" and not isinstance(value, str):
         raise StarcliError(f"normalise={value!r:.80}: expected none, data, imagenet or MEAN:STD, as one word")
     elif name in _NUMBERS and (not isinstance(value, int | float) or isinstance(value, bool)):

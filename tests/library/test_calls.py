@@ -153,6 +153,7 @@ def test_iterables_of_models(pair: list[nn.Module], data: Data) -> None:
         ("evaluate", {"limit": 10}, "limit goes with data by name"),
         ("evaluate", {"val_fraction": 0.5}, "val_fraction goes with data by name"),
         ("align", {"seed": -1}, "seed=-1: expected an integer from 0 up"),
+        ("align", {"seed": 2**63}, f"seed={2**63}: expected an integer of at most 9,223,372,036,854,775,807"),
         ("align", {"seed": None}, "seed=None"),
         ("align", {"restarts": 1.5}, "restarts=1.5"),
         ("align", {"method": "wieght"}, "did you mean weight"),
@@ -161,7 +162,7 @@ def test_iterables_of_models(pair: list[nn.Module], data: Data) -> None:
         ("train", {"recipe": {"epochs": 1}}, "recipe: a dict"),
         ("train", {"epochs": 0}, "the keywords: not settings that training can have\n.*epochs"),
     ],
-    ids=map(str, range(15)),
+    ids=map(str, range(16)),
 )
 def test_wrong_values_are_refused(
     name: str, keywords: dict[str, Any], words: str, pair: list[nn.Module], data: Data
@@ -361,10 +362,11 @@ def test_settings_of_the_alignment_are_shown_their_place(
         ({"restarts": "3"}, "restarts: expected a whole number, found '3'"),
         ({"restarts": 1.5}, "restarts: expected a whole number, found 1.5"),
         ({"seed": None}, "seed: expected a whole number, found None"),
+        ({"seed": -1}, "seed is at least 0, found -1"),
         ({"method": "activation", "share": "1"}, "share: expected a number, found '1'"),
         ({"select": "midpoint", "ends": "3"}, "ends: expected a whole number, found '3'"),
     ],
-    ids=map(str, range(6)),
+    ids=map(str, range(7)),
 )
 def test_settings_of_a_wrong_type_are_our_errors(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(sc.StarcliError, match=words):

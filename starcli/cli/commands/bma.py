@@ -40,7 +40,9 @@ def bma_command(
     activations: RenormaliseOptions,
     points: PointOptions,
     *,
-    samples: Annotated[int, typer.Option("--samples", min=2, help="Largest number of models averaged.")] = 10,
+    samples: Annotated[
+        int, typer.Option("--samples", min=2, max=1_000_000, help="Largest number of models averaged.")
+    ] = 10,
     repeats: RepeatsOpt = 3,
     seed: SeedOpt = 0,
     split: SplitOpt = "test",

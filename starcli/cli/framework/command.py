@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import glob
 import inspect
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from starcli.cli.framework.help import page
 from starcli.cli.framework.project_file import PROJECT_WORDS, find_project_file
 from starcli.errors import StarcliError
-from starcli.files.number_words import is_number
+from starcli.files.number_words import LARGEST_INTEGER, is_number
 from starcli.runtime import stdout
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -79,12 +80,23 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Rewrite `--sources a b` to `--sources a --sources b`, then parse as usual."""
         show_help_if_asked(self, ctx, args)
+        _refuse_file_of_json(args)
         lists = {name: option for option in self.params for name in option.opts if _takes_many(option)}
         numbers: frozenset[str] = getattr(self.callback, "number_lists", frozenset())
         known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)}
         words = list(_repeated(args, lists, numbers, known))
         with self._project_defaults(ctx):
-            return super().parse_args(ctx, words)
+            rest = super().parse_args(ctx, words)
+        self._refuse_huge_numbers(ctx)
+        return rest
+
+    def _refuse_huge_numbers(self, ctx: Any) -> None:
+        """Raise typer's error for a whole number that no counter and no generator of random numbers takes."""
+        option: Any  # typer's own kind of parameter, of which its error is told, has no public name
+        for option in self.params:
+            value = ctx.params.get(option.name)
+            if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+                raise typer.BadParameter(f"expected at most {LARGEST_INTEGER:,}, found '{value}'", ctx, option)
 
     @contextlib.contextmanager
     def _project_defaults(self, ctx: Any) -> Iterator[None]:
@@ -133,6 +145,13 @@ def show_help_if_asked(command: Any, ctx: typer.Context, args: list[str], *, bar
 def _is_default_map(source: Any) -> bool:
     """Whether the value of a parameter came from the defaults of a project file, by its source as typer says it."""
     return source is not None and source.name == "DEFAULT_MAP"
+
+
+def _refuse_file_of_json(args: Sequence[str]) -> None:
+    """Say where results go to whoever takes `--json` for the name of a file: it would be read as one more model."""
+    for option, word in itertools.pairwise(args):
+        if option == "--json" and word.endswith((".json", ".jsonl")) and not Path(word).exists():
+            raise StarcliError(f"--json {word}: --json takes no file; results go to stdout: --json > {word}")
 
 
 def _takes_many(parameter: object) -> bool:

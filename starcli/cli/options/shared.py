@@ -207,7 +207,9 @@ AverageBuffersOpt = Annotated[
         help="Between models, average buffers that nothing computes anew (codebooks, scales); else an error.",
     ),
 ]
-RepeatsOpt = Annotated[int, typer.Option("--repeats", min=1, help="How often everything random is drawn anew.")]
+RepeatsOpt = Annotated[
+    int, typer.Option("--repeats", min=1, max=1_000_000, help="How often everything random is drawn anew.")
+]
 RecalibrateOpt = Annotated[bool, typer.Option("--recalibrate", help="Re-estimate BatchNorm statistics first.")]
 RecipeOpt = Annotated[
     str | None,

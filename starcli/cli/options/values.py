@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from starcli.errors import StarcliError
+from starcli.files.number_words import LARGEST_INTEGER
 
 LARGEST_WEIGHTS = 1 << 20
 """Largest file of class weights in bytes."""
@@ -57,6 +58,8 @@ def number_list(words: Sequence[str], option: str, what: str) -> list[int]:
             raise StarcliError(f"{option} {text}: {first}-{last} runs backwards, expected {last}-{first}")
         if dash and int(last) - int(first) >= 100_000:
             raise StarcliError(f"{option} {text}: more than 100,000")
+        if int(last or first) > LARGEST_INTEGER:
+            raise StarcliError(f"{option} {text}: expected at most {LARGEST_INTEGER:,}")
         numbers += range(int(first), int(last or first) + 1)
     if len(set(numbers)) != len(numbers):
         raise StarcliError(f"{option} {text}: {what} occurs twice")

@@ -94,6 +94,8 @@ def test_an_option_that_ends_with_what_was_typed_is_meant():
         (("train", "--lr", "1e-3x"), "--lr': expected a number, found '1e-3x'"),
         (("interpolate", "a", "b", "--t", "0,25"), "--t': expected a number, found '0,25'"),
         (("interpolate", "a", "b", "--t"), "--t': expected a number, found '-o'"),
+        (("train", "--seed", str(2**63)), f"--seed': expected at most 9,223,372,036,854,775,807, found '{2**63}'"),
+        (("train", "--split-seed", "9" * 30), "--split-seed': expected at most 9,223,372,036,854,775,807"),
     ],
 )
 def test_a_wrong_number_is_shown_beside_what_was_expected(words, said):

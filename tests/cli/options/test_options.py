@@ -80,6 +80,8 @@ def test_the_environment_says_where_data_lie_unless_the_line_does(place, monkeyp
         ),
         (["train", "--arch", "mlp", "--gamma", "0.5", "-o", "x"], "--gamma: the cosine schedule has none"),
         (["train", "--arch", "mlp", "--seeds", "7-3", "-o", "{seed}"], "7-3 runs backwards, expected 3-7"),
+        (["train", "--arch", "mlp", "--seeds", f"0,{2**63}", "-o", "{seed}"], "expected at most 9,223,372,036,854"),
+        (["eval", "m0", "--json", "rows.jsonl"], "--json takes no file; results go to stdout: --json > rows.jsonl"),
         (["eval", "m0", "--json", "--format", "csv"], "--json is short for --format json"),
         (["spec", "show", "resnet", "--format", "latex"], "prints a spec as YAML"),
         (["spec", "check"], "--arch"),
