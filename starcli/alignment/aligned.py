@@ -40,7 +40,7 @@ class Aligned:
 
     @property
     def record(self) -> AlignedTo:
-        """What a checkpoint keeps of the alignment."""
+        """The alignment as a checkpoint records it."""
         found = self.alignment.record(self.reference.sha256, self.match.objective)
         return found.model_copy(update={"joint": self.joint})
 

@@ -37,7 +37,7 @@ class Aligner(Search):
 
     @cached_property
     def learner(self) -> Learner | None:
-        """What goes on from the end of the search, where the method learns."""
+        """The learner that goes on from the end of the search, where the method learns."""
         relax = self.alignment.match_method.relax
         return None if relax is None else Learner(self.workspace, relax)
 
@@ -129,7 +129,7 @@ class Aligner(Search):
         steps: int | None = None,
         progress: Progress = SILENT,
     ) -> Match:
-        """What a method that learns finds from `start`, without a search before; in `steps` steps, if not in all.
+        """The match that a learning method finds from `start`, without a search, in `steps` steps or all of its own.
 
         Units count as moved where they are elsewhere than at the start.
         """

@@ -240,7 +240,7 @@ class Alignment:
         return ", ".join(words)
 
     def label(self, reference: Checkpoint, model: Checkpoint) -> str:
-        """What a result of these two rests on: the title, or what the files record (`recorded`), or `none`."""
+        """How these two are aligned, in words: the title, `recorded` where their files say it, or `none`."""
         if self.active:
             return self.title
         own, its = model.metadata.aligned_to, reference.metadata.aligned_to
@@ -258,7 +258,7 @@ class Alignment:
         return ", ".join(sorted({self.label(reference, model) for reference, model in pairs})) or "none"
 
     def facts(self, pairs: Iterable[tuple[Checkpoint, Checkpoint]]) -> dict[str, Any]:
-        """What a result says of how pairs of reference and model are aligned: labels and, if that is done, the seed."""
+        """Keys of a result on how pairs of reference and model are aligned: labels and, if that is done, the seed."""
         label = self.labels(pairs)
         return {"alignment": label, **({"seed": self.seed} if label == self.title and self.active else {})}
 
@@ -271,7 +271,7 @@ class Alignment:
         return {"kinds_sha256": workspace.kinds.sha256} if self.uses_kinds else {}
 
     def notes_in(self, workspace: "Workspace") -> list[str]:
-        """What is to be said of aligning so in a workspace: what acts in its network, and what has no effect there."""
+        """Notes on this alignment in a workspace: which symmetries its network has, which setting has no effect."""
         if not self.uses_kinds:
             return []
         notes = list(workspace.kinds.notes)
@@ -280,7 +280,7 @@ class Alignment:
         return notes
 
     def record(self, reference_sha256: str, objective: float) -> AlignedTo:
-        """What the checkpoint of an aligned model keeps: the reference, how it was aligned, the objective reached."""
+        """The record of an aligned model's checkpoint: the reference, how it was aligned, the objective reached."""
         assert self.method is not None
         return AlignedTo(reference=reference_sha256, objective=objective, **self.settings())
 

@@ -81,7 +81,7 @@ class CachedMatch(LessonKeeper):
         return match
 
     def load(self) -> Mapping[str, Tensor] | None:
-        """What the lesson had reached when it was stopped, or None."""
+        """The state in which the lesson was stopped, or None."""
         found = self._read("lessons")
         return None if found is None else found[0]
 

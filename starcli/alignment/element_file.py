@@ -55,7 +55,7 @@ def chosen_symmetry(
     kinds: str | None,
     progress: Progress,
 ) -> tuple[Symmetry, dict[str, Any]]:
-    """What acts on a model, and the settings that say which it was: all of `by`, or a random one drawn from `seed`.
+    """The symmetry that acts on a model, all of `by` or a random one drawn from `seed`, and the settings that say so.
 
     Those of `by` act one after the other. kinds: of a random one, "permutation" (None) or "all"; `invert` undoes what
     would be done. StarcliError where one does not belong to the network.

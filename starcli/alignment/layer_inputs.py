@@ -30,7 +30,7 @@ TRANSPOSED = " (transposed)"
 
 @dataclass(frozen=True)
 class LayerInput:
-    """What `weight` reads: `values` (channels, positions), and the `axis` of it that runs over its inputs.
+    """The inputs that `weight` multiplies: `values` (channels, positions), and the `axis` of it that runs over them.
 
     A grouped convolution reads the channels of all groups; its weight has those of one on that axis. read: number of
     positions before some were drawn.
@@ -45,7 +45,7 @@ class LayerInput:
 def layer_inputs(
     network: nn.Module, inputs: Tensor, names: Collection[str], *, positions: int | None = None
 ) -> dict[str, LayerInput]:
-    """What every weight among `names` reads in a forward pass of a batch `inputs`, by its name.
+    """The inputs that each weight among `names` multiplies in a forward pass of a batch `inputs`, by its name.
 
     One that is multiplied from either side, as where a decoder is an encoder transposed, reads two things: what it does
     along the axis that is met second stands under its name and `TRANSPOSED`.
@@ -81,7 +81,7 @@ def layer_inputs(
 
 
 def all_inputs(parts: Sequence[Mapping[str, LayerInput]]) -> dict[str, LayerInput]:
-    """What the layers read in several forward passes, one behind the other, of layers that read something in each."""
+    """Inputs of layers in several forward passes, one behind the other; of layers that have some in each."""
     found: dict[str, LayerInput] = {}
     for name in (name for name in parts[0] if all(name in part for part in parts)):
         each = [part[name] for part in parts]

@@ -46,12 +46,12 @@ class Search:
         return None if kinds is None or kinds.only_permutations else kinds
 
     def symmetry(self, tensors: Mapping[str, Tensor]) -> Symmetry:
-        """What was found by this search, from its `to_tensors`. StarcliError where these are of another network."""
+        """The symmetry that a search found, from its `to_tensors`. StarcliError where these are of another network."""
         return read_like(self.identity, tensors)
 
     @property
     def identity(self) -> Symmetry:
-        """What leaves a model as it is."""
+        """The identity, which leaves a model as it is."""
         return Permutation.identity(self.spec) if self.kinds is None else Element.identity(self.kinds)
 
     @cached_property
@@ -61,7 +61,7 @@ class Search:
 
     @cached_property
     def judge(self) -> MidpointJudge | None:
-        """What chooses among several ends, where they are chosen by midpoint loss."""
+        """The judge of several ends, where they are chosen by midpoint loss."""
         return MidpointJudge(self.workspace) if self.alignment.select == "midpoint" else None
 
     def searched(

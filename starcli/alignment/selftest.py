@@ -46,7 +46,7 @@ NOISES = (0.0, 0.5)
 
 @dataclass(frozen=True)
 class Recovery:
-    """What an alignment found of permutations, or elements of all kinds, that were planted in copies of one model.
+    """How much an alignment found again of permutations, or elements of all kinds, planted in copies of one model.
 
     planted: "permutations", or "elements of all kinds".
     noise: perturbation of the copies, in standard deviations of each tensor. plants: number of copies.
@@ -100,7 +100,7 @@ def every_search(**given: Any) -> list[Alignment]:
 def at_hand(
     alignments: Sequence[Alignment], opened: Callable[[bool], _Opened]
 ) -> tuple[_Opened, Sequence[Alignment], str]:
-    """What `opened` gives, with data if there are any; the alignments that are then possible, and a note on the rest.
+    """The result of `opened`, with data if there are any; the alignments that are then possible; a note on the others.
 
     StarcliError where nothing can be done without data.
     """
@@ -123,7 +123,7 @@ def recoveries(
     plants: int,
     progress: Progress = SILENT,
 ) -> Iterator[Recovery]:
-    """What each of `alignments` finds of what is planted in copies of `model`, with every one of `NOISES`."""
+    """Recovery, by each of `alignments`, of what is planted in copies of `model`, with every one of `NOISES`."""
     if not workspace.spec.movable:
         progress.note("the network has no units that can be renamed: nothing is planted")
     aligners = [Aligner(how, workspace) for how in alignments]

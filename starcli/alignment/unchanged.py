@@ -28,7 +28,7 @@ Of networks with few outputs one change is by chance a tenth of the usual one, o
 
 
 class RoundsTooMuch(StarcliError):
-    """What acts leaves the function as it is, but rounding to the types of the tensors does not."""
+    """The symmetry leaves the function unchanged, but rounding to the tensors' types does not."""
 
 
 def check_acted(

@@ -37,7 +37,7 @@ Keep = Callable[[str, Callable[[], Any]], Any]
 
 @dataclass(frozen=True)
 class Draws:
-    """What is drawn: up to `samples` models for an average, all of them anew in each of the `repeats`, from `seed`.
+    """How models of an average are drawn: up to `samples`, all of them anew in each of the `repeats`, from `seed`.
 
     points: how those of the star domain are drawn.
     """
@@ -108,7 +108,7 @@ class _Repeats:
         return [range(first, min(first + size, samples + 1)) for first in range(2, samples + 1, size)]
 
     def scored(self, number: int, counts: range) -> dict[str, Any]:
-        """What one repeat has at these numbers of models, as of `Repeat.scored`, or what was kept of it."""
+        """Scores of one repeat at these numbers of models, computed by `Repeat.scored` or recalled."""
         sources, samples = len(self.members.sources), self.draws.samples
         while len(self._drawn) <= number:
             self._drawn.append(draw_members(sources, samples, self.draws.points, self._generator))

@@ -60,7 +60,7 @@ class Members:
 
 @dataclass(frozen=True)
 class Draw:
-    """What one repeat draws: points (source, t) of the star domain, and the order of the ensemble's members."""
+    """The draws of one repeat: points (source, t) of the star domain, and the order of the ensemble's members."""
 
     points: list[tuple[int, float]]
     order: list[int]

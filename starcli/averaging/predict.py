@@ -85,7 +85,7 @@ class Predictor:
 
     @property
     def task(self) -> Task:
-        """What the models were trained for."""
+        """The task that the models were trained for."""
         return task_named(self.workspace.task_name)
 
     def _need_training_data(self, why: str) -> None:

@@ -41,7 +41,7 @@ class PairsReport:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """What was measured on."""
+        """The splits that were measured on."""
         return tuple(self.barriers[0].curves)
 
     def matrix(self, split: str = "train") -> Tensor:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bends:
-    """What a path between two models goes by: nothing, the bends of a trained curve, or any models.
+    """The points by which a path between two models goes: none, the bends of a trained curve, or any models.
 
     form: of the path. models: the bends in their order. ends: hashes of the models that a curve was trained between,
     the second one as it was aligned; None where the bends are other models, such as a star. alignment: how it was.
@@ -113,7 +113,7 @@ class Bends:
         return node_weights(self.form, len(self.models) + 2, t)
 
     def settings(self) -> dict[str, Any]:
-        """What decides a measurement of the path besides its ends; empty for a line."""
+        """Settings that decide a measurement of the path besides its ends; empty for a line."""
         hashes = [model.tensors_sha256 for model in self.models]
         return {"path": {"form": self.form, "bends": hashes}} if hashes else {}
 

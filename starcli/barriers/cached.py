@@ -51,7 +51,7 @@ class CachedBarriers:
         return hash_json([self.settings, *(self.hashes[position] for position in pair)])
 
     def get(self, pair: Pair) -> Barrier | None:
-        """What was measured before, or None; a damaged entry counts as none."""
+        """The barrier that was measured before, or None; a damaged entry counts as none."""
         return self.known[pair] if pair in self.known else self._read(pair)
 
     def _read(self, pair: Pair) -> Barrier | None:

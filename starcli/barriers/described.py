@@ -27,7 +27,7 @@ class Describer:
 
     @cached_property
     def stamp(self) -> Stamp:
-        """What a result rests on."""
+        """The function that says, for some models, on which weights, data and program a result rests."""
         return stamps(self.measure.workspace)
 
     def line(self, a: Checkpoint, b: Checkpoint, found: Barrier, bends: Bends = STRAIGHT, **group: str) -> Barrier:

@@ -177,7 +177,7 @@ class Point:
             )
 
     def settings(self) -> dict[str, Any]:
-        """What the recipe of a file with this point keeps of it."""
+        """The point as the recipe of its file records it."""
         place = {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
         form = {} if self.curve is None else {"curve": self.curve}
         only = {"only": list(self.only)} if self.only else {}

@@ -25,7 +25,7 @@ MAXIMUM_GENERATIONS = 100
 
 
 class Lineage:
-    """What went into the weights of a model, by what its file records.
+    """The ancestry of a model, as its file records it.
 
     A copy of a model is it with other names of units (aligned, permuted, in normal form) or converted: the same
     solution. What a model was aligned to left nothing in it. Files of before this was recorded do not say which of

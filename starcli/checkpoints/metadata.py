@@ -144,7 +144,7 @@ class DataRecord(_SparseRecord):
 
     @property
     def task_name(self) -> str:
-        """What is predicted, as `--task` has it."""
+        """Name of the task, as `--task` has it."""
         return self.task or (NEXT_TOKEN if self.next_token else CLASSES)
 
     @property
@@ -229,7 +229,7 @@ class Metadata(_Record):
 
     @property
     def made_of(self) -> list[Sha256]:
-        """What an `Ancestor` keeps of this file under that name."""
+        """The `Ancestor` that stands for this file, under that name."""
         recipe = self.recipe or {}
         if place := [place for table, place in COPIED.items() if table in recipe]:
             return self.parents[place[0] :][:1]

@@ -52,7 +52,7 @@ def labelled(checkpoints: Sequence[AnyCheckpoint]) -> list[AnyCheckpoint]:
 
 
 def notes_of(checkpoints: Sequence[Checkpoint]) -> list[str]:
-    """What is to be said of how weights were found in files of others, one line for all files of which it is said."""
+    """Notes on how weights were found in files of others, one line for all files that it concerns."""
     names: dict[str, list[str]] = {}
     for checkpoint in checkpoints:
         for note in checkpoint.notes:

@@ -22,7 +22,7 @@ MOST_WRAPPERS = 4
 
 @dataclass(frozen=True)
 class Pick:
-    """What a user says of a file's tensors: the key under which they lie, and patterns of names to leave out."""
+    """A user's choice of a file's tensors: the key under which they lie, and patterns of names to leave out."""
 
     key: str | None = None
     ignore: Sequence[str] = ()

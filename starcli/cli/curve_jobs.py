@@ -106,7 +106,7 @@ class CurveRun:
 
     @property
     def workspace(self) -> "Workspace":
-        """What both ends share."""
+        """The workspace that both ends share."""
         return self._opened[0]
 
     @property

@@ -32,7 +32,7 @@ class MergedFile:
     alignment: ClassVar[str] = "none"
 
     def compared(self, _: str | None) -> Iterator[dict[str, Any]]:
-        """What is known of it without data: how large it is."""
+        """A row of what is known without data: how large the model is."""
         size = {"tensors": len(self.tensors), "parameters": sum(form.numel for form in self.tensors.forms.values())}
         made = {"output": str(self.job.path), "seed": self.job.finished.seed}
         yield {"model": "fused", "name": output_name(self.job.path), "alignment": self.alignment, **size, **made}

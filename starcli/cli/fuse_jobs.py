@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @bundle
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FuseOptions(SearchOptions, MergeOptions):
-    """What is fused and how, beside the settings of training."""
+    """Options of a fusion: the models and the method, without the settings of training."""
 
     kind = "fused"
 
@@ -142,7 +142,7 @@ class FusionRuns(StarRuns):
         )
 
     def fusion(self, seed: int) -> "Fusion":
-        """What is made of `seed`."""
+        """The fusion of seed `seed`."""
         from starcli.fusion.fusing import Fusion
 
         method = self.search.method

@@ -73,7 +73,7 @@ class PredictModels(AlignedOptions, RenormaliseOptions, PointOptions):
         return found
 
     def how(self, models: "list[Checkpoint]") -> dict[str, Any]:
-        """What rows say of points between the models that were read, if these are a star and its sources."""
+        """Keys of rows on points between the models that were read, if these are a star and its sources."""
         if self.star is None:
             return {}
         star, *sources = models

@@ -98,7 +98,7 @@ class StarRuns:
 
     @property
     def workspace(self) -> "Workspace":
-        """What all models share."""
+        """The workspace that all models share."""
         return self._opened[0]
 
     @cached_property
@@ -108,7 +108,7 @@ class StarRuns:
 
     @cached_property
     def growth(self) -> "Growth | None":
-        """What is new to the star that grows, where one does."""
+        """The growth of a finished star by new sources, where one grows."""
         from starcli.star.growing import growth_of
 
         if not self.search.grow:
@@ -156,7 +156,7 @@ class StarRuns:
         return star_plan(self.workspace, self.search.kind, search)
 
     def searched(self, seed: int) -> "StarSearch":
-        """What the model of `seed` is searched by."""
+        """The search for the model of seed `seed`."""
         from starcli.star.star_search import StarSearch
 
         return StarSearch(
@@ -225,7 +225,7 @@ class FoundStar:
         return self.run.title
 
     def row(self) -> dict[str, Any]:
-        """What is shown of it, taken from its file."""
+        """The row of the model, taken from its file."""
         from starcli.workspace.stamp import task_facts
 
         finished = self.job.finished

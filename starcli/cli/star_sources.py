@@ -71,7 +71,7 @@ class Keeper:
     places: Mapping[Path, Sequence[Path]]
 
     def check(self, job: Job, *, force: bool) -> None:
-        """What lies there already and is not just what would be written is an error, unless `force`."""
+        """StarcliError where other files lie there already than would be written, unless `force`."""
         from starcli.workspace.plan import standing
 
         for path, wanted in zip(self.places[job.path], self._plans(job), strict=True):

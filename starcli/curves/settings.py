@@ -36,7 +36,7 @@ class CurveSettings:
             raise StarcliError(f"bends (--bends): a whole number from 1 up, found {self.bends!r:.80}")
 
     def record(self, bend: int, workspace: "Workspace") -> dict[str, Any]:
-        """What the recipe of a bend's file keeps of them; bends are numbered from 1."""
+        """The settings as the recipe of a bend's file records them; bends are numbered from 1."""
         how = self.alignment
         aligned = {"align": how.settings(), **how.kinds_in(workspace)} if how.active else {}
         synced = {"sync_batchnorm": True} if self.sync_batchnorm else {}

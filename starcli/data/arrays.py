@@ -53,7 +53,7 @@ LAYOUT = "layout"
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds: arrays by its own keys, in the order of KEYS, the layout that it says, keys left unread."""
+    """Contents of a file: arrays by its own keys, in the order of KEYS, the layout that it says, keys left unread."""
 
     arrays: Mapping[str, Array]
     layout: str | None

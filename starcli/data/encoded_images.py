@@ -30,7 +30,7 @@ DEEP = ("I", "F")
 
 
 class ImageHeader(NamedTuple):
-    """What an image says of itself before it is decoded; `deep`: pixels of more than 8 bits."""
+    """The header of an image, read before it is decoded; `deep`: pixels of more than 8 bits."""
 
     width: int
     height: int

@@ -44,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What is known of a data set, however it is divided.
+    """Facts of a data set, however it is divided.
 
     name: the kind as typed, without any path.
     input_shape: (C, H, W), (D,) for vectors, or (length,) for tokens.

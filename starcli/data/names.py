@@ -36,7 +36,7 @@ def needs_path(name: str) -> bool:
 
 
 def data_in_words(name: str) -> str:
-    """What data with that name in a record are, for a sentence.
+    """Words for data with that name in a record, for a sentence.
 
     >>> data_in_words("cifar10"), data_in_words("build")
     ('cifar10 data', 'data of a function')

@@ -43,7 +43,7 @@ class Split(ABC):
 
     @property
     def targets(self) -> Tensor:
-        """What is predicted, in order: the labels, or all tokens (R,) that are predicted of (N, length)."""
+        """The targets, in order: the labels, or all tokens (R,) that are predicted of (N, length)."""
         return self.labels[self.labels >= 0] if self.per_token else self.labels
 
     @property

@@ -29,7 +29,7 @@ OPTIONS_OF_KINDS: Mapping[str, Collection[str]] = {
 
 @dataclass(frozen=True)
 class TextOptions:
-    """What is said of texts; None leaves it to the file.
+    """How texts are read; None leaves it to the file.
 
     text_column, label_column: names of columns of a table, else `text` and `label`. tokenizer: a file of the package
     `tokenizers`; else tokens are bytes. length: tokens of a text that are read. task: what is predicted (`TASKS`), by

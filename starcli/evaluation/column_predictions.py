@@ -15,7 +15,7 @@ from starcli.evaluation.predictions import Predicted, Predictions, Values
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ColumnPredictions(Predicted):
-    """What models predict of K columns for N examples, in the order of the data.
+    """Predictions of models of K columns for N examples, in the order of the data.
 
     model: names of the M predictors: models, or `ensemble` or `star`.
     prediction: float64 numbers, or int64 labels, 1 where their probability is at least 0.5; (N, K) of one predictor,

@@ -212,7 +212,7 @@ class Judged:
 
     @property
     def each(self) -> "Judgement":
-        """What is kept of all that were added."""
+        """The figures of all predictions that were added."""
         return Judgement(*(torch.cat(values) for values in zip(*self._parts, strict=True)))
 
     def measures(self) -> Confidence:
@@ -234,7 +234,7 @@ class Judged:
 
 
 class Judgement(NamedTuple):
-    """What is kept of each prediction, (N,) each: `true` is the log-probability of its label."""
+    """Figures of each prediction, (N,) each, from which metrics follow: `true` is the log-probability of its label."""
 
     correct: Tensor
     highest: Tensor

@@ -180,7 +180,7 @@ class Evaluator:
         self.renormalise_(targets)
 
     def moments_between(self, ends: Sequence[PathEnd], weights: Sequence[float]) -> NetworkMoments | None:
-        """What the units of a point between `ends` are restored to; None where nothing is, as at an end itself.
+        """Moments to which units of a point between `ends` are restored; None where nothing is, as at an end itself.
 
         Ends whose moments are not known are loaded and measured.
         """
@@ -193,12 +193,12 @@ class Evaluator:
         return moments_between([end.moments for end in ends if end.moments is not None], weights)
 
     def renormalise_(self, targets: NetworkMoments | None) -> Corrections:
-        """What weights and data decide, anew, and the moments of units brought to `targets`, by which corrections."""
+        """`recalibrate`, and restore the moments of units to `targets`; return the corrections that do it."""
         self.recalibrate()
         return {} if self._repair is None or targets is None else self._repair.restore_(targets)
 
     def recalibrate(self) -> None:
-        """What weights and data decide, anew: spectral norms' vectors, and statistics over the training split."""
+        """Compute anew what weights and data decide: spectral norms' vectors, statistics over the training split."""
         solve_spectral_norms_(self.network.network)
         if self.has_statistics:
             batches = self._split("train")

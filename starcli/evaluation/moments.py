@@ -64,7 +64,7 @@ class MeansOfMoments(Moments):
 
 @dataclass(frozen=True)
 class Observed:
-    """What a batch adds to one of several samples: `key` says which."""
+    """Moments of a batch, to be added to one of several samples: `key` says to which."""
 
     key: tuple[int, int]
     count: int

@@ -172,5 +172,5 @@ def differences(pairs: Sequence[tuple[Any, Any]], drawn: Tensor) -> dict[str, Di
 
 
 def less(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tensor:
-    """What `a` has more than `b`, both as of `Resamples.metrics`: (metrics, resamples), in the order of `COMPARED`."""
+    """`a` minus `b`, both as of `Resamples.metrics`: (metrics, resamples), in the order of `COMPARED`."""
     return torch.stack([a[metric] - b[metric] for metric in COMPARED])

@@ -67,7 +67,7 @@ _FORMATS: Mapping[str, Callable[[Predicted], Iterator[bytes]]] = {
 
 
 def prediction_format(path: Path) -> Callable[[Predicted], Iterator[bytes]]:
-    """What makes the pieces of a file of this name; stdout takes csv.
+    """The function that writes predictions in the format of this file name, in pieces; stdout takes csv.
 
     Raises StarcliError for another suffix, and for .parquet where pandas or pyarrow are not installed.
     """

@@ -30,7 +30,7 @@ def need_room(splits: Sequence["Split"], classes: int, copies: int) -> None:
 
 
 class Predicted(ABC):
-    """What one or several predictors, called `model`, say of each example."""
+    """Predictions of one or several predictors, called `model`, for each example."""
 
     model: tuple[str, ...]
 
@@ -62,7 +62,7 @@ class Predicted(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions(Predicted):
-    """What models predict for N examples, in the order of the data.
+    """Predictions of models for N examples, in the order of the data.
 
     model: names of the M predictors: models, or `ensemble` or `star`.
     probabilities: float64, (N, classes) of one predictor, (M, N, classes) of several.

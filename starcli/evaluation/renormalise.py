@@ -44,7 +44,7 @@ class Renormalise:
         return self.method + (", logits" if self.logits else "")
 
     def settings(self) -> dict[str, str]:
-        """What recipes and keys of caches say of it: nothing where it is the default.
+        """Its keys in recipes and in keys of caches: none where it is the default.
 
         >>> Renormalise().settings(), Renormalise("repair").settings()
         ({}, {'renormalise': 'repair'})

@@ -50,7 +50,7 @@ def _measures(value: Mapping[str, Any]) -> Confidence | Measures:
 
 @dataclass(frozen=True)
 class Scoring:
-    """What predictions are scored on, and how.
+    """How predictions are scored, and on which split.
 
     split: what the metrics are of. temperature: a number, or "fit", on the validation split. choose: take the loss on
     the validation split too. Raises StarcliError for a split that the data do not have, and for wrong temperatures.
@@ -75,7 +75,7 @@ class Scoring:
 
     @property
     def task(self) -> Task:
-        """What the data are for."""
+        """The task of the data."""
         return task_named(self.dataset.task)
 
     @property

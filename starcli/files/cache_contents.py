@@ -32,7 +32,7 @@ class KeptResults:
 
 
 def cache_contents() -> list[KeptResults]:
-    """What the cache has of each kind; kinds of which it has nothing are left out."""
+    """Contents of the cache by kind; kinds of which it has nothing are left out."""
     return [found for kind, paths in _entries() if (found := _summary(kind, paths))]
 
 

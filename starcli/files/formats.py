@@ -14,7 +14,7 @@ def is_pickled(path: PurePath | str) -> bool:
 
 
 def other_kind(first: bytes) -> str | None:
-    """What a file is by its first 8 bytes, where it is a figure, results, or in the place of a file; None of all else.
+    """Kind of a file by its first 8 bytes, where these are of a figure, results or a stand-in; None of all else.
 
     >>> other_kind(b'{"schema": 1}'), other_kind((100).to_bytes(8, "little"))
     ('a file of results or a log', None)

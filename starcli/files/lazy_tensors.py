@@ -20,7 +20,7 @@ FLOAT_DTYPES = ("F8_E4M3", "F8_E5M2", "F16", "BF16", "F32", "F64")
 
 @dataclass(frozen=True)
 class TensorForm:
-    """What is known of a tensor before it is made: its dtype in the words of the safetensors format, and its shape.
+    """The form of a tensor that is not made yet: its dtype in the words of the safetensors format, and its shape.
 
     >>> TensorForm("BF16", (3, 4)).nbytes
     24

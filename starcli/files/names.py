@@ -79,7 +79,7 @@ def model_place(path: Path) -> Path:
 
 
 def output_name(path: Path) -> str:
-    """What results call a model that is written to a path: as its `model_place`; `stdout` where it goes there.
+    """Name, in results, of a model that is written to a path: as its `model_place`; `stdout` where it goes there.
 
     >>> output_name(Path("ckpts/0.safetensors")), output_name(Path("-"))
     ('0.safetensors', 'stdout')

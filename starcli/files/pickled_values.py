@@ -8,7 +8,7 @@ DEEPEST = 8
 
 
 class RefusedPickle(pickle.UnpicklingError):
-    """What no file of PyTorch's has or needs, in words for the user."""
+    """A pickle has something that no file of PyTorch's needs; its words are for the user."""
 
 
 class Skipped:
@@ -38,7 +38,7 @@ class Dictionary(dict[Any, Any]):
 
 
 def skipped_in(value: Any) -> dict[str, str]:
-    """What was skipped in an unpickled value, to a depth of DEEPEST: its place (`args`, `lists.0`), and what it was.
+    """Objects that were skipped in an unpickled value, to a depth of DEEPEST: places (`args`, `lists.0`) and names.
 
     >>> skipped_in({"epoch": 3, "args": Skipped("argparse.Namespace")})
     {'args': 'argparse.Namespace'}

@@ -89,14 +89,14 @@ class Unpickler:
         return found
 
     def named(self, module: Any, name: Any) -> Any:
-        """What a full name stands for."""
+        """The value that a full name stands for."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name that is no text")
         full = f"{_NAMES.get(module, module)}.{name}"
         return self.constants[full] if full in self.constants else Global(_NAMES.get(full, full))
 
     def made(self, function: Any, arguments: Any) -> Any:
-        """What a call gives: a value by the table, else an object that is skipped."""
+        """The result of a call: a value by the table, else an object that is skipped."""
         if not isinstance(function, Skipped) or not isinstance(arguments, tuple):
             raise RefusedPickle("a call of what is no function")
         self.step(sum(len(each) for each in arguments if isinstance(each, list | tuple)))  # a call may copy these

@@ -74,7 +74,7 @@ class DomainTeacher:
             raise StarcliError(f"samples of a star domain that teach: {self.samples}, expected at least 1")
 
     def record(self) -> dict[str, Any]:
-        """What the recipe of a file keeps of it."""
+        """The teacher as the recipe of a file records it."""
         return {"star": self.star.sha256, "samples": self.samples, **self.points.settings()}
 
 
@@ -115,7 +115,7 @@ class Fusion:
         return 1 if self.recipe is None else pieces_per_step(None, self.recipe.batch_size)
 
     def record(self) -> dict[str, Any]:
-        """What the recipe of a file keeps of it; how sources are aligned only where that matters."""
+        """The fusion as the recipe of a file records it; how sources are aligned only where that matters."""
         cut = {"pieces": self.pieces} if self.pieces != 1 else {}
         begins = {"init": self.init.sha256} if self.init is not None else {}
         how = {name: value for name, value in self.alignment.settings().items() if name != "seed"}

@@ -24,7 +24,7 @@ class InputProducts:
 
 
 def input_products(flat: FlatNetwork, batches: Iterable[Tensor]) -> dict[str, InputProducts]:
-    """What weights of linear layers and of convolutions in 1D and 2D read, by the weight's name.
+    """Inner products X^T X of the inputs X of linear layers and of convolutions in 1D and 2D, by the weight's name.
 
     X has a row for each position: example, token, or place of an image, whose inputs are its patch under the kernel.
     Weights that are read otherwise are left out, and so are those that are multiplied from either side.

@@ -75,7 +75,7 @@ def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
 
 
 def merge_facts(tensors: LazyTensors) -> dict[str, Any]:
-    """What the metadata of a merge of files say besides its plan: which statistics BatchNorm has."""
+    """Metadata of a merge of files besides its plan: which statistics BatchNorm has."""
     statistics: Literal["stale", "training"] = "stale" if has_statistics(tensors) else "training"
     return {"statistics": statistics}
 

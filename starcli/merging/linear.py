@@ -35,7 +35,7 @@ def spherical_mean(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
 
 
 def arc_coefficients(products: Tensor, t: float) -> Tensor:
-    """What a and b are multiplied by at `t` of their arc, of their inner products (2, 2): (2,).
+    """Coefficients of a and b at `t` of their arc, from their inner products (2, 2): (2,).
 
     >>> arc_coefficients(torch.eye(2, dtype=torch.float64), 0.5)
     tensor([0.7071, 0.7071], dtype=torch.float64)

@@ -46,7 +46,7 @@ class Stack:
             yield torch.stack([self._read(part, begin, end) for part in self.sources])
 
     def deltas(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """What each source adds to the base, (sources, numbers), and the base, (numbers,), chunk by chunk."""
+        """Each source minus the base, (sources, numbers), and the base, (numbers,), chunk by chunk."""
         assert self.base is not None
         for begin, end in self._places():
             base = self._read(self.base, begin, end)

@@ -92,7 +92,7 @@ class FlatNetwork:
 
     @property
     def extra_state(self) -> dict[str, Tensor]:
-        """What modules keep of themselves beside parameters and buffers (`get_extra_state`): their own copies."""
+        """Copies of what modules keep beside parameters and buffers (`get_extra_state`)."""
         return {name: value for name, value in self.network.state_dict().items() if name.endswith(EXTRA_STATE)}
 
     def set_extra_state(self, tensors: Mapping[str, Tensor]) -> None:

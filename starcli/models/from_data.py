@@ -20,7 +20,7 @@ SYNONYMS = {
 def decided_by_data(
     input_shape: tuple[int, ...], num_classes: int, vocab_size: int | None, task: str
 ) -> dict[str, Any]:
-    """What data say of our arguments, as JSON values; the last two are of tokens.
+    """Arguments of architectures that data decide, as JSON values; the last two are of tokens.
 
     >>> decided_by_data((3, 32, 48), 10, None, "classes")
     {'num_classes': 10, 'input_size': 4608, 'in_channels': 3, 'image_size': [32, 48]}

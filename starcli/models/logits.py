@@ -66,7 +66,7 @@ def token_places(inputs: Tensor) -> Tensor | None:
 
 
 def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
-    """What is odd about a network's outputs (..., C), as notes: more of them than classes, or probabilities.
+    """Notes on odd outputs (..., C) of a network: more of them than classes, or probabilities.
 
     Losses of probabilities that are taken as logits look right, and are of something else.
 
@@ -83,7 +83,7 @@ def doubts_of_logits(logits: Tensor, num_classes: int) -> list[str]:
 
 
 def doubts_of_passes(network: nn.Module, inputs: Tensor) -> list[str]:
-    """What makes figures of a network in eval mode figures of something else, as notes.
+    """Notes on a network whose outputs in eval mode are no function of one example.
 
     Outputs that are other ones each time, or other ones beside other examples.
 
@@ -110,7 +110,7 @@ APART = 1e-4
 
 
 def how_to_wrap(outputs: object) -> list[str]:
-    """What makes a network that returns `outputs`, which are no tensor, return logits; nothing where they are one.
+    """Hints how a network that returns `outputs`, which are no tensor, can return logits; none where they are one.
 
     >>> how_to_wrap({"logits": 0, "loss": 0})
     ["wrap it in a module whose forward returns this output's logits alone"]

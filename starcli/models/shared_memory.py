@@ -13,7 +13,7 @@ from starcli.runtime.device import float64
 
 
 class SharedWrites(TorchFunctionMode):
-    """What a load writes into memory that several names of a network share, and where two writes differ."""
+    """Record of what a load writes into memory that several names of a network share, and where two writes differ."""
 
     def __init__(self, state: Mapping[str, Tensor]) -> None:
         self.state, self.groups = state, sharing(state)

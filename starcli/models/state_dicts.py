@@ -115,7 +115,7 @@ def _strange(name: str, own: object, given: Tensor | None) -> str | None:
 
 
 def misfits(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """What of `tensors` is unknown, of another shape or missing beside a state dict, one line each, in this order."""
+    """Tensors that are unknown, of another shape or missing beside a state dict, one line each, in this order."""
     unknown, missing = tensors.keys() - expected.keys(), expected.keys() - tensors.keys()
     return _lines(unknown, _misshapen(expected, tensors), missing)
 

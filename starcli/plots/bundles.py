@@ -106,14 +106,14 @@ def _line_labels(lines: Sequence[FileLine]) -> list[str]:
 
 
 def path_words(line: DrawnLine) -> str:
-    """What leads from one model to the other: a line, or by way of which bends."""
+    """Words for the path from one model to the other: a line, or by way of which bends."""
     if not line.bends:
         return line.path
     return f"{form_words(line.path)} by way of {few([model_name(each) for each in line.bends], 3)}"
 
 
 def common_words(bundles: Sequence[Bundle]) -> list[str]:
-    """What all lines have in common: how models were aligned, paths and statistics that are not the usual ones."""
+    """Words for what all lines have in common: how models were aligned, unusual paths and statistics."""
     lines = [line for bundle in bundles for line in bundle.lines]
     treatments = {treatment_words(line.alignment, line.renormalise) for line in lines if line.group != TRAINED}
     words = [*treatments] if len(treatments) == 1 else []
@@ -125,7 +125,7 @@ def common_words(bundles: Sequence[Bundle]) -> list[str]:
 
 
 def ends_of(bundles: Sequence[Bundle]) -> tuple[str, str]:
-    """What lies at t = 0 and at t = 1 of all lines; empty where it cannot be said."""
+    """Words for the ends t = 0 and t = 1 of all lines; empty where there are none for all."""
     lines = [line for bundle in bundles for line in bundle.lines]
     if any((line.group or "").startswith("star") for line in lines):
         return "star", "other"

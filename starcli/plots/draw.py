@@ -29,7 +29,7 @@ from starcli.plots.training_figure import training_figure
 
 @dataclass(frozen=True)
 class DrawnKind:
-    """What is drawn of one kind of results: the type of its rows, what a row has, and the figure of all.
+    """How one kind of results is drawn: the type of its rows, what is read of a row, and the function of the figure.
 
     place: where in the figure of a run a row is, where each has a place of its own there.
     """

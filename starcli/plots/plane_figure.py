@@ -239,7 +239,7 @@ def _marker_style(place: int) -> dict[str, Any]:
 
 
 def way_words(path: DrawnPath) -> str:
-    """What the way of a curve is called: by its form, and how far the curve is from where it is drawn.
+    """Words for the way of a curve: its form, and how far the curve is from where it is drawn.
 
     >>> way_words(DrawnPath(form="bezier", bends=["bend"], x=[0, 8], y=[0, 0], distance=0.606))
     'Bezier curve, projected, up to 0.61 (L2) off the plane'

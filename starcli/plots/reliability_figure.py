@@ -29,7 +29,7 @@ COUNTS = 0.3
 
 @dataclass(frozen=True)
 class Diagram:
-    """What one diagram shows: its title, the ECE, and the bins."""
+    """One diagram: its title, the ECE, and the bins."""
 
     title: str
     error: float

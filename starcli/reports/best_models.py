@@ -20,7 +20,7 @@ _PARTS = ("--limit", "--val-fraction")
 
 @dataclass(frozen=True)
 class Tested:
-    """What a model was measured on, and how: figures of one kind alone are compared.
+    """On what a model was measured, and how; only figures that have this in common are compared.
 
     data: their name and the hash of their contents. statistics: BatchNorm's, where they were re-estimated: name and
     hash of the training data, and which part of them. The file's own do not depend on these, so that it makes no
@@ -82,11 +82,11 @@ class BestModel:
 
     @property
     def heading(self) -> str:
-        """What the metric is called."""
+        """Name of the metric."""
         return METRICS[self.best.metric].heading
 
     def sentence(self) -> str:
-        """What is to be said of it."""
+        """The finding as a sentence."""
         on = f" on {self.data}" if self.data else ""
         return (
             f"Of {self.count} models{on} {model_name(self.best.name)} has the highest test {self.heading}, "

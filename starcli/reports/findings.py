@@ -31,7 +31,7 @@ SHARD = re.compile(r"-\d{5}-of-\d{5}\.safetensors$")
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What one command printed with --json, or one run logged; `line` is what was typed, empty where not known."""
+    """Results that one command printed with --json, or the log of one run; `line`: what was typed, or empty."""
 
     name: str
     rows: Sequence[ResultRow]
@@ -59,7 +59,7 @@ def is_point(metadata: Metadata) -> bool:
 
 
 def file_kind(metadata: Metadata) -> str:
-    """What a file is, in words."""
+    """Kind of a file, in words."""
     return "point" if is_point(metadata) else "fused model" if metadata.kind == "fused" else metadata.kind
 
 

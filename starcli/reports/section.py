@@ -25,7 +25,7 @@ def section_of(anchor: str, heading: str, *content: Child) -> Section:
 
 
 def run_block(run: SavedRun, *content: Child, words: str = "") -> Markup:
-    """What is shown of a run: the name of its file, what all of it has in common, figures, and the line behind them."""
+    """The block of a run on the page: name of its file, what all rows have in common, figures, the line behind them."""
     said = element("p", words, class_="note") if words else None
     return element("section", element("h3", run.name), said, *content, line_of(run), class_="run")
 

@@ -47,7 +47,7 @@ def raised_at(error: BaseException) -> list[str]:
 
 
 def network_error(error: BaseException) -> StarcliError | None:
-    """What a network of the user's own raised while this program called it, in words; None for every other exception.
+    """Error for what a network of the user's own raised while this program called it; None for every other exception.
 
     Of all that was running, what this program called last tells: it is a module in its forward pass, a hook or another
     method, or the backward pass of an operator. Layers that a module of ours calls are ours, but for classes of others.

@@ -31,7 +31,7 @@ class WorkPart:
 
 
 class Rehearsal:
-    """What was seen of the work: its parts in their order, what is `found` already, sizes of files to write."""
+    """A rehearsal in progress: parts of the work in their order, files `found` already, sizes of files to write."""
 
     def __init__(self) -> None:
         self.parts: dict[str, WorkPart] = {}

@@ -50,13 +50,13 @@ class Growth:
         return self.anew.lasting(epochs or math.ceil(self.anew.epochs * changed / several))
 
     def record(self) -> dict[str, Any]:
-        """What the file of the grown star keeps, beside the hash of the star."""
+        """The growth as the file of the grown star records it, beside the hash of the star."""
         another = {"recipe": "another"} if self.another else {}
         return {"epochs_anew": self.anew.epochs, "new": len(self.new), "dropped": len(self.dropped), **another}
 
     @property
     def title(self) -> str:
-        """What is new and what is dropped, as people read it."""
+        """Sources that are new and dropped, in words."""
         names = [self.sources[number].name for number in self.new]
         new = f"{few(names, 3)} new" if names else "none new"
         dropped = f", {few(self.dropped, 3)} dropped" if self.dropped else ""
@@ -70,7 +70,7 @@ def growth_of(
     sources: Sequence[Checkpoint],
     recipe: Recipe | None = None,
 ) -> Growth:
-    """What is new among `sources` to a finished `star`, and what is dropped; its own recipe, unless another is named.
+    """The growth of a finished `star` to `sources`: which are new, which are dropped; by its own or the named recipe.
 
     A model that was fused as a star is one, too. StarcliError for a model that is none, for one that has just these
     sources or none of them, or is among them.

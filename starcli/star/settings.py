@@ -256,7 +256,7 @@ class StarSettings:
         return {"companions": self.companions, "companion_epochs": shared_epochs(recipe.epochs, self.companions)[0]}
 
     def record(self, recipe: Recipe) -> dict[str, Any]:
-        """What the recipe of a star's file keeps of them."""
+        """The settings as the recipe of a star's file records them."""
         synced = self.sync_batchnorm and distributed.size() > 1
         return {
             "sampling": sampling_name(self.sampling),

@@ -11,7 +11,7 @@ from starcli.star.settings import StarSettings
 
 @dataclass(frozen=True, kw_only=True)
 class StarSearch:
-    """What a star, or a model that is fused as one, is made from, and how.
+    """A search for a star, or for a model that is fused as one: sources, settings, recipe, seed.
 
     seed: of all that is drawn, weights at the beginning among it. init: a model to begin at in their place; with
     `growth` the star that grows. held_out: models to which barriers are logged, as `settings.eval_every` says; they

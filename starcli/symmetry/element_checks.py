@@ -15,7 +15,7 @@ HELD = 1e-5
 
 
 def element_problems(kinds: Kinds, parts: Mapping[str, Mapping[str, Tensor]]) -> Iterator[str]:
-    """What is wrong with the parts of a file."""
+    """Problems of the parts of a file, one line each."""
     for part, tensors in parts.items():
         for name, tensor in tensors.items():
             if part in ("frame", "before"):

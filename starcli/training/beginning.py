@@ -42,6 +42,6 @@ class Beginning:
         flat.load(with_own_values(flat.network, self.model.fresh_tensors(), self.reinit))
 
     def settings(self) -> dict[str, Any]:
-        """What a plan records of it beside the model, a parent."""
+        """Settings that a plan records beside the model, which is a parent."""
         start = {"start_epoch": self.start_epoch} if self.start_epoch else {}
         return start | ({"reinit": list(self.reinit)} if self.reinit else {})

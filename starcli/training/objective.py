@@ -28,7 +28,7 @@ class Objective(Protocol):
         """Tensors where backward passes leave `gradients()`; none where these must not be sent before all is done."""
 
     def buffers(self) -> Sequence[Tensor]:
-        """What training changes beside the vector: running statistics."""
+        """Tensors that training changes beside the vector: running statistics."""
 
     def clear(self) -> None:
         """Forget the gradients of the step before."""

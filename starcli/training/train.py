@@ -140,7 +140,7 @@ class PlainObjective:
         return loss.detach(), hits
 
     def loss(self, logits: Tensor, targets: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:
-        """What is minimised of a batch: the mean loss of its predictions `logits`, `targets` of `prediction_rows`."""
+        """The loss of a batch: the mean over its predictions `logits`, `targets` of `prediction_rows`."""
         how: dict[str, Any] = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
         return self.task.loss(logits, targets, **how)
 

@@ -14,7 +14,7 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 @dataclass(frozen=True)
 class Choices:
-    """What the command line says; None leaves it to the checkpoints' metadata."""
+    """Choices of the command line; None leaves it to the checkpoints' metadata."""
 
     arch: str | None = None
     arch_args: Mapping[str, Any] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Choices:
 
     @property
     def texts(self) -> TextOptions:
-        """What is said of texts."""
+        """How texts are read."""
         return TextOptions(
             self.text_column, self.label_column, self.tokenizer, self.length, self.task, named=self.class_names
         )

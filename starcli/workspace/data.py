@@ -29,7 +29,7 @@ OF_EITHER = ("arrays", "hf", "wds", "build")
 
 
 def record_of(dataset: Dataset) -> DataRecord:
-    """What a checkpoint keeps of a data set: everything that identifies it, no path."""
+    """The record of a data set in a checkpoint: everything that identifies it, no path."""
     return DataRecord(
         name=dataset.name,
         fingerprint=dataset.fingerprint,
@@ -81,7 +81,7 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
 
 
 def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> TextOptions:
-    """What is said of texts, and for the rest the length, the task and the classes that are recorded.
+    """How texts are read: as was said, for the rest by the length, the task and the classes that are recorded.
 
     Classes without names are called by their numbers. Raises StarcliError for another task than is recorded, and for
     another tokenizer than that of the record's own texts.
@@ -169,7 +169,7 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
 
 
 def normalise_of_model(said: str | None, record: DataRecord | None) -> str | None:
-    """What is said of the normalisation of other data than a model's own, None where they are to have that of its own.
+    """The normalisation asked for of other data than a model's own; None where they are to have that of its own.
 
     `data` means those that the model was trained on, where they were standardised.
     """

@@ -18,7 +18,7 @@ NetworkBuilder = Callable[[torch.Generator | None], torch.nn.Module]
 
 @dataclass(frozen=True)
 class Given:
-    """What a caller of the library has in memory, and what its process admits."""
+    """Network and data that a caller of the library has in memory, and what its process admits."""
 
     dataset: Dataset | None = None
     train_dataset: Dataset | None = None

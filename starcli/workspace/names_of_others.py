@@ -14,7 +14,7 @@ NOT_THERE = ": not in the network"
 
 
 def needed_names(network: nn.Module) -> NetworkNames:
-    """What a state dict of `network` must have: the names of each tensor; BatchNorm's counters may be missing."""
+    """Names that a state dict of `network` must have, by tensor; BatchNorm's counters may be missing."""
     groups = dict[int, set[str]]()
     for name, tensor in network.state_dict(keep_vars=True).items():
         if name.rpartition(".")[2] != "num_batches_tracked":
@@ -37,7 +37,7 @@ def without_prefix(checkpoint: Checkpoint, names: NetworkNames) -> Checkpoint:
 
 
 def way_out(checkpoint: Checkpoint, error: StarcliError) -> list[str]:
-    """What leaves out the tensors that are not the network's, where there is nothing else wrong; one line, or none."""
+    """A line that leaves out the tensors that are not the network's, where nothing else is wrong; or none."""
     strange = [problem.removesuffix(NOT_THERE) for problem in error.problems if problem.endswith(NOT_THERE)]
     if checkpoint.path is None or len(strange) < len(error.problems):
         return []

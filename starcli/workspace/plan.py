@@ -67,7 +67,7 @@ class Plan:
         statistics: Literal["training", "recalibrated", "stale"] = "training",
         aligned_to: AlignedTo | None = None,
     ) -> Metadata:
-        """What the finished file says of itself."""
+        """Metadata of the finished file."""
         parents, ancestors = checkpoint.ancestry(self.parents)
         return Metadata(
             kind=self.kind,
@@ -188,7 +188,7 @@ def training_settings(parent: Checkpoint) -> dict[str, Any]:
 
 
 def default_recipe_note(recipe: "Recipe", said: Collection[str]) -> str:
-    """What a derived model is told that is trained by the default recipe, but for the settings that are `said`."""
+    """Note on a derived model that is trained by the default recipe, but for the settings that are `said`."""
     settings = recipe.summary(without=said)
     return f"the models do not say how they were trained: the default recipe is used: {settings}"
 

@@ -20,7 +20,7 @@ Stamp = Callable[[Sequence[Checkpoint]], dict[str, Any]]
 
 
 def stamps(workspace: "Workspace") -> Stamp:
-    """What says of a result what it rests on, the same on every machine: `weights`, `data`, `precision`, `program`.
+    """The function that says on what a result rests, alike on every machine: `weights`, `data`, `precision`, `program`.
 
     Also `architecture`, its name and arguments, unless the network is one in memory, which has none; `train_data` where
     these are not the data that is measured on, `task` and `loss_kind` where neither classes nor next tokens are

@@ -59,6 +59,6 @@ def test_notes(dataset: Dataset) -> tuple[str, ...]:
 
 
 def training_notes(dataset: Dataset) -> tuple[str, ...]:
-    """What those who train on data should know: of inputs, of targets, of examples that are measured on as well."""
+    """Notes for those who train on data: on inputs, on targets, on examples that are measured on as well."""
     notes = (*scaling_notes(dataset), *target_notes(dataset), *class_notes(dataset), *test_notes(dataset))
     return (*notes, *repeats_notes(dataset, *dataset.measured))

@@ -94,7 +94,7 @@ class Workspace:
 
     @property
     def task_name(self) -> str:
-        """What the network is for, a name of `starcli.registry.tasks.TASKS`; without data as its directory says it."""
+        """Name of the network's task, one of `starcli.registry.tasks.TASKS`; without data as its directory says it."""
         if self.data is not None:
             return self.data.task_name
         return (self.directory and self.directory.task) or CLASSES
@@ -185,7 +185,7 @@ class Workspace:
 
     @cached_property
     def kinds(self) -> Kinds:
-        """What acts on the units of each group of the spec, proved; its notes are to be said to the user."""
+        """The kinds of symmetry that act on the units of each group of the spec, proved; its notes are for the user."""
         named = None if self.builder is not None else self.architecture
         return find_kinds(self.spec, named, self.build(), (self.example(),), file=self.choices.spec)
 

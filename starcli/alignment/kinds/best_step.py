@@ -34,7 +34,7 @@ class Parts:
 
 
 def best_values(kinds: Kinds, group: str, gains: Gains) -> Tensor:
-    """What `group`, with all within it, gains at most: (batch,)."""
+    """The largest gain of `group` with all groups within it: (batch,)."""
     if is_rotated(kinds.groups[group]):
         return _rotation_values(_single(gains), kinds.groups[group])
     pairs, _ = _pairs(kinds, group, gains)

@@ -67,7 +67,7 @@ def added_up(
     model: Mapping[str, Tensor],
     weights: Sequence[float],
 ) -> Gains:
-    """What matches of units gain over all `paths` of a root, each path as often as `weights` say; a batch of one."""
+    """Gains of matches of units, summed over all `paths` of a root, each as often as `weights` say; a batch of one."""
     total: dict[tuple[tuple[str, ...], frozenset[int]], Tensor] = {}
     for path, weight in zip(paths, weights, strict=True):
         if weight:

@@ -53,7 +53,7 @@ class ContinuousMotion:
             part.move()
 
     def state(self) -> dict[str, Tensor]:
-        """What the optimiser knows of the steps before, as copies."""
+        """Copies of the optimiser's state."""
         return self._optimizer.state()
 
     def resume(self, done: int, state: Mapping[str, Tensor]) -> None:

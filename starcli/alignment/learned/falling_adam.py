@@ -43,7 +43,7 @@ class FallingAdam:
             tensor.addcdiv_(mean, (square.sqrt() / unbiased).add_(EPSILON), value=-step)
 
     def state(self) -> dict[str, Tensor]:
-        """What it knows of the steps before, as copies."""
+        """Copies of its state: what it knows of the steps before."""
         parts = {"mean": self._means, "square": self._squares}
         return {f"{part}.{k}": each.clone() for part, own in parts.items() for k, each in enumerate(own)}
 

@@ -12,7 +12,7 @@ class LessonKeeper:
     """Keeps what a lesson has reached, so that a stopped one goes on from there; this one keeps nothing."""
 
     def load(self) -> Mapping[str, Tensor] | None:
-        """What was kept before, or None."""
+        """The state that was kept before, or None."""
         return None
 
     def reached(self, state: Mapping[str, Tensor]) -> None:
@@ -27,7 +27,7 @@ NOTHING_KEPT = LessonKeeper()
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """What is learned: a symmetry of `model` that lowers the loss between it and `reference`, both state dicts.
+    """A pair of models to learn on: a symmetry of `model` that lowers the loss between it and `reference`, state dicts.
 
     steps: how many are taken. rate: of learning, of what is continuous. seed: of all that is drawn: the same one gives
     the same symmetry. progress: counts the steps, and asks to stop.

@@ -46,7 +46,7 @@ class MovingElement:
         return self._relax.round_steps if self._units is None else 2 * JUDGED_EVERY
 
     def state(self) -> dict[str, Tensor]:
-        """What the next round needs to know of those before, as copies."""
+        """Copies of the state that the next round begins with."""
         return self._motion.state()
 
     def resume(self, done: int, state: Mapping[str, Tensor]) -> None:

@@ -54,7 +54,7 @@ Sought = TypeVar("Sought", bound=Symmetry)
 
 
 class Mover(Protocol[Sought]):
-    """What moves a symmetry of one model in rounds of steps."""
+    """Moves a symmetry of one model in rounds of steps."""
 
     def begin(self, start: Sought, steps: int) -> Moving[Sought]:
         """Begin the next `steps` steps at `start`."""
@@ -64,7 +64,7 @@ class Mover(Protocol[Sought]):
         """Steps between two judgements in the round that was begun."""
 
     def state(self) -> dict[str, Tensor]:
-        """What the next round needs to know of those before, as copies."""
+        """Copies of the state that the next round begins with."""
 
     def resume(self, done: int, state: Mapping[str, Tensor]) -> None:
         """Go on after `done` steps from a `state`."""

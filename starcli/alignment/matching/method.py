@@ -49,7 +49,7 @@ class Match:
 
     @property
     def symmetry(self) -> Symmetry:
-        """What is applied to the model."""
+        """The symmetry that is applied to the model: the element, or else the permutation."""
         return self.permutation if self.element is None else self.element
 
 

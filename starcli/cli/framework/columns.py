@@ -135,7 +135,7 @@ def _curves(values: Sequence[Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class TextTable:
-    """What people see of rows, whatever it is written as: the cells of each column, in order, and lines below them.
+    """A table as text, in whatever format it is written: the cells of each column, in order, and lines below them.
 
     Columns without any value, or with the usual one alone, are left out. Common values, and words in columns of
     numbers, are said once, in `below`.

@@ -34,7 +34,7 @@ HEADINGS = (
 
 
 def described(command: Any, ctx: Any) -> dict[str, Any]:
-    """What there is to say of a command or a group of commands: `usage`, `paragraphs`, `sections`, `examples`, `see`.
+    """The parts of the help of a command or a group of commands: `usage`, `paragraphs`, `sections`, `examples`, `see`.
 
     Sections are rows of words and explanations, by heading.
     """

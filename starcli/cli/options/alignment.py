@@ -76,7 +76,7 @@ class AlignOptions:
         return Alignment(self.align, **self.alignment_settings(seed))
 
     def alignment_settings(self, seed: int = 0) -> dict[str, Any]:
-        """What the command line says of the alignment beside its method: keywords of `Alignment`."""
+        """Keywords of `Alignment` besides the method, as the command line says them."""
         said = self.align_examples
         return {
             "restarts": self.restarts,
@@ -120,7 +120,7 @@ class SelectOptions(AlignOptions):
     ] = None  # fmt: skip
 
     def alignment_settings(self, seed: int = 0) -> dict[str, Any]:
-        """What the command line says of the alignment beside its method, the choice among ends included."""
+        """Keywords of `Alignment` besides the method, those of the choice among ends too."""
         return {**super().alignment_settings(seed), "select": self.select, "ends": self.ends}
 
     def along(self, bends: "Bends", ends: "Sequence[Checkpoint]", seed: int) -> "Alignment":

@@ -71,7 +71,7 @@ class MergeOptions:
     ] = None  # fmt: skip
 
     def merge(self, method: str) -> "Merge | None":
-        """What is said of a merge by `method`; None where that is no merge by weights alone."""
+        """The merge by `method` that the options describe; None where that is no merge by weights alone."""
         from starcli.merging.merge import Merge, parse_override
 
         if method not in MERGES:

@@ -38,7 +38,7 @@ class RenormaliseOptions:
     ] = False
 
     def between(self) -> Renormalise:
-        """What the command line asks for."""
+        """The renormalisation that the command line asks for."""
         return Renormalise(self.renormalise, self.renormalise_logits)
 
     def note_repaired(self, workspace: "Workspace", watch: "Progress") -> None:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @bundle
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(SearchedOptions, RenormaliseOptions):
-    """What is searched for, from what, and how, beside the settings of training."""
+    """Options of a search for a star: sources and settings, without those of training."""
 
     kind: ClassVar[Literal["star", "fused"]] = "star"
     """What is made: the kind of its file."""

@@ -84,7 +84,7 @@ class Judge(Protocol):
 
 
 class Task(ABC):
-    """What a network is trained for.
+    """A task: the loss that a network is trained by, its metrics, and how predictions are averaged.
 
     name: as of `--task`. metrics: names, in `starcli.registry.tasks.METRICS`, of
     what is measured beside the loss; the first is more where models are better. counts: whether that is a share of
@@ -130,7 +130,7 @@ class Task(ABC):
 
     @abstractmethod
     def predictions(self, outputs: Tensor) -> Tensor:
-        """What is kept of outputs (R, C) to be judged and averaged, (R, C) float64."""
+        """Predictions of outputs (R, C), to be judged and averaged: (R, C) float64."""
 
     @abstractmethod
     def score(self, pieces: Pieces) -> Scores:
@@ -142,11 +142,11 @@ class Task(ABC):
 
     @abstractmethod
     def judge(self, temperature: float | None = None) -> Judge:
-        """What all metrics of predictions are taken by, at a temperature."""
+        """A `Judge`, which takes all metrics of predictions, at a temperature."""
 
     @abstractmethod
     def predicted(self, outputs: Mapping[str, Tensor], **known: Any) -> "AnyPredictions":
-        """What predictors, by name, say of each example, with what is known of these."""
+        """Predictions of predictors, by name, for each example, with what is known of the examples."""
 
     def mean(self, predictions: Iterator[Tensor]) -> Tensor:
         """The last of `means`, over all predictors."""

@@ -21,7 +21,7 @@ PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a log says of a run besides its curves: its checkpoint, the hash of all that decides it, its settings."""
+    """Facts of a run that a log has beside curves: its checkpoint, the hash of all that decides it, its settings."""
 
     checkpoint: Path
     run_id: str = ""

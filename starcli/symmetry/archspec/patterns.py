@@ -56,7 +56,7 @@ class Pattern:
         )
 
     def match(self, name: str) -> dict[str, int | str] | None:
-        """What the wildcards stand for in `name`, or None where it does not match.
+        """Values of the wildcards in `name`, or None where it does not match.
 
         Takes time linear in the length of the name.
         """

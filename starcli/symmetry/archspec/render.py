@@ -16,7 +16,7 @@ _RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 @dataclass(frozen=True)
 class KindLines:
-    """What a spec says of kinds, as text.
+    """Lines of a spec on kinds, as text.
 
     groups: by name of a group `{"kind": "orthogonal", "fixes": "ones"}`, and under "scales" and "signs" ways, names of
         one with blanks between them, ways with ` | ` (see `ways`). powers: by tensor and axis the exponents of each

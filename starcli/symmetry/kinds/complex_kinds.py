@@ -95,7 +95,7 @@ class _Pairs:
 
     @property
     def kind(self) -> GroupKind:
-        """What acts on them, by the name of their group."""
+        """The kind that acts on them, under the name of their group."""
         exponents = {
             GroupPlace(place.tensor, place.axis, place.start + start * part.step, self.name): e
             for (part, start), e in zip(self.starts, (1, -1), strict=True)

@@ -79,12 +79,12 @@ def random_invertible(shape: tuple[int, ...], generator: torch.Generator, *, wid
 
 
 def diagonal_acts(g: Tensor, exponents: Exponents) -> Acts:
-    """What the diagonal g (parents..., n) does at each place: g^e."""
+    """The diagonal g (parents..., n) as it acts at each place: g^e."""
     return {place: g**e for place, e in exponents.items()}
 
 
 def matrix_acts(g: Tensor, exponents: Exponents, before: Acts, after: Acts) -> Acts:
-    """What the matrix g (parents..., n, n) does at each place: D_after g D_before^-1 where the exponent is 1.
+    """The matrix g (parents..., n, n) as it acts at each place: D_after g D_before^-1 where the exponent is 1.
 
     Where it is -1, with the inverse transpose of g. `before` and `after` are the diagonals at each place, as
     `conjugated` makes them.

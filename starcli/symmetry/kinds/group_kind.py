@@ -29,12 +29,12 @@ class Fold:
 
     @property
     def shift(self) -> GroupPlace | None:
-        """What is added to what the scale multiplies."""
+        """The place of the shift, which is added to what the scale multiplies."""
         return next((place for place, e in self.exponents.items() if e > 0), None)
 
     @property
     def readers(self) -> list[GroupPlace]:
-        """What reads what the scale multiplies."""
+        """The places that read what the scale multiplies."""
         return [place for place, e in self.exponents.items() if e < 0]
 
     @property

@@ -23,7 +23,7 @@ Doubtful = Callable[[Mapping[Claim, Acts]], set[GroupPlace]]
 
 
 class KindProof:
-    """What is tried at the generic weights of a setting, and the largest change under what passed."""
+    """Trials of elements at the generic weights of a setting, and the largest change by those that passed."""
 
     def __init__(self, setting: GenericSetting) -> None:
         """Nothing has been tried yet."""
@@ -161,7 +161,7 @@ def _fixes_ones(matrix: Tensor) -> bool:
 
 
 def acted_together(elements: Iterable[Acts]) -> Acts:
-    """What several elements do one after the other; those at one place are diagonal."""
+    """Several elements, one after the other, as one; those at one place are diagonal."""
     made: dict[GroupPlace, Tensor] = {}
     for acts in elements:
         for place, act in acts.items():

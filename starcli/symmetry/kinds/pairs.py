@@ -65,7 +65,7 @@ def nearest_phases(gains: Tensor, layout: PairLayout) -> Tensor:
 
 
 def phase_values(gains: Tensor, layout: PairLayout) -> Tensor:
-    """What rotations of pairs gain at most, (...): twice the sum of |c|."""
+    """The largest gain by rotations of pairs, (...): twice the sum of |c|."""
     return 2 * pair_numbers(gains, layout).abs().sum(-1)
 
 

@@ -27,7 +27,7 @@ def kinds_to_yaml(kinds: Kinds) -> str:
 
 
 def kind_lines(kinds: Kinds) -> KindLines:
-    """What a spec says of kinds that are more than permutations."""
+    """Lines of a spec on kinds that are more than permutations."""
     at = places(kinds.spec)
     more = {name: kind for name, kind in kinds.groups.items() if kind.kind != "permutation"}
     groups = {name: _fields(kind, at[name]) for name, kind in more.items()}
