@@ -262,7 +262,7 @@ def _statistics(workspace: Workspace, normalise: str | None) -> MeanStd:
             raise StarcliError(f"--normalise {normalise}: {len(given[0])} channels, the model takes {channels}")
         return given
     record = workspace.data
-    if record is None:
+    if record is None or not record.mean:
         hint = "--normalise says so: none, imagenet or MEAN:STD"
         raise StarcliError("the model does not say how its inputs are normalised", [hint])
     return tuple(record.mean), tuple(record.std)

@@ -99,7 +99,10 @@ class SpecRecord(_SparseRecord):
 
 
 class DataRecord(_SparseRecord):
-    """Data set by kind (never its path), the hash of its contents, and how inputs were normalised and split."""
+    """Data set by kind (never its path), the hash of its contents, and how inputs were normalised and split.
+
+    `mean` and `std` are empty where several data sets as one were normalised each in its own way.
+    """
 
     LEFT_OUT = ("span", "class_names", "features", "vocab_size", "next_token", "task", "tokenizer")
 

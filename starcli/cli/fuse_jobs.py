@@ -2,29 +2,34 @@
 
 import dataclasses
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.framework.command import bundle
+from starcli.cli.framework.command import Checked, bundle
 from starcli.cli.job import Job
+from starcli.cli.options import checks
 from starcli.cli.options.merging import MergeOptions
 from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
-from starcli.cli.options.shared import IN, FuseAlignOpt, SeededOutputOpt, choice_in, choice_of
+from starcli.cli.options.shared import IN, NETWORK, FuseAlignOpt, SeededOutputOpt, choice_in, choice_of, names_of
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_jobs import StarRuns
 from starcli.registry.alignment_methods import DEFAULT_METHOD
+from starcli.registry.data_sets import DATASETS
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.registry.splits import SPLITS
 
 if TYPE_CHECKING:
     from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.data.dataset import Dataset
     from starcli.fusion.fusing import DomainTeacher, Fused, Fusion
     from starcli.star.settings import StarSettings
     from starcli.workspace.plan import Plan
+    from starcli.workspace.workspace import Workspace
 
 
 @bundle
@@ -73,6 +78,15 @@ class FuseOptions(SearchOptions, MergeOptions):
         ),
     ] = None
 
+    source_data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source-data", metavar="NAME...", rich_help_panel=NETWORK, autocompletion=names_of(DATASETS),
+            help="What each source was trained on, in their order, as of --data, where that is not the same for all.",
+        ),
+        Checked(checks.data_sets),
+    ] = None  # fmt: skip
+
     @property
     def inputs(self) -> list[Path]:
         """All files that are read, base and star among them."""
@@ -100,6 +114,15 @@ class FusionRuns(StarRuns):
         """The models of any search, the one that the sources descend from, and the star whose domain teaches."""
         others = {"base": self.search.base, "star": self.search.star}
         return {**super()._files, **{role: read_groups([each])[0] if each else [] for role, each in others.items()}}
+
+    @cached_property
+    def _opened(self) -> "tuple[Workspace, list[Checkpoint], tuple[Dataset, ...]]":
+        from starcli.workspace.source_data import workspace_of_sources
+
+        if self.search.method in TRAINED_FUSIONS:
+            return super()._opened
+        sources, *others = self._files.values()
+        return workspace_of_sources(sources, list(chain(*others)), self.setup, self.search.source_data or ())
 
     @property
     def base(self) -> "Checkpoint | None":
@@ -149,5 +172,5 @@ class FusionRuns(StarRuns):
         recipe = self.recipe if method in TRAINED_FUSIONS else None
         how: dict[str, Any] = {"alignment": self.search.alignment, "renormalise": self.search.between()}
         how |= {"merge": self.search.merge(method), "base": self.base}
-        how |= {"init": self.initial, "teacher": self.teacher}
+        how |= {"init": self.initial, "teacher": self.teacher, "source_data": self.source_data}
         return Fusion(method=method, seed=seed, recipe=recipe, **how)

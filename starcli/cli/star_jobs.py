@@ -21,6 +21,7 @@ from starcli.runtime import distributed
 
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
+    from starcli.data.dataset import Dataset
     from starcli.fusion.fusing import Fused
     from starcli.recipes.recipe import Recipe
     from starcli.star.growing import Growth
@@ -46,9 +47,7 @@ class StarRuns:
         """Refuse, now and not after hours, a split that there is not, and a comparison that does not fit in memory."""
         from starcli.fusion.fusion_report import need_room_to_compare
 
-        if split:
-            self.workspace.dataset.split(split)
-        need_room_to_compare(self.workspace.dataset, split, len(self.search.sources))
+        need_room_to_compare(self.workspace, self.source_data, split, len(self.search.sources))
 
     def all(self) -> "Iterator[FoundStar]":
         """Make the files that are not there yet, in the order of the seeds."""
@@ -91,15 +90,20 @@ class StarRuns:
         return None
 
     @cached_property
-    def _opened(self) -> "tuple[Workspace, list[Checkpoint]]":
+    def _opened(self) -> "tuple[Workspace, list[Checkpoint], tuple[Dataset, ...]]":
         from starcli.workspace.workspace import workspace_of
 
-        return workspace_of([model for group in self._files.values() for model in group], self.setup)
+        return (*workspace_of([model for group in self._files.values() for model in group], self.setup), ())
 
     @property
     def workspace(self) -> "Workspace":
         """The workspace that all models share."""
         return self._opened[0]
+
+    @property
+    def source_data(self) -> "tuple[Dataset, ...]":
+        """What each source was trained on, where these are different data."""
+        return self._opened[2]
 
     @cached_property
     def models(self) -> "dict[str, list[Checkpoint]]":
@@ -248,6 +252,7 @@ class FoundStar:
 
         run, seed = self.run, self.job.finished.seed
         aligner, means = Aligner(replace(run.search.alignment, seed=seed or 0), run.workspace), run.search.between()
-        how: dict[str, Any] = {"base": run.base, "renormalise": means, "split": split, "progress": run.watch}
+        how: dict[str, Any] = {"base": run.base, "source_data": run.source_data, "renormalise": means}
+        how |= {"split": split, "progress": run.watch}
         for row in fusion_rows(aligner, self.model, run.sources, **how):
             yield {**row, "output": str(self.job.path)}

@@ -14,6 +14,9 @@ from starcli.registry.data_sets import DATASETS
 IN_MEMORY = "in memory"
 """What data, and networks, that have no name are called."""
 
+JOINED = "joined"
+"""What several data sets as one are called: the data of a model that was made of models of each."""
+
 IMAGES_OF_ANY_SIZE = {"folder": "the folder", "wds": "the shards"}
 """Kinds of data with images of any size, which are resized to squares, and what these lie in."""
 
@@ -31,7 +34,7 @@ def needs_path(name: str) -> bool:
     >>> needs_path("idx:mnist"), needs_path("digits")
     (True, False)
     """
-    kinds = ("idx", "folder", "arrays", "text", "table", "build", "hf", "wds", IN_MEMORY)
+    kinds = ("idx", "folder", "arrays", "text", "table", "build", "hf", "wds", IN_MEMORY, JOINED)
     return _is_code(name) or name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
 
@@ -41,9 +44,8 @@ def data_in_words(name: str) -> str:
     >>> data_in_words("cifar10"), data_in_words("build")
     ('cifar10 data', 'data of a function')
     """
-    return {"build": "data of a function", "arrays": "data of a file", IN_MEMORY: "data in memory"}.get(
-        name, f"{name} data"
-    )
+    kinds = {"build": "data of a function", "arrays": "data of a file", IN_MEMORY: "data in memory"}
+    return {**kinds, JOINED: "several data sets"}.get(name, f"{name} data")
 
 
 def parse_name(name: str) -> tuple[str, str]:

@@ -37,6 +37,7 @@ from starcli.star.source_bank import Source
 from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
 from starcli.training.train import final_metrics
+from starcli.workspace.data import record_of
 
 if TYPE_CHECKING:
     from starcli.data.dataset import Dataset
@@ -87,6 +88,7 @@ class Fusion:
     teacher: the star domain that teaches, in the place of the sources' ensemble: they are then aligned to its star.
     renormalise: what is done to the activations of the mean. merge: of a method of `starcli.registry.merges`, its
     settings. base: the model that the sources descend from, to which they are then aligned, for methods that need it.
+    source_data: what each source was trained on, in their order, where these are different data; else empty.
 
     StarcliError for a seed where nothing is drawn.
 
@@ -103,6 +105,7 @@ class Fusion:
     renormalise: Renormalise = RECALIBRATE
     merge: Merge | None = None
     base: Checkpoint | None = None
+    source_data: tuple["Dataset", ...] = ()
 
     def __post_init__(self) -> None:
         draws = self.method in THAT_DRAW or (self.merge is not None and "seed" in self.merge.how.reads)
@@ -123,10 +126,18 @@ class Fusion:
             return {"fusion": self.method, **how, "teacher": self.teacher.record(), **begins, **cut}
         if begins:
             return {"fusion": self.method, **begins, **cut}
+        own = {"source_data": [_identity(each) for each in self.source_data]} if self.source_data else {}
         if self.merge is None:
-            return {"fusion": self.method, **how, **self.renormalise.settings(), **cut}
+            return {"fusion": self.method, **how, **self.renormalise.settings(), **own, **cut}
         base = {} if self.base is None else {"base": self.base.sha256}
-        return {"fusion": self.method, **how, **self.merge.record(), **base}
+        return {"fusion": self.method, **how, **self.merge.record(), **base, **own}
+
+
+def _identity(dataset: "Dataset") -> dict[str, Any]:
+    """What tells data, as a source was trained on them, from others."""
+    kept = ("name", "fingerprint", "mean", "std", "limit", "val_fraction", "split_seed")
+    fields = record_of(dataset).model_dump(mode="json", include=set(kept))
+    return {name: value for name, value in fields.items() if value or name in kept[:4]}
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,12 @@ class Fusing:
     fusion: Fusion
     state: StateFile | None = None
     progress: Progress = SILENT
+
+    @cached_property
+    def workspaces(self) -> list["Workspace"]:
+        """Where each source is looked at: on data of its own where there are any; of the same data one for all."""
+        own = {id(each): self.workspace.on(each) for each in self.fusion.source_data}
+        return [own[id(each)] for each in self.fusion.source_data] or [self.workspace] * len(self.sources)
 
     @cached_property
     def together(self) -> list[Mapping[str, Tensor]]:
@@ -179,10 +196,12 @@ def fuse_sources(
     StarcliError for fewer than 2 sources, and where the loss of one is not finite.
     """
     need_several(sources)
-    warn_of_outliers(workspace, [Source.of(source) for source in sources], progress)
+    fusing = Fusing(workspace, sources, fusion, state, progress)
+    for each in {id(each): each for each in fusing.workspaces}.values():
+        of_it = [source for source, own in zip(sources, fusing.workspaces, strict=True) if own is each]
+        warn_of_outliers(each, [Source.of(source) for source in of_it], progress)
     if fusion.teacher is not None:
         check_roles(fusion.teacher.star, sources, (), progress)
-    fusing = Fusing(workspace, sources, fusion, state, progress)
     found: Fused = resolve(FUSIONS, "method", fusion.method)(fusing)
     return found
 
@@ -240,6 +259,7 @@ def refuse_unused(method: str, said: Iterable[str]) -> None:
     said = list(said)
     without = () if method == "star" else OF_STARS if method in TRAINED_FUSIONS else (*OF_STARS, *OF_TRAINING)
     without = without if method in MERGES else (*without, *OF_MERGES)
+    without = (*without, "source_data") if method in TRAINED_FUSIONS else without
     taught = method == "distil" and "star" in said
     without = tuple(name for name in without if name != "sampling") if taught else (*without, *OF_DOMAINS)
     if strange := [name for name in said if name in without]:

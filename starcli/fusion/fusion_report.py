@@ -13,6 +13,8 @@ from starcli.averaging.bma import COPIES_AVERAGED
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
+from starcli.data.names import JOINED
+from starcli.errors import few
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
@@ -35,56 +37,62 @@ def fusion_rows(
     sources: Sequence[Checkpoint],
     *,
     base: Checkpoint | None = None,
+    source_data: Sequence["Dataset"] = (),
     renormalise: Renormalise = RECALIBRATE,
     split: str | None = None,
     progress: Progress = SILENT,
 ) -> Iterator[dict[str, Any]]:
     """Loss and metrics of the fused model, of each source, the best, their ensemble, and of means of the sources.
 
-    With a base, also of that.
+    With a base, also of that. Where the data are those of all sources joined, there are all of these rows for each of
+    these data (`source_data`, those of each source), whose rows say under `data_of` which sources were trained on them.
 
     Means are of the sources as they are (`mean`), each aligned to the fused model (`aligned_mean`), and all aligned to
     each other (`joint_mean`); where nothing is to be aligned the first two are one, and the third is left out.
     The best source is chosen on the validation split, or on the training split where there is none, which its row says.
     The ensemble averages predictions, of classes softmax outputs. Every model has its BatchNorm statistics
-    re-estimated.
+    re-estimated, on the data of its row.
     renormalise: what else is done to the activations of the means. split: the one that is shown; None shows all.
     """
-    need_room_to_compare(aligner.workspace.dataset, split, len(sources))
+    need_room_to_compare(aligner.workspace, source_data, split, len(sources))
     fused, *sources = labelled([fused, *sources])
-    comparison = _Comparison(aligner.workspace, split, progress, fused.metadata.seed)
-    comparison.evaluator.admit([source.tensors for source in sources])
+    comparisons = [
+        _Comparison(workspace, [sources[number].name for number in numbers], split, progress, fused.metadata.seed)
+        for numbers, workspace in _measured_on(aligner.workspace, source_data)
+    ]
+    comparisons[0].evaluator.admit([source.tensors for source in sources])
     means = _means(aligner, fused, sources, progress)
     bases = [] if base is None else [base]
-    progress.start("comparing", 1 + len(bases) + len(sources) + len(means))
-
-    found, made = comparison.outputs(fused.tensors), _made(fused, sources, aligner.alignment)
-    yield from comparison.rows("fused", fused.name, [fused], found, **made)
-    for each in bases:
-        yield from comparison.rows("base", each.name, [each], comparison.outputs(each.tensors))
-    of_sources = [comparison.outputs(source.tensors) for source in sources]
-    for source, found in zip(sources, of_sources, strict=True):
-        yield from comparison.rows("source", source.name, [source], found)
-    best, selection = comparison.best(of_sources), comparison.selection
-    yield from comparison.rows(
-        "best_source", sources[best].name, [sources[best]], of_sources[best], selected_on=selection
-    )
-    together = f"{len(sources)} sources"
-    ensemble = {name: comparison.task.mean(found[name] for found in of_sources) for name in comparison.shown}
-    yield from comparison.rows("ensemble", together, sources, ensemble)
-    weights = [1 / len(sources)] * len(sources)
-    for kinds, models, alignment in means:
-        how = {"alignment": alignment, "renormalise": renormalise.title}
-        found = comparison.outputs(interpolate_models(aligner.workspace, models, weights, renormalise=renormalise))
-        for kind in kinds:
-            yield from comparison.rows(kind, together, sources, found, **how)
+    progress.start("comparing", len(comparisons) * (1 + len(bases) + len(sources) + len(means)))
+    made = _made(fused, sources, aligner.alignment)
+    for comparison in comparisons:
+        yield from comparison.rows_of_models(fused, made, bases, sources)
+        yield from comparison.rows_of_means(means, sources, renormalise)
     progress.finish()
 
 
-def need_room_to_compare(dataset: "Dataset", split: str | None, sources: int) -> None:
-    """Refuse a comparison whose predictions, those of all sources together, do not fit in memory."""
-    splits = [dataset.split(name) for name in _measured(dataset, split)]
-    need_room(splits, dataset.num_classes, sources + COPIES_AVERAGED)
+def _measured_on(workspace: "Workspace", source_data: Sequence["Dataset"]) -> list[tuple[Sequence[int], "Workspace"]]:
+    """What is measured on, each after the numbers of the sources whose own data these are."""
+    if workspace.dataset.name != JOINED:
+        return [((), workspace)]
+    numbers: dict[int, list[int]] = {}
+    for number, dataset in enumerate(source_data):
+        numbers.setdefault(id(dataset), []).append(number)
+    return [(each, workspace.on(source_data[each[0]])) for each in numbers.values()]
+
+
+def need_room_to_compare(
+    workspace: "Workspace", source_data: Sequence["Dataset"], split: str | None, sources: int
+) -> None:
+    """Refuse a comparison whose predictions, those of all sources together, do not fit in memory.
+
+    Also one on a split that some data lack. source_data: as of `fusion_rows`.
+    """
+    for dataset in (each.dataset for _, each in _measured_on(workspace, source_data)):
+        if split is not None:
+            dataset.split(split)
+        splits = [dataset.split(name) for name in _measured(dataset, split)]
+        need_room(splits, dataset.num_classes, sources + COPIES_AVERAGED)
 
 
 def _measured(dataset: "Dataset", split: str | None) -> list[str]:
@@ -92,16 +100,18 @@ def _measured(dataset: "Dataset", split: str | None) -> list[str]:
     return [name for name in dataset.splits if split in (None, name) or name == selection_split(dataset)]
 
 
-def _means(
-    aligner: Aligner, fused: Checkpoint, sources: Sequence[Checkpoint], progress: Progress
-) -> list[tuple[list[str], Sequence[Model], str]]:
-    """What the means are of, each after what rows call it, and their alignment."""
+_Mean = tuple[list[str], Sequence[Model], str]
+"""What a mean is called in rows, the models that it is of, and their alignment."""
+
+
+def _means(aligner: Aligner, fused: Checkpoint, sources: Sequence[Checkpoint], progress: Progress) -> list[_Mean]:
+    """The means that are compared."""
     title, as_given = aligner.alignment.title, _together(AS_GIVEN, sources)
     given = [source.tensors for source in sources]
     if not aligner.active:
         return [(["mean", "aligned_mean"], given, as_given)]
     aligned = aligner.tensors_of_all(fused, sources, progress=progress)
-    found: list[tuple[list[str], Sequence[Model], str]] = [
+    found: list[_Mean] = [
         (["mean"], given, as_given),
         (["aligned_mean"], aligned, title),
     ]
@@ -130,26 +140,62 @@ def _made(fused: Checkpoint, sources: Sequence[Checkpoint], alignment: Alignment
 
 
 class _Comparison:
-    """Measures models on the splits that are shown and on the one that is chosen on, and lays out rows."""
+    """Measures models on the splits that are shown and on the one that is chosen on, and lays out rows.
 
-    def __init__(self, workspace: "Workspace", split: str | None, progress: Progress, seed: int | None) -> None:
-        dataset = workspace.dataset
+    data_of: names of the sources whose own data these are, where rows are to say so.
+    """
+
+    def __init__(
+        self, workspace: "Workspace", data_of: Sequence[str], split: str | None, progress: Progress, seed: int | None
+    ) -> None:
+        dataset, self.workspace = workspace.dataset, workspace
         self.shown = [*dataset.splits] if split is None else [split]
         note_repeats(workspace, self.shown, progress)
         self.selection = selection_split(dataset)
         self.labels = {name: dataset.split(name).targets.cpu() for name in _measured(dataset, split)}
         self.task = task_named(dataset.task)
-        self.made = {"seed": seed, "statistics": "recalibrate"}
+        self.made = {"seed": seed, "statistics": "recalibrate", **({"data_of": list(data_of)} if data_of else {})}
+        self.step = "comparison of a model" + (f" on the data of {few(data_of, 2)}" if data_of else "")
         self.evaluator, self.stamp = Evaluator(workspace, progress=progress), stamps(workspace)
 
     def outputs(self, model: Model) -> dict[str, Tensor]:
         """Predictions of a model by split, with statistics re-estimated."""
-        return once_if_rehearsed("comparison of a model", lambda: self._outputs(model))
+        return once_if_rehearsed(self.step, lambda: self._outputs(model))
 
     def _outputs(self, model: Model) -> dict[str, Tensor]:
         self.evaluator.load(model)
         self.evaluator.progress.step()
         return {name: self.evaluator.all_predictions(name) for name in self.labels}
+
+    def rows_of_models(
+        self,
+        fused: Checkpoint,
+        made: Mapping[str, Any],
+        bases: Sequence[Checkpoint],
+        sources: Sequence[Checkpoint],
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of the fused model, which was `made` so, of bases, of the sources, the best of these, their ensemble."""
+        yield from self.rows("fused", fused.name, [fused], self.outputs(fused.tensors), **made)
+        for each in bases:
+            yield from self.rows("base", each.name, [each], self.outputs(each.tensors))
+        of_sources = [self.outputs(source.tensors) for source in sources]
+        for source, found in zip(sources, of_sources, strict=True):
+            yield from self.rows("source", source.name, [source], found)
+        best, chosen = self.best(of_sources), {"selected_on": self.selection}
+        yield from self.rows("best_source", sources[best].name, [sources[best]], of_sources[best], **chosen)
+        ensemble = {name: self.task.mean(found[name] for found in of_sources) for name in self.shown}
+        yield from self.rows("ensemble", f"{len(sources)} sources", sources, ensemble)
+
+    def rows_of_means(
+        self, means: Sequence[_Mean], sources: Sequence[Checkpoint], renormalise: Renormalise
+    ) -> Iterator[dict[str, Any]]:
+        """Rows of `means` of the sources, as of `_means`."""
+        weights = [1 / len(sources)] * len(sources)
+        for kinds, models, alignment in means:
+            how = {"alignment": alignment, "renormalise": renormalise.title}
+            found = self.outputs(interpolate_models(self.workspace, models, weights, renormalise=renormalise))
+            for kind in kinds:
+                yield from self.rows(kind, f"{len(sources)} sources", sources, found, **how)
 
     def best(self, outputs: Sequence[Mapping[str, Tensor]]) -> int:
         """Number of the outputs of lowest loss on the split that is chosen on."""

@@ -1,7 +1,7 @@
 """Merges that look at data: the Fisher-weighted mean and the regression mean of the sources."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,8 +19,11 @@ from starcli.models.modes import modes_restored, set_eval_
 from starcli.runtime.device import float64
 from starcli.training.seeds import generator
 
+if TYPE_CHECKING:
+    from starcli.workspace.workspace import Workspace
+
 EXAMPLES = 256
-"""Training examples on which the sources are looked at."""
+"""Training examples on which a source is looked at."""
 
 Seen = TypeVar("Seen")
 
@@ -31,13 +34,13 @@ SEEN_AT_ONCE = 32
 def fisher_sources(fusing: Fusing) -> Fused:
     """The mean of the sources, aligned to each other, each parameter weighted by its Fisher information.
 
-    See `fisher_mean` and `fisher_information`; on 256 training examples, without their labels.
+    See `fisher_mean` and `fisher_information`; on 256 training examples of each source's data, without their labels.
     """
-    dataset = fusing.workspace.dataset
+    task, classes = task_named(fusing.workspace.dataset.task), fusing.workspace.dataset.num_classes
 
-    def look(flat: FlatNetwork) -> dict[str, Tensor]:
+    def look(flat: FlatNetwork, workspace: "Workspace") -> dict[str, Tensor]:
         draws = generator(fusing.fusion.seed, "fisher")
-        return fisher_information(flat, _examples(fusing, 1), task_named(dataset.task), dataset.num_classes, draws)
+        return fisher_information(flat, _examples(fusing, workspace, 1), task, classes, draws)
 
     seen = _of_each(fusing, "Fisher information", look)
     merged = {
@@ -49,12 +52,12 @@ def fisher_sources(fusing: Fusing) -> Fused:
 def regression_sources(fusing: Fusing) -> Fused:
     """The regression mean of the sources, aligned to each other.
 
-    See `regression_mean` and `input_products`; on 256 training examples, without their labels. All parameters but the
-    weights of linear layers and convolutions are averaged.
+    See `regression_mean` and `input_products`; on 256 training examples of each source's data, without their labels.
+    All parameters but the weights of linear layers and convolutions are averaged.
     """
 
-    def look(flat: FlatNetwork) -> dict[str, InputProducts]:
-        return input_products(flat, (inputs for inputs, _ in _examples(fusing, SEEN_AT_ONCE)))
+    def look(flat: FlatNetwork, workspace: "Workspace") -> dict[str, InputProducts]:
+        return input_products(flat, (inputs for inputs, _ in _examples(fusing, workspace, SEEN_AT_ONCE)))
 
     seen = _of_each(fusing, "inputs of layers", look)
     names = [slot.name for slot in fusing.workspace.network().layout]
@@ -94,28 +97,35 @@ def fisher_information(
     return {name: (square / count).cpu() for name, square in squares.items()}
 
 
-def _of_each(fusing: Fusing, task: str, look: Callable[[FlatNetwork], dict[str, Seen]]) -> list[dict[str, Seen]]:
-    """What `look` sees of each source, aligned, its statistics re-estimated and its network in eval mode."""
-    evaluator, together = Evaluator(fusing.workspace, progress=fusing.progress), fusing.together
+def _of_each(
+    fusing: Fusing, task: str, look: Callable[[FlatNetwork, "Workspace"], dict[str, Seen]]
+) -> list[dict[str, Seen]]:
+    """What `look` sees of each source, aligned, its statistics re-estimated and its network in eval mode.
+
+    All on the source's own data, where there are any.
+    """
+    together = fusing.together
     fusing.progress.start(task, len(together))
-    found = []
-    for model in together:
+    evaluator, found = Evaluator(fusing.workspaces[0], progress=fusing.progress), []
+    for model, workspace in zip(together, fusing.workspaces, strict=True):
         fusing.progress.stop_if_asked()
+        if evaluator.workspace is not workspace:
+            evaluator = Evaluator(workspace, progress=fusing.progress)
         evaluator.load(model)
         with modes_restored(evaluator.network.network):
             set_eval_(evaluator.network.network)
-            found.append(look(evaluator.network))
+            found.append(look(evaluator.network, workspace))
         fusing.progress.step()
     fusing.progress.finish()
     return found
 
 
-def _examples(fusing: Fusing, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches of the training examples, of `size` at most, the same for each source."""
-    split = fusing.workspace.dataset.train
+def _examples(fusing: Fusing, workspace: "Workspace", size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of training examples of a workspace, of `size` at most, the same for all sources of the same data."""
+    split = workspace.dataset.train
     some = torch.randperm(len(split), generator=generator(fusing.fusion.seed, "examples"))[:EXAMPLES]
     size = evened_batch_size(size, len(some))  # BatchNorm knows no variance of a last one alone
-    return split.subset(some.sort().values).batches(size, device=fusing.workspace.device)
+    return split.subset(some.sort().values).batches(size, device=workspace.device)
 
 
 def _regressed(weights: Sequence[Tensor], seen: Sequence[InputProducts]) -> Tensor:

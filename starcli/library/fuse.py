@@ -12,11 +12,12 @@ from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.notes import note_alignment
 from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.data.dataset import Dataset
 from starcli.errors import need_several
 from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.library.align import AUTO, as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, as_checkpoints, listed, open_models
+from starcli.library.inputs import ModelLike, as_checkpoints, listed, open_models, open_sources
 from starcli.library.made_models import made
 from starcli.library.merging import (
     MergeKeywords,
@@ -28,7 +29,7 @@ from starcli.library.merging import (
 from starcli.library.plans import fusion_plan
 from starcli.library.star import SearchKeywords, StarModel, search_for_star, understood_search
 from starcli.library.train import inherited, split_options
-from starcli.library.where import split_keywords
+from starcli.library.where import DataLike, split_keywords
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
@@ -41,7 +42,13 @@ _ENDS = ("init", "base", "star")
 
 
 class FuseKeywords(SearchKeywords, MergeKeywords, total=False):
-    """Keywords of `fuse`."""
+    """Keywords of `fuse`.
+
+    source_data: what each source was trained on, in their order and any form of `data`, where these are different data
+        and models do not say so; of methods that do not train.
+    """
+
+    source_data: Sequence[DataLike]
 
 
 @library_call
@@ -69,14 +76,15 @@ def fuse(
         where there is none), and "distil", a student that is trained on their averaged predictions from their mean, or
         from `init`; with `star` on those of its domain, the mean of `samples` points drawn anew in each step by
         `sampling` and `in_turn` (see `bma`), from the star. "fisher" and "regmean" are means weighted by what the
-        training split says.
+        training split says, of sources of different data each by that of its own.
         "linear", "slerp", "task-arithmetic", "ties", "dare-linear", "dare-ties" and "model-stock" merge weights alone,
         by the settings of `MergeKeywords`; where some model says no data, all are merged as they are,
         each tensor when it is asked for, so that `save` holds one at a time, and there is no `.comparison`.
         Settings that a method has no use for are refused.
     alignment: of `find_star`; "auto" is by activation, of the sources of a base and of models without data not at all.
     `.comparison` has the fused model beside its sources, their ensemble and their means, to whose activations is done
-    what `renormalise` and `renormalise_logits` say, see `barrier`.
+    what `renormalise` and `renormalise_logits` say, see `barrier`. Where the sources were trained on different data, it
+    is on `data`, and without these on those of each source.
 
     >>> import starcli as sc
     >>> sources = [sc.train("mlp", "digits", epochs=1, limit=60, seed=seed) for seed in (0, 1)]
@@ -89,10 +97,12 @@ def fuse(
     settings, others = understood_search(options, mu=mu, normalised=normalised)
     lookup(FUSIONS, "method", method)
     merging, others = split_keywords(others, MergeKeywords)
+    source_data = others.pop("source_data", None)
     usual = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(usual if alignment == AUTO else alignment)
     given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
     given |= {"star": star is not None, "samples": samples != DomainTeacher.samples, "in_turn": in_turn}
+    given["source_data"] = source_data is not None
     given |= dict.fromkeys((*split_options(others)[1], *merging), True)
     plain = StarSettings(mu=1.0, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(plain, each.name)]
@@ -105,12 +115,13 @@ def fuse(
     points = PointSampling(settings.sampling, in_turn)
     teacher = None if star is None else partial(DomainTeacher, samples=samples, points=points)
     ends = {"init": init, "base": merging.get("base"), "star": star}
-    return _fused(fusion, sources, ends, teacher, recipe, others, said=alignment != AUTO)
+    return _fused(fusion, sources, source_data, ends, teacher, recipe, others, said=alignment != AUTO)
 
 
 def _fused(
     fusion: Fusion,
     sources: Sequence[ModelLike],
+    source_data: Sequence[DataLike] | None,
     ends: Mapping[str, ModelLike | None],
     teacher: Callable[[Checkpoint], DomainTeacher] | None,
     recipe: Recipe | str | Path | None,
@@ -120,29 +131,38 @@ def _fused(
 ) -> StarModel:
     """Fuse by another method than star: as `fusion`, with a recipe and the models `ends`, some of `_ENDS`.
 
+    source_data: of each source, where they have data of their own, and these are said.
+
     said: whether the caller says how the sources are aligned.
     """
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
     given = [*sources, *(each for each in map(ends.get, _ENDS) if each is not None)]
-    if fusion.merge is not None and where.get("arch") is None and where.get("data") is None:
+    named = source_data is not None or any(where.get(name) is not None for name in ("arch", "data"))
+    if fusion.merge is not None and not named:
         read = as_checkpoints(given)
         if need_no_network(read):
             need_as_given(fusion.alignment if said else AS_GIVEN)
             return StarModel(**merged_without_data(fusion.merge, read, ends["base"] is not None, fusion.seed))
         # a module says what network it is, what was read of it does not
         given = [one if isinstance(one, nn.Module) else model for one, model in zip(given, read, strict=True)]
-    workspace, models, watcher = open_models(given, where, distinct=len(sources))
+    opened: tuple[Dataset, ...] = ()
+    if fusion.method in TRAINED_FUSIONS:
+        workspace, models, watcher = open_models(given, where, distinct=len(sources))
+    else:
+        count = len(sources)
+        workspace, models, opened, watcher = open_sources(given[:count], given[count:], where, source_data)
     own, others = models[: len(sources)], iter(models[len(sources) :])
     init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
     note_doubtful_solutions(own, watcher)
     chosen = inherited(recipe, own, changed, watcher) if fusion.method in TRAINED_FUSIONS else None
     taught = None if star is None or teacher is None else teacher(star)
-    fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught)
+    fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught, source_data=opened)
     plan, name = fusion_plan(workspace, own, fusion), f"fused-{fusion.seed}"
     note_alignment(workspace, fusion.alignment, watcher)
     found = fuse_sources(workspace, own, fusion, progress=watcher)
     facts: dict[str, Any] = {"metrics": found.metrics, "statistics": "recalibrated", "history": found.history}
     facts |= {"sources": own, "alignment": fusion.alignment, "renormalise": fusion.renormalise, "base": fusion.base}
+    facts["source_data"] = fusion.source_data
     return made(StarModel, workspace, plan, found.tensors, name, **facts)

@@ -1,7 +1,7 @@
 """Models that callers of the library give, in any common form: as checkpoints of the workspace that they share."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,16 +13,27 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, refuse_duplicates
+from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError, first_of
 from starcli.library.made_models import MadeModel
 from starcli.library.networks import NetworkCopies, copies_of, refuse_other_network, tensors_of
 from starcli.library.notes import Warnings
-from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, type_word, understood
+from starcli.library.where import (
+    DataLike,
+    NetworkLike,
+    Surroundings,
+    Where,
+    data_by_name_or_held,
+    type_word,
+    understood,
+)
 from starcli.models.copies import uncompiled
 from starcli.models.state_dicts import versions_of
 from starcli.runtime.progress import Progress
+from starcli.workspace.agreement import data_differ
 from starcli.workspace.choices import FLOATS, Choices
 from starcli.workspace.given import Given, NetworkBuilder
+from starcli.workspace.source_data import workspace_of_sources
 from starcli.workspace.trained_on import workspace_trained_on
 from starcli.workspace.workspace import Workspace, new_workspace, workspace_of
 
@@ -49,23 +60,63 @@ def open_models(
         `Choices`. uses_data: whether notes on the data matter; to rename units takes nothing from them but the shape of
         an input. dtype: of the weights that will be made.
     """
-    if not models:
-        raise StarcliError("no model is given")
-    checkpoints = as_checkpoints(models)
-    refuse_duplicates(checkpoints[:distinct])
-    modules = [model for model in models if isinstance(model, nn.Module)]
-    choices, given = understood(where, modules[0] if modules and where.get("arch") is None else None)
-    made = next((each.workspace for each in checkpoints if isinstance(each, MadeModel) and each.workspace), None)
+    checkpoints, choices, given = _understood_with(models, where, distinct)
+    made = next(_made_in(checkpoints), None)
     if made is not None:
         choices, given = _as_made(choices, given, made)
     if dtype is not None:
         choices = replace(choices, dtype=type_word("dtype", dtype, FLOATS))
     choices = replace(choices, measures=measures)
     workspace, found = workspace_of(checkpoints, choices, data=data, given=given)
+    _refuse_other_networks(models, workspace, found)
+    return workspace, found, _watcher(where, workspace, uses_data)
+
+
+def open_sources(
+    sources: Sequence[ModelLike], others: Sequence[ModelLike], where: Where, source_data: Sequence[DataLike] | None
+) -> tuple[Workspace, list[Checkpoint], tuple[Dataset, ...], Progress]:
+    """The workspace of sources and others, these, the data that each source has alone, and who watches.
+
+    source_data: as of `workspace_of_sources`, in any form.
+    """
+    models = [*sources, *others]
+    checkpoints, choices, given = _understood_with(models, where, len(sources))
+    own, said = checkpoints[: len(sources)], [data_by_name_or_held(each, choices) for each in source_data or ()]
+    made = next(_made_in(checkpoints), None)
+    if made is not None:
+        choices, as_made = _as_made(choices, given, made)
+        given = replace(given, builder=as_made.builder) if said or data_differ(own, choices) else as_made
+    read_anew = replace(choices, data=None).names_data
+    held = [None if read_anew else next((each.opened for each in _made_in([one])), None) for one in own]
+    workspace, found, data = workspace_of_sources(
+        own, checkpoints[len(sources) :], choices, said, held=held, given=given
+    )
+    _refuse_other_networks(models, workspace, found)
+    return workspace, found, data, _watcher(where, workspace)
+
+
+def _understood_with(
+    models: Sequence[ModelLike], where: Where, distinct: int
+) -> tuple[list[Checkpoint], Choices, Given]:
+    """Models as checkpoints, and what is said of network and data; see `open_models`."""
+    if not models:
+        raise StarcliError("no model is given")
+    checkpoints = as_checkpoints(models)
+    refuse_duplicates(checkpoints[:distinct])
+    modules = [model for model in models if isinstance(model, nn.Module)]
+    return checkpoints, *understood(where, modules[0] if modules and where.get("arch") is None else None)
+
+
+def _made_in(models: Iterable[Checkpoint]) -> Iterator[Workspace]:
+    """The workspaces of those models that the library made."""
+    return (each.workspace for each in models if isinstance(each, MadeModel) and each.workspace)
+
+
+def _refuse_other_networks(models: Sequence[ModelLike], workspace: Workspace, found: Sequence[Checkpoint]) -> None:
+    """Refuse models in memory whose networks compute something else than the workspace's."""
     for model, fitted in zip(models, found, strict=True):
         if (own := _own_network(model, workspace.builder)) is not None:
             refuse_other_network(own, workspace.build(), workspace.example(), fitted)
-    return workspace, found, _watcher(where, workspace, uses_data)
 
 
 def _own_network(model: ModelLike, builder: NetworkBuilder | None) -> nn.Module | None:

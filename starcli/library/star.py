@@ -11,6 +11,7 @@ from starcli.alignment.alignment import Alignment
 from starcli.alignment.notes import note_alignment
 from starcli.averaging.sampling import Sampling
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.result_table import ResultTable
@@ -68,18 +69,21 @@ class StarModel(TrainedModel):
     alignment: Alignment = Alignment(DEFAULT_METHOD)  # noqa: RUF009  a frozen value
     renormalise: Renormalise = RECALIBRATE
     base: Checkpoint | None = None
+    source_data: Sequence[Dataset] = ()
 
     @cached_property
     def comparison(self) -> ResultTable:
         """This model beside each source, the best of them, their ensemble and their means, as of `starcli fuse`.
 
-        Rows for each split with `accuracy` and `loss`; all BatchNorm statistics are re-estimated.
+        Rows for each split with `accuracy` and `loss`; all BatchNorm statistics are re-estimated. Where sources were
+        trained on different data, and none are named that all are measured on, for each of theirs (`data_of`).
         """
         if self.workspace is None:
             raise StarcliError("there is nothing to measure: no data were given, and no model knows its own")
         how = replace(self.alignment, seed=self.metadata.seed or 0)
         aligner = Aligner(how, self.workspace)
-        return ResultTable(fusion_rows(aligner, self, self.sources, base=self.base, renormalise=self.renormalise))
+        beside: dict[str, Any] = {"base": self.base, "source_data": self.source_data}
+        return ResultTable(fusion_rows(aligner, self, self.sources, **beside, renormalise=self.renormalise))
 
 
 @library_call

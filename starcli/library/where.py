@@ -134,6 +134,12 @@ def understood(where: Where, module: nn.Module | None, *, frozen: bool = False) 
     return choices, Given(*datasets, builder=builder, own_process=False)
 
 
+def data_by_name_or_held(data: DataLike, choices: Choices) -> str | Dataset:
+    """Data in any form: by name as text, else in memory, normalised as asked for."""
+    named = os.fspath(data) if isinstance(data, os.PathLike) else data
+    return named if isinstance(named, str) else cast(Dataset, _held(named, choices))
+
+
 def _held(data: DataLike | None, choices: Choices) -> Dataset | None:
     """Data in memory, normalised as asked for; None of data by name."""
     if data is None or isinstance(data, str):

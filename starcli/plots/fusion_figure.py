@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from starcli.errors import few
 from starcli.plots.look import Look
 from starcli.plots.loss_words import loss_title
 from starcli.plots.parts import few_ticks, heading, legend_below, legend_line
@@ -39,16 +40,19 @@ NAMES_ROOM = 0.3
 def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look: Look) -> bytes:
     """Draw loss and accuracy (or R2, F1) of each kind of model as points, one for each model and split.
 
+    Models that were measured on the data of several sources have a place for each of these.
+
     results: the rows of each file, by its label.
     """
     rows = [row for found in results.values() for row in found]
     splits = [split for split in SPLIT_STYLES if any(row.split == split for row in rows)]
     chosen = sorted({row.selected_on for row in rows if row.selected_on})
     places = {
-        (file, model): (f"{file}: {name}" if len(results) > 1 else name, [row for row in found if row.model == model])
+        (file, model, data): (_label(file if len(results) > 1 else "", name, data), members)
         for file, found in results.items()
         for model, name in FUSION_NAMES.items()
-        if any(row.model == model for row in found)
+        for data in dict.fromkeys(row.data_of for row in found)
+        if (members := [row for row in found if (row.model, row.data_of) == (model, data)])
     }
 
     def paint(figure: "Figure") -> None:
@@ -68,6 +72,12 @@ def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look:
         legend_below(figure, look, [legend_line(**_look(split)) for split in splits], splits)
 
     return draw_figure(paint, kind, look)
+
+
+def _label(file: str, name: str, data_of: Sequence[str]) -> str:
+    """What stands beside a place: a kind of model, its file where there are several, whose data it is measured on."""
+    label = f"{file}: {name}" if file else name
+    return f"{label}, data of {few(data_of, 2)}" if data_of else label
 
 
 def _paint_scores(axis: "Axes", place: int, rows: Sequence[DrawnScores], metric: str, splits: Sequence[str]) -> None:

@@ -248,6 +248,7 @@ class DrawnScores(BaseModel):
     loss: Number
     value: Number
     selected_on: str | None = None
+    data_of: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -209,6 +209,7 @@ def fusion_section(runs: Sequence[SavedRun]) -> Section | None:
 _FUSION_COLUMNS = (
     TableColumn("what", "what"),
     TableColumn("name", "model"),
+    TableColumn("data_of", "data of"),
     *(
         TableColumn(f"{split}.{key}", f"{split} {key}", form)
         for split in SPLITS
@@ -222,9 +223,10 @@ _FUSION_COLUMNS = (
 
 def _by_model(run: SavedRun) -> list[dict[str, Any]]:
     """The rows of `fuse` with the splits of a model in one row."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in run.of_type("fuse"):
-        what, split = str(row["model"]), str(row["split"])
-        one = found.setdefault((what, str(row.get("name"))), {**row, "what": what.replace("_", " ")})
+        what, split, data_of = str(row["model"]), str(row["split"]), ", ".join(map(str, row.get("data_of") or ()))
+        named = {"what": what.replace("_", " "), **({"data_of": data_of} if data_of else {})}
+        one = found.setdefault((what, str(row.get("name")), data_of), {**row, **named})
         one[split] = {name: row[name] for name in ("loss", *METRICS) if name in row}
     return list(found.values())

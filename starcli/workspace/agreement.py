@@ -51,6 +51,12 @@ def refuse_differences(checkpoints: Sequence[Checkpoint], choices: Choices) -> N
         raise StarcliError("the checkpoints do not belong together", [*problems, *hints])
 
 
+def data_differ(checkpoints: Sequence[Checkpoint], choices: Choices) -> bool:
+    """Whether some checkpoints record other data than others, after what of these is chosen for all."""
+    said = [_settled(each.metadata, "data", choices) for each in checkpoints if each.metadata.data is not None]
+    return any(each != said[0] for each in said)
+
+
 _ONE_SPLIT = "--val-fraction 0 does without a validation split"
 
 _WAYS_OUT = {

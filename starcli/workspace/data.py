@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
-from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, data_in_words, needs_path, parse_name
+from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, JOINED, data_in_words, needs_path, parse_name
 from starcli.data.normalisation import BYTES
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS, TextOptions
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
 
 
-OF_EITHER = ("arrays", "hf", "wds", "build")
+OF_EITHER = ("arrays", "hf", "wds", "build", JOINED)
 """Kinds of data whose inputs may be bytes or floats, so that records say which."""
 
 
@@ -42,7 +42,7 @@ def record_of(dataset: Dataset) -> DataRecord:
         limit=dataset.limit,
         class_names=list(dataset.class_names),
         features=list(dataset.features),
-        span=dataset.span if dataset.name in OF_EITHER and dataset.span != BYTES and not dataset.vocab_size else None,
+        span=dataset.span if dataset.name in OF_EITHER and dataset.span == 1.0 and not dataset.vocab_size else None,
         vocab_size=dataset.vocab_size,
         next_token=dataset.task == NEXT_TOKEN,
         task=cast(Any, None if dataset.task in (CLASSES, NEXT_TOKEN) else dataset.task),
@@ -63,7 +63,8 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
         return recorded if given is None and record is not None else given
 
     # images of a folder are scaled as they were for the checkpoint
-    scaled = record is not None and record.name == parse_name(name)[0] and record.name in IMAGES_OF_ANY_SIZE
+    kind = parse_name(name)[0]
+    scaled = record is not None and kind in IMAGES_OF_ANY_SIZE and record.name in (kind, JOINED)
     recorded_size = record.input_shape[-1] if record is not None and scaled and len(record.input_shape) == 3 else None
     if recorded_size is not None and choices.image_size not in (None, recorded_size):
         raise StarcliError(f"--image-size {choices.image_size}: {recorded_size} in the checkpoint")
@@ -76,7 +77,7 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
         split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
         image_size=choices.image_size if recorded_size is None else recorded_size,
         normalise=choices.normalise,
-        texts=as_recorded(choices.texts, record, parse_name(name)[0]),
+        texts=as_recorded(choices.texts, record, kind),
     )
 
 
@@ -101,7 +102,7 @@ def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> Tex
     if kind not in OF_TEXTS or record.vocab_size is None:
         return replace(texts, task=task, unnamed=numbers if kind in ("arrays", "hf", "wds") else None)
     [length] = record.input_shape
-    if record.name in OF_TEXTS:
+    if record.name in OF_TEXTS or record.tokenizer is not None:
         refuse_other_tokenizer(texts.tokenizer, record.tokenizer)
     classes = None if record.per_token else tuple(record.class_names or map(str, range(record.num_classes)))
     return replace(texts, task=task, length=texts.length or length, classes=classes)
@@ -157,6 +158,8 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
     if own is not None or dataset.vocab_size is not None:
         same = dataset.vocab_size is not None or same_statistics((dataset.mean, dataset.std), (record.mean, record.std))
         return dataset, (what if same else f"{what}, and normalised otherwise than those were", *order)
+    if not record.mean:
+        return dataset, (f"{what}, which were normalised each in its own way: these are as new ones are", *order)
     if len(record.mean) not in (1, dataset.input_shape[0]):
         return dataset, (f"{what}, and not normalised as those were", *order)
     of_floats = record.span is not None or record.name == "table" or record.name.startswith("gaussians")

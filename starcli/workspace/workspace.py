@@ -86,6 +86,10 @@ class Workspace:
         """The data. StarcliError where nothing says which."""
         return self.opened or open_agreed(self.choices, self.data, "the model")[0]
 
+    def on(self, dataset: Dataset) -> "Workspace":
+        """The same network on other data."""
+        return replace(self, opened=dataset, data=record_of(dataset))
+
     @property
     def names_data(self) -> bool:
         """Whether something says which data `dataset` is."""

@@ -7,6 +7,7 @@ from support.training import Stopping, small
 from torch import nn
 from torch.nn.functional import conv1d, conv2d
 
+import starcli as sc
 from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
@@ -125,6 +126,100 @@ def test_of_one_model_twice_it_is_that_model(name, method):
     found = fuse_sources(workspace, [model, model], how, progress=Stopping()).tensors
     for key in workspace.spec.resolved.learnable():
         torch.testing.assert_close(found[key], model.tensors[key], rtol=1e-4, atol=1e-5)
+
+
+class Own:
+    """Three sources of a small network, each with data of its own: of other scales, other places of its inputs."""
+
+    sources = 3
+
+    def __init__(self, *, alike: bool) -> None:
+        """Rows of the last layer are `alike`: then all classes are as likely as each other, whatever the input."""
+        scales = torch.tensor([[3.0, 0.1, 1, 1, 2], [0.1, 3, 1, 0.5, 1], [1, 1, 3, 0.1, 0.3]])
+        self.inputs = [draws(60 + 20 * k, 5, seed=k) * scales[k] + k for k in range(self.sources)]
+        self.weights = [draws(2, 5, seed=9 + k) for k in range(self.sources)]
+        if alike:
+            self.weights = [each[:1].expand(2, 5).contiguous() for each in self.weights]
+
+    def data(self, k):
+        return {split: (self.inputs[k], torch.arange(len(self.inputs[k])) % 2) for split in ("train", "test")}
+
+    def fused(self, method, models, network, **how):
+        quiet = {"alignment": None, "arch": network, "progress": Stopping()}
+        return sc.fuse(models, method=method, **quiet, **how)
+
+
+def test_fisher_weighs_each_source_on_its_own_data():
+    """Of a linear model whose two classes are equally likely F is E x^2 / 4, whichever classes are drawn."""
+    own = Own(alike=True)
+    models = [{"weight": weight, "bias": torch.full((2,), float(k))} for k, weight in enumerate(own.weights)]
+    all_data = [own.data(k) for k in range(own.sources)]
+    found = own.fused("fisher", models, lambda: nn.Linear(5, 2), source_data=all_data)
+    squares = np.stack([np.square(each.double().numpy()).mean(0) / 4 for each in own.inputs])[:, None]
+    weights = np.stack([each.double().numpy() for each in own.weights])
+    expected = (squares * weights).sum(0) / squares.sum(0)
+    np.testing.assert_allclose(found.tensors["weight"], expected, rtol=1e-5)
+    np.testing.assert_allclose(found.tensors["bias"], [1.0, 1.0], rtol=1e-6)
+    shared = own.fused("fisher", models, lambda: nn.Linear(5, 2), data=all_data[0])
+    np.testing.assert_allclose(shared.tensors["weight"], weights.mean(0), rtol=1e-5)  # there all F are the same
+    kept = found.metadata.recipe["fused"]["source_data"]
+    assert len({each["fingerprint"] for each in kept}) == 3
+    assert found.metadata.data.name == "joined"
+
+
+def test_regmean_weighs_each_source_on_its_own_data():
+    """Both layers by the paper's formula in NumPy, on what each source's own layers read of its own examples."""
+    own = Own(alike=False)
+    models = [
+        {"0.weight": draws(4, 5, seed=20 + k), "0.bias": draws(4, seed=30 + k), "2.weight": draws(2, 4, seed=40 + k),
+         "2.bias": draws(2, seed=50 + k)} for k in range(own.sources)
+    ]  # fmt: skip
+    every = own.data(2)
+    data = {"train": every["train"], "test": own.data(0)["test"]}
+    how = {"source_data": [own.data(k) for k in range(own.sources)], "data": data}
+    found = own.fused("regmean", models, lambda: nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)), **how)
+    read = {"0.weight": [], "2.weight": []}
+    for model, inputs in zip(models, own.inputs, strict=True):
+        arrays = {name: tensor.double().numpy() for name, tensor in model.items()}
+        x = inputs.double().numpy()
+        read["0.weight"].append(x)
+        read["2.weight"].append(np.maximum(x @ arrays["0.weight"].T + arrays["0.bias"], 0))
+    for name, inputs in read.items():
+        products = [x.T @ x for x in inputs]
+        shrunk = [0.9 * each + 0.1 * np.diag(np.diag(each)) for each in products]
+        moved = sum(model[name].double().numpy() @ each for model, each in zip(models, shrunk, strict=True))
+        np.testing.assert_allclose(found.tensors[name], moved @ np.linalg.inv(sum(shrunk)), rtol=1e-3, atol=1e-5)
+    mean = sum(model["2.bias"] for model in models) / 3
+    torch.testing.assert_close(found.tensors["2.bias"], mean)
+    assert {row["model"] for row in found.comparison if "data_of" in row} == set()  # all are measured on `data`
+
+
+@pytest.mark.parametrize("method", ["fisher", "regmean"])
+def test_the_same_data_for_each_are_those_of_all(method):
+    own = Own(alike=False)
+    models = [{"weight": each, "bias": torch.zeros(2)} for each in own.weights]
+    data, network = own.data(0), lambda: nn.Linear(5, 2)
+    said, shared = ({"source_data": [data] * 3}, {"data": data})
+    found = [own.fused(method, models, network, **how).tensors for how in (said, shared)]
+    assert all(torch.equal(tensor, found[1][name]) for name, tensor in found[0].items())
+
+
+def test_batchnorm_of_a_source_is_that_of_its_own_data():
+    """Behind BatchNorm E x^2 is (n - 1) / n of n examples, whatever their scale, by their own mean and variance."""
+    own = Own(alike=True)
+
+    def network():
+        return nn.Sequential(nn.BatchNorm1d(5, eps=1e-12, affine=False), nn.Linear(5, 2))
+
+    state = {**network().state_dict(), "1.bias": torch.zeros(2)}
+    models = [{**state, "1.weight": weight} for weight in own.weights]
+    found = own.fused("fisher", models, network, source_data=[own.data(k) for k in range(own.sources)])
+    counts = np.array([len(each) for each in own.inputs])
+    expected = np.average([each.numpy() for each in own.weights], axis=0, weights=1 - 1 / counts)
+    np.testing.assert_allclose(found.tensors["1.weight"], expected, rtol=1e-4, atol=1e-6)
+    every = torch.cat(own.inputs).double()  # the merged model's are those of all
+    torch.testing.assert_close(found.tensors["0.running_mean"].double(), every.mean(0), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found.tensors["0.running_var"].double(), every.var(0), rtol=1e-5, atol=1e-5)
 
 
 def test_no_example_is_looked_at_alone():

@@ -26,6 +26,7 @@ _COLUMNS = (
     Column("alignment", "alignment", common=True),
     PRECISION,
     Column("name", "file", "name", optional=1),
+    Column("data_of", "data of", "name", main=True),
     Column("train.loss", "train loss", LOSS, optional=4),
     *Column.of_metrics("train.{}", "train {}", optional=5),
     Column("validation.loss", "validation loss", LOSS, optional=3),
@@ -72,7 +73,7 @@ def fuse_command(
             run = AdapterMean(asked, setup, watch, drawn=figure.plot is not None)
         elif asked.method == "star":
             run = StarRuns(asked, setup, training, watch)
-        elif files_alone(asked.method, asked.inputs, setup):
+        elif not asked.source_data and files_alone(asked.method, asked.inputs, setup):
             run = FileMerges(asked, watch, drawn=figure.plot is not None)
         else:
             run = FusionRuns(asked, setup, training, watch)
@@ -87,7 +88,7 @@ def fuse_command(
 
 def _for_people(rows: Iterable[Mapping[str, Any]], alignment: str) -> Iterator[dict[str, Any]]:
     """One row for each model, with its scores by split; the model's name says whether it is aligned."""
-    for _, group in groupby(rows, key=lambda row: (row["model"], row["name"])):
+    for _, group in groupby(rows, key=lambda row: (row["model"], row["name"], row.get("data_of"))):
         splits = list(group)
         shown = [row for row in splits if "split" in row]
         scores = {row["split"]: {name: row[name] for name in ("loss", *METRICS) if name in row} for row in shown}

@@ -87,6 +87,12 @@ def data_set(name: str) -> None:
     check_data_name(name)
 
 
+def data_sets(names: list[str]) -> None:
+    """All of these are data sets as of `data_set`."""
+    for name in names:
+        data_set(name)
+
+
 def normalisation(text: str) -> None:
     """A normalisation can be understood."""
     from starcli.data.normalise_option import parse_normalise
