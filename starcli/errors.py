@@ -127,7 +127,7 @@ _EXPECTED = {
 
 
 def expected_and_found(problem: Mapping[str, Any]) -> str | None:
-    """What was expected and what was found instead, by a problem as pydantic lists it; None of other types of it.
+    """The expected value, and what was found instead, of a problem as pydantic lists it; None of other types of it.
 
     >>> expected_and_found({"type": "greater_than_equal", "ctx": {"ge": 1}, "input": "-1"})
     "expected at least 1, found '-1'"

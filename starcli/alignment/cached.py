@@ -1,4 +1,4 @@
-"""What was learned of a pair of models, never learned twice; and a lesson that was stopped, which goes on from there.
+"""Cache of learned alignments of pairs of models, and the saved state of learning that was stopped.
 
 Kept in the cache under the hashes of both models and all that decides a match, so that `barrier --align learn` after
 `align --method learn` of the same pair learns nothing.

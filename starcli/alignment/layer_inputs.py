@@ -1,4 +1,4 @@
-"""What the layers of a network are given: the inputs of products with weights and of convolutions, unit by unit.
+"""Inputs of the layers of a network, of products with weights and of convolutions, unit by unit.
 
 These tensors move with the units of the network as its weights do: what a layer reads has on its axis of channels the
 groups that the layer's weight has on its axis of inputs.

@@ -1,4 +1,4 @@
-"""What is to be said of how models are aligned, or that they are not."""
+"""Notes to the user on how models are aligned, or that they are not."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What is predicted on: a split of labelled data, or inputs without labels, read as the models' own were."""
+"""Inputs of `predict`: a split of labelled data, or inputs without labels, read as the models' own were."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

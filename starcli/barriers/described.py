@@ -1,4 +1,4 @@
-"""What results of lines say beside their numbers: which models, how they were aligned and measured, what on."""
+"""Words of results of lines beside their numbers: which models, how they were aligned and measured, on what."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What many barriers say together: means, spreads, and intervals that count models, not pairs."""
+"""Summaries of many barriers: means, spreads, and intervals that count models, not pairs."""
 
 import math
 import statistics

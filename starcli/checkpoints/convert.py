@@ -1,4 +1,4 @@
-"""What a converted checkpoint says of itself, and bare state dicts for other programs."""
+"""Metadata of a converted checkpoint, and bare state dicts for other programs."""
 
 import io
 from collections import OrderedDict

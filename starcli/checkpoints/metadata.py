@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: which network, data, recipe and ancestors its weights have.
+"""Metadata of a checkpoint: which network, data, recipe and ancestors its weights have.
 
 It is sorted JSON under the single key `starcli` of a safetensors file: safetensors writes several keys in an unstable
 order, one key keeps files byte-stable. It holds no absolute path, no time stamp, and never names code to import, a path

@@ -1,4 +1,4 @@
-"""What `starcli barrier` shows: a row for each line, summaries of groups, the share of stars, a star's report."""
+"""Results of `starcli barrier`: a row for each line, summaries of groups, the share of stars, a star's report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What `starcli bma` shows: a row for each posterior at each number of models."""
+"""Results of `starcli bma`: a row for each posterior at each number of models."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""What `fuse` makes of LoRA adapters: their weighted mean, an adapter again."""
+"""`fuse` of LoRA adapters: their weighted mean, an adapter again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What `fuse` makes of files of which some say no data: merges by weights alone."""
+"""`fuse` of files of which some say no data: merges by weights alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields

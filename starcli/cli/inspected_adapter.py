@@ -1,4 +1,4 @@
-"""What `inspect` shows of an adapter."""
+"""`inspect` of an adapter: its result and its table."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any

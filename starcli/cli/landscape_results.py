@@ -1,4 +1,4 @@
-"""What `plane` and `surface` show: one object for programs and figures, a table of the models for people."""
+"""Results of `plane` and `surface`: one object for programs and figures, a table of the models for people."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any

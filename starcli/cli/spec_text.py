@@ -1,4 +1,4 @@
-"""What `starcli spec explain` tells people: groups with their tensors, and what is fixed, by its reason."""
+"""Text of `starcli spec explain`: groups with their tensors, and what is fixed, by its reason."""
 
 import re
 import textwrap
@@ -61,7 +61,7 @@ PAIR_WORDS = {"halves": "units i and i + n / 2", "neighbours": "units 2 i and 2 
 
 
 def kind_words(row: Mapping[str, Any]) -> str:
-    """What acts on the units of a group, and which operators break what is larger.
+    """The kind of a group in words, and the operators at which larger kinds break.
 
     >>> row = {"kind": "scaled", "dimension": 6, "fixes_ones": False, "kept_scales": [], "scalings": 1, "signs": 0}
     >>> kind_words({**row, "pairs": None, "broken_by": {"orthogonal": "relu in 1"}})

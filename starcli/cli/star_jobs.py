@@ -1,4 +1,4 @@
-"""What `star` and `fuse` share: the same search, with and without the model's own loss, and what is shown of it."""
+"""Runs of `star`, and of `fuse`, which adds the model's own loss to the same search: files, plans and rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace

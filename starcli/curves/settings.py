@@ -1,4 +1,4 @@
-"""What a curve between two models has beside the recipe of its training."""
+"""Settings of a curve between two models, beside the recipe of its training."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any

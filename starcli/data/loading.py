@@ -1,4 +1,4 @@
-"""What all loaders share: their argument and result, fingerprints, guards against bombs."""
+"""Interface of loaders, their argument and result; fingerprints, guards against bombs."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ LOOKED_AT = 8
 
 
 def notes_of_draws(given: Mapping[str, Any], what: str) -> tuple[str, ...]:
-    """What parts, by role, are data sets or loaders whose examples are other ones each time, with random transforms."""
+    """A note on parts, by role, that are data sets or loaders whose random transforms give other examples each time."""
     drawn = [role for role, examples in given.items() if _draws(examples)]
     where = f"{what}: examples of {', '.join(drawn)} are other ones each time, by random transforms"
     return (f"{where}: each is read once and stays so; leave these out",) if drawn else ()

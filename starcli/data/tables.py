@@ -17,7 +17,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def as_test_part(table: Path) -> str:
-    """What a table has to be called to be all that a model is measured on.
+    """The name under which all of a table is what a model is measured on.
 
     >>> as_test_part(Path("new.parquet"))
     'test.parquet, alone in a folder'

@@ -1,4 +1,4 @@
-"""What is predicted of examples, as people store it: classes, numbers, or labels that are there or not."""
+"""Targets of examples as people store them: classes, numbers, or labels that are there or not."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -60,7 +60,7 @@ def token_rows(ids: NDArray[Any], mask: NDArray[Any] | None, where: str) -> Toke
 
 
 def next_tokens(tokens: Tokens, where: str) -> NDArray[np.int64]:
-    """What follows each token (N, length), NO_TOKEN where nothing does. StarcliError where a text has no second token.
+    """The token after each (N, length), NO_TOKEN where there is none. StarcliError where a text has no second token.
 
     >>> next_tokens(np.array([[5, 6, 7], [5, 6, -1]]), "x")
     array([[ 6,  7, -1],

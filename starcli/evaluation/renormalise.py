@@ -1,4 +1,4 @@
-"""What is done to the activations of a network at a point between models, which has the statistics of none of them."""
+"""Ways to renormalise activations at a point between models, which has the statistics of none of them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What lies in the cache, and its removal."""
+"""Contents of the cache, and their removal."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""What an unpickled value may hold beside plain data: places of objects that were skipped, and where these lie."""
+"""Objects in an unpickled value that are no plain data, which were skipped, and where they lie."""
 
 import pickle
 from typing import Any

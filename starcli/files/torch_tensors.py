@@ -1,4 +1,4 @@
-"""What PyTorch's functions in a pickle stand for: storages and the tensors that lie in them, checked before made."""
+"""Storages and tensors that PyTorch's functions in a pickle stand for, checked before they are made."""
 
 import math
 from collections.abc import Callable, Mapping

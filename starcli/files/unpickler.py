@@ -84,7 +84,7 @@ class Unpickler:
             raise RefusedPickle("more instructions than any state dict needs")
 
     def marked(self) -> list[Any]:
-        """What lies above the topmost mark; what lay below it is the stack again."""
+        """The values above the topmost mark; those below it are the stack again."""
         found, self.stack = self.stack, self.below.pop()
         return found
 

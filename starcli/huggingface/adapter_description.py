@@ -1,4 +1,4 @@
-"""What the folder of an adapter says of itself, by its config and the names and shapes of its tensors; needs no torch.
+"""Description of an adapter by its config and the names and shapes of its tensors. Needs no torch.
 
 The package `peft` writes these folders.
 """

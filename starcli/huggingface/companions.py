@@ -1,4 +1,4 @@
-"""What stands beside weights in a directory of Hugging Face: config, tokenizer, settings of generation and images."""
+"""Files beside weights in a directory of Hugging Face: config, tokenizer, settings of generation and images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

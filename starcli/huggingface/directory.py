@@ -83,7 +83,7 @@ class Directory:
 
     @property
     def task(self) -> str | None:
-        """What is predicted of texts, as `--task` says it; None of other inputs."""
+        """The task of texts, as `--task` says it; None of other inputs."""
         return None if self.is_timm else task_of(self.name).texts
 
     @property
@@ -190,7 +190,7 @@ def why_unknown(path: Path) -> list[str]:
 
 
 def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a config is of the network: without what is of its files, its classes by their number alone.
+    """The part of a config that decides the network: nothing of its files, classes by their number alone.
 
     >>> network_arguments({"hidden_size": 8, "id2label": {"0": "bad", "1": "good"}, "transformers_version": "5.0"})
     {'hidden_size': 8, 'num_labels': 2}

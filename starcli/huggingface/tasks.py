@@ -1,4 +1,4 @@
-"""What classes of `transformers` are for, by their names: others are not read."""
+"""Tasks of classes of `transformers`, by their names: others are not read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
 
 @dataclass(frozen=True)
 class TransformersTask:
-    """What goes into a network, and what is predicted of texts; `known` is false of a class that is not read."""
+    """Inputs of a network, and the task of texts; `known` is false of a class that is not read."""
 
     images: bool = False
     texts: str | None = None

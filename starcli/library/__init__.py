@@ -1,1 +1,1 @@
-"""What `import starcli as sc` offers: a function for each command, models and data in any common form."""
+"""The functions of `import starcli as sc`: one for each command, with models and data in any common form."""

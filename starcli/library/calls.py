@@ -1,4 +1,4 @@
-"""What every function of the library does around its work: simple values are checked, the process is left as it was."""
+"""Decorator of every function of the library: simple values are checked, the process is left as it was."""
 
 import functools
 import inspect

@@ -1,4 +1,4 @@
-"""What the files of derived models are made from and by which settings; the library and the command line plan alike."""
+"""Plans of derived models: what they are made from and by which settings, for library and command line alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a way to merge is: a function of one tensor of all models, and the settings that it reads."""
+"""Interface of a merge method: a function of one tensor of all models, and the settings that it reads."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field

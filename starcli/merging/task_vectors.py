@@ -1,4 +1,4 @@
-"""What each model changed of a common base, added to the base: task arithmetic, TIES, DARE, model stock."""
+"""Merges of task vectors, the changes of models from a common base: task arithmetic, TIES, DARE, model stock."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What networks return, checked: a network of the user's own may return anything, and something else in training."""
+"""Checks of networks' outputs: one of the user's own may return anything, and something else in training."""
 
 from collections.abc import Mapping
 from typing import TypeGuard

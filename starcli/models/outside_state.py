@@ -1,4 +1,4 @@
-"""What a network computes with beside its state dict: no file of its weights holds that."""
+"""Tensors that a network computes with but that are not in its state dict, so that no file of its weights has them."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a state dict is to a network: torch's own strict load decides, and what it leaves to an order is refused."""
+"""State dicts loaded into a network: torch's own strict load decides, and what it leaves to an order is refused."""
 
 import math
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""What networks are trained for, by name, and the metrics by which they are judged."""
+"""Tasks by name, and the metrics by which networks are judged."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What all drawings share: scales, axes, and the frame with which a page enlarges and saves them."""
+"""Parts of all drawings: scales, axes, and the frame with which a page enlarges and saves them."""
 
 import math
 from collections.abc import Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What a report is about: checkpoints, saved results and logs, found in directories or named one by one."""
+"""Contents of a report: checkpoints, saved results and logs, found in directories or named one by one."""
 
 import itertools
 import re

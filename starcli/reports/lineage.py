@@ -1,4 +1,4 @@
-"""What was made from what: files and their ancestors in layers, alike ones as one."""
+"""Files and their ancestors in layers, alike ones as one."""
 
 import itertools
 import re

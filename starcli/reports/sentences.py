@@ -1,4 +1,4 @@
-"""What files and saved results say, in a sentence each."""
+"""Sentences on files and saved results."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath

@@ -1,4 +1,4 @@
-"""What a GPU computes with: how exact float32 is there, and whether two runs take their sums in the same order."""
+"""Arithmetic of a GPU: how exact float32 is there, and whether two runs take their sums in the same order."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""What a search for a star has beside the recipe of its training."""
+"""Settings of a search for a star, beside the recipe of its training."""
 
 import math
 from collections.abc import Sized

@@ -1,4 +1,4 @@
-"""What is wrong with tensors that a file holds as an element of a network's symmetry group."""
+"""Checks of the tensors that a file holds as an element of a network's symmetry group."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""What a network from outside is and computes, as a hash under which results may be kept.
+"""Hash of a network from outside, of what it is and computes, under which results may be kept.
 
 Where the code lies, or what it says, does not tell: a builder may read a file or the environment.
 """

@@ -1,4 +1,4 @@
-"""What holds for permutations and for elements alike, which files and searches take in each other's place."""
+"""Functions of permutations and of elements alike, which files and searches take in each other's place."""
 
 from collections.abc import Mapping
 from typing import TypeVar, cast

@@ -1,4 +1,4 @@
-"""What training begins at in place of random weights: those of a model, all or but for some tensors."""
+"""The beginning of training in place of random weights: those of a model, all or but for some tensors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What checkpoints must have in common, and with their network: all that is wrong is said at once."""
+"""Agreement of checkpoints with each other and with their network: all that is wrong is said at once."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the command line, or a caller of the library, says of network, data and device."""
+"""Choices of network, data and device by the command line or a caller of the library."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

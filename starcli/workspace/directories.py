@@ -157,7 +157,7 @@ def _side(directory: Directory) -> int | None:
 
 
 def notes_of_directory(directory: Directory | None, dataset: Dataset | None) -> tuple[str, ...]:
-    """What data have otherwise than a directory says, as notes. StarcliError for another order of the same classes."""
+    """Notes on data that are not as a directory says. StarcliError for another order of the same classes."""
     if directory is None or dataset is None:
         return ()
     return (*_note_of_classes(directory, dataset), *_note_of_resizing(directory, dataset))

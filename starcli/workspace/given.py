@@ -1,4 +1,4 @@
-"""What a caller of the library has in memory, in the place of what a command line names."""
+"""Network and data in memory, which a caller of the library gives in the place of names."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

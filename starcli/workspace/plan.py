@@ -1,4 +1,4 @@
-"""What a file is made from and by which settings: decided before the work, written with it, compared afterwards."""
+"""Plan of a file: what it is made from and by which settings; made before the work, written with it, compared later."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""What `starcli spec` reports: the spec of one network, checked, derived, explained, or compared with another one."""
+"""Reports of `starcli spec`: the spec of one network, checked, derived, explained, or compared with another one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

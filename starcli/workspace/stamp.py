@@ -1,4 +1,4 @@
-"""What a result rests on: hashes of the weights, network, data, the precision, the version of the program."""
+"""Stamp of a result: hashes of the weights, network, data, the precision, the version of the program."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any

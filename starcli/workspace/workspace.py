@@ -1,4 +1,4 @@
-"""What one command works with: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
+"""Workspace of a command: an architecture, its data and spec, a device, agreed upon by all checkpoints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

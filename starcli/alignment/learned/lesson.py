@@ -1,4 +1,4 @@
-"""What a learner is given: a pair of models, a number of steps, and where what it reaches is kept."""
+"""A learner's task: a pair of models, a number of steps, and the place where its state is kept."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

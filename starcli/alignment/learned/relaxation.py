@@ -1,4 +1,4 @@
-"""What a learner moves: a symmetry of a model that has a gradient."""
+"""Interface of a symmetry that a learner moves: it has a gradient."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Protocol, TypeVar

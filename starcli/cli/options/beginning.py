@@ -1,4 +1,4 @@
-"""What training begins at in place of random weights, as options."""
+"""Options of where training begins in place of random weights."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""What is wrong with a command's words, as far as that is seen in a moment: before torch is imported.
+"""Checks of a command's words that take a moment, made before torch is imported.
 
 Each check is of one option's value, named by `Checked` in the option's annotation, and raises StarcliError.
 """

@@ -28,7 +28,7 @@ from starcli.runtime.rehearsal import rehearsing
 @bundle
 @dataclasses.dataclass
 class Common:
-    """What every command has: the form of its results and how much it says."""
+    """Options of every command: the form of its results and how much it says."""
 
     format: Annotated[
         str | None,
@@ -83,7 +83,7 @@ class Common:
 @bundle
 @dataclasses.dataclass
 class CommonCached(Common):
-    """What every command has that keeps results, proofs and specs between runs."""
+    """Options of every command that keeps results, proofs and specs between runs."""
 
     no_cache: Annotated[
         bool,
@@ -110,7 +110,7 @@ class CommonCached(Common):
 @bundle
 @dataclasses.dataclass
 class CommonPlanned(CommonCached):
-    """What every command has whose work is long: also a rehearsal that tells how long."""
+    """Options of every command whose work is long: also a rehearsal that tells how long."""
 
     dry_run: Annotated[
         bool,

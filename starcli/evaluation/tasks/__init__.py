@@ -1,1 +1,1 @@
-"""What networks are trained for: the loss of each task, its metrics, and how its predictions are averaged."""
+"""Tasks: the loss of each, its metrics, and how its predictions are averaged."""

@@ -1,4 +1,4 @@
-"""What acts on the units of a group besides permutations."""
+"""The kind of a group: which symmetries act on its units besides permutations."""
 
 import math
 from collections.abc import Mapping

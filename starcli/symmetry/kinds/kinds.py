@@ -1,4 +1,4 @@
-"""What acts on the units of all groups of a spec, and its JSON form."""
+"""The kinds of all groups of a spec, and their JSON form."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What holds in a part of the range alone: clamps and the like are linear, or homogeneous, as long as units are small.
+"""Trials of kinds at units of other sizes: clamps and the like are linear, or homogeneous, for small ones alone.
 
 At generic weights units are of size 1, and an element passes that a clamp at 20 would break, or a shrinkage by 0.001.
 So all that acts is tried once more where what writes units is LOUDER times as large and what reads them as much
