@@ -25,6 +25,21 @@ _CONTENT = {"text": "texts", "table": "numbers"}
 ARRAY_SUFFIXES = (".npz", ".safetensors")
 """Suffixes by which a file name is one of a data set."""
 
+AT_A_PATH = {
+    "idx": "idx:DIR",
+    "folder": "folder:DIR",
+    "arrays": "FILE.npz or FILE.safetensors",
+    "text": "text:FILE.csv",
+    "table": "table:FILE.csv",
+    "build": "FILE.py:NAME",
+    "hf": "hf:DIR",
+    "wds": "'wds:NAME-{000..009}.tar'",
+}
+"""Kinds of data that lie at a path, which no checkpoint records, and what is typed for them."""
+
+_SINGLE_FILES = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES, "table": TABLE_SUFFIXES}
+"""Those of them that are one file, and its suffixes."""
+
 
 def needs_path(name: str) -> bool:
     """Whether data of this kind lie at a path that a checkpoint does not record, so that `--data` is needed again.
@@ -34,7 +49,7 @@ def needs_path(name: str) -> bool:
     >>> needs_path("idx:mnist"), needs_path("digits")
     (True, False)
     """
-    kinds = ("idx", "folder", "arrays", "text", "table", "build", "hf", "wds", IN_MEMORY, JOINED)
+    kinds = (*AT_A_PATH, IN_MEMORY, JOINED)
     return _is_code(name) or name.partition(":")[0] in kinds or name.endswith((*ARRAY_SUFFIXES, *TABLE_SUFFIXES))
 
 
@@ -63,10 +78,7 @@ def parse_name(name: str) -> tuple[str, str]:
     if kind not in DATASETS:
         return _kind_of_path(name), os.path.expanduser(name)
     if needs_path(kind) and not rest:
-        files = {"arrays": "FILE.npz or FILE.safetensors", "build": "FILE.py:NAME", "wds": "'wds:NAME-{000..009}.tar'"}
-        files |= {each: f"{each}:FILE.csv" for each in ("text", "table")}
-        what = files.get(kind, f"{kind}:DIR")
-        raise StarcliError(f"data set {kind!r} lives at a path: say --data {what}")
+        raise StarcliError(f"data set {kind!r} lives at a path: say --data {AT_A_PATH[kind]}")
     if colon and not needs_path(kind) and kind != "gaussians":
         raise StarcliError(f"data set {kind!r} takes nothing after its name, found {rest!r}")
     return kind, os.path.expanduser(rest) if needs_path(kind) else rest
@@ -139,7 +151,7 @@ def check_data_name(name: str) -> tuple[str, str]:
             hint = "expected train.csv, val.csv and test.csv, or some of them (or .tsv, .jsonl, .parquet)"
             raise StarcliError(f"--data {name}: a folder without tables of {_CONTENT[kind]}", [hint])
         return kind, rest
-    suffixes = {"arrays": ARRAY_SUFFIXES, "text": TABLE_SUFFIXES, "table": TABLE_SUFFIXES}.get(kind)
+    suffixes = _SINGLE_FILES.get(kind)
     path, is_file = Path(rest), suffixes is not None
     if suffixes is not None and path.suffix not in suffixes:
         raise _unknown_suffix(name)
