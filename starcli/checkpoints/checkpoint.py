@@ -30,7 +30,7 @@ from starcli.files.names import is_standard_stream
 from starcli.files.shards import files_of, header_of
 from starcli.files.write import write_tensors
 from starcli.files.write_shards import SHARD_METADATA, write_shards, write_shards_lazily
-from starcli.huggingface.directory import directory_of
+from starcli.huggingface.directory import Directory, directory_of
 from starcli.runtime.garbage import garbage_collection_paused
 from starcli.version import __version__
 
@@ -51,7 +51,8 @@ class Checkpoint:
     `name` is the file's base name, or as many of its last parts as tell it from others: see `labelled`. `versions` are
     those of its network's modules, as torch keeps them beside a state dict (None: not known). `stored` are the tensors
     of the file, where a network made others of them, which are then `tensors`. `notes` say how they were chosen from a
-    file of others, `pick` what its reader said of that.
+    file of others, `pick` what its reader said of that. `directory` is the one of Hugging Face that it is from, where
+    something else holds than is written there.
 
     Two are equal where they are the same object: tensors have no single answer. `sha256` compares weights.
     """
@@ -65,6 +66,7 @@ class Checkpoint:
     stored: "Mapping[str, Tensor] | None" = None
     notes: tuple[str, ...] = ()
     pick: "Pick | None" = None
+    directory: Directory | None = None
 
     def __repr__(self) -> str:
         """Class, name, kind and sizes, in one line: the weights would fill the screen."""

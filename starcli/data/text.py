@@ -170,13 +170,17 @@ NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 """A label that is a number."""
 
 
+class UnknownLabelError(StarcliError):
+    """A label that is none of a model's classes."""
+
+
 def number_words(
     words: Sequence[str], known: Sequence[str] | None = None, where: str = "labels"
 ) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """The different words in order, numbers by their size, and for each of `words` its place among them.
 
     known: the words in order, if that is settled; they need not all occur.
-    Raises StarcliError, with the row, for words that are empty or none of the `known`.
+    Raises StarcliError, with the row, for words that are empty, and UnknownLabelError for none of the `known`.
 
     >>> number_words(["10", "-9", "10"])
     (('-9', '10'), array([1, 0, 1]))
@@ -192,7 +196,8 @@ def number_words(
     place = {word: number for number, word in enumerate(known)}
     if unknown := [row for row, word in enumerate(words, 1) if word not in place]:
         found = words[unknown[0] - 1]
-        raise StarcliError(f"{where}: {short(found)!r} in row {unknown[0]}, the model's classes are {few(known, 5)}")
+        classes = f"the model's classes are {few(known, 5)}"
+        raise UnknownLabelError(f"{where}: {short(found)!r} in row {unknown[0]}, {classes}")
     return tuple(known), np.array([place[word] for word in words], dtype=np.int64)
 
 

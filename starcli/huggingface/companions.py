@@ -12,6 +12,7 @@ from starcli.huggingface.directory import (
     Directory,
     config_text,
     directory_of,
+    directory_of_any,
     network_arguments,
 )
 
@@ -54,7 +55,7 @@ def weights_in(place: Path, inputs: Sequence[Path]) -> Path | None:
 
     In shards where that of the first one is. StarcliError where `place` is an input, or has what is of another model.
     """
-    directories = [found for path in inputs if (found := directory_of(path)) is not None]
+    directories = [found for path in inputs if (found := directory_of_any(path)) is not None]
     if not directories:
         return None
     first = directories[0]

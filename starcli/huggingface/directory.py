@@ -14,6 +14,7 @@ from starcli.files.strict_json import strict_json
 from starcli.huggingface.tasks import input_of_class, task_of
 
 CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
 """Names of files beside the weights."""
 
 PREFIX = "hf:"
@@ -56,7 +57,7 @@ class Directory:
     @property
     def is_timm(self) -> bool:
         """Whether the network is one of timm's."""
-        return "architectures" not in self.config
+        return "architectures" not in self.config and "architecture" in self.config
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
@@ -99,8 +100,24 @@ class Directory:
         return file if file.is_file() else None
 
     @property
+    def padding_token(self) -> int | None:
+        """Number of the token behind a text, where the tokenizer's files say it."""
+        if self.tokenizer is None:
+            return None
+        said = read_json(self.path / TOKENIZER_CONFIG).get("pad_token")
+        token = said.get("content") if isinstance(said, Mapping) else said
+        try:  # of any size: those of large vocabularies are longer than a config may be
+            added = json.loads(self.tokenizer.read_bytes())["added_tokens"]
+            return next((int(each["id"]) for each in added if each["content"] == token), None)
+        except (ValueError, LookupError, TypeError, RecursionError):  # what it is instead, its reader says
+            return None
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes in order, where the config gives them any."""
+        if self.is_timm:
+            listed = self.config.get("label_names")
+            return tuple(map(str, listed)) if isinstance(listed, list) else ()
         named = self.config.get("id2label") or {}
         names = tuple(str(named[key]) for key in sorted(named, key=int))
         usual = all(name == f"LABEL_{number}" for number, name in enumerate(names))
@@ -132,16 +149,22 @@ def directory_of(path: Path) -> Directory | None:
 
     Raises StarcliError for a config.json that cannot be read, or has no tables where these belong.
     """
+    found = directory_of_any(path)
+    if found is None or not _names_network(found.config):
+        return None
+    if wrong := _malformed(found.config):
+        raise StarcliError(f"{found.path / CONFIG}: {wrong[0]} is not what it is in a config of transformers or timm")
+    return found
+
+
+def directory_of_any(path: Path) -> Directory | None:
+    """`directory_of` also where the class is not known, or none is named but the type of the model."""
     if not path.is_dir():
         if path.name not in WHOLE and path.name.removesuffix(INDEX) not in WHOLE:
             return None
         path = path.parent
     config = read_json(path / CONFIG)
-    if not _names_network(config):
-        return None
-    if wrong := _malformed(config):
-        raise StarcliError(f"{path / CONFIG}: {wrong[0]} is not what it is in a config of transformers or timm")
-    return Directory(path, config)
+    return Directory(path, config) if config.keys() & {"architectures", "architecture", "model_type"} else None
 
 
 def _malformed(config: Mapping[str, Any]) -> list[str]:

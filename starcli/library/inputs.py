@@ -30,6 +30,7 @@ from starcli.library.where import (
 from starcli.models.copies import uncompiled
 from starcli.models.state_dicts import versions_of
 from starcli.runtime.progress import Progress
+from starcli.training.beginning import Beginning
 from starcli.workspace.agreement import data_differ
 from starcli.workspace.choices import FLOATS, Choices
 from starcli.workspace.given import Given, NetworkBuilder
@@ -149,10 +150,12 @@ def open_network(
     *,
     init: ModelLike | None = None,
     reinit: Sequence[str] = (),
-) -> tuple[Workspace, Checkpoint | None, Progress]:
-    """The workspace of a network that is to be trained on `data`, the model that it begins at, and who watches.
+    start_epoch: int = 0,
+) -> tuple[Workspace, Beginning | None, Progress]:
+    """The workspace of a network that is to be trained on `data`, what it begins at, and who watches.
 
-    init, reinit: as of `workspace_trained_on`; what is None of network and data is then the model's.
+    init, reinit: as of `workspace_trained_on`; what is None of network and data is then the model's. start_epoch: as of
+        `Beginning`.
     """
     named = {name: given for name, given in (("arch", network), ("data", data)) if given is not None}
     if init is None:
@@ -166,8 +169,8 @@ def open_network(
     choices, given = understood(cast(Where, {**where, **named}), own, frozen=True)
     if isinstance(model, MadeModel) and model.workspace is not None:
         choices, given = _as_made(choices, given, model.workspace)
-    workspace, model = workspace_trained_on(model, choices, given, reinit)
-    return workspace, model, _watcher(where, workspace)
+    workspace, model, drawn = workspace_trained_on(model, choices, given, reinit)
+    return workspace, Beginning(model, drawn, start_epoch), _watcher(where, workspace)
 
 
 def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:

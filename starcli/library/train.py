@@ -18,7 +18,6 @@ from starcli.library.plans import spec_record, training_plan
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, split_keywords
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.runtime.progress import Progress
-from starcli.training.beginning import Beginning
 from starcli.training.train import Trained, kept_epochs, train_network
 from starcli.workspace.plan import default_recipe_note, inherited_recipe
 
@@ -85,7 +84,8 @@ def train(
     data: a name as `--data` takes it, `(inputs, labels)`, a torch data set or loader, or `{"train": ..., "test": ...}`.
     recipe: a shipped name, a YAML file or a `Recipe`; settings of training (`epochs=3, lr=0.1`) win over it.
     init: a model to begin at. Network, data and recipe are its own unless they are said; other data have outputs for
-        their own classes, for which the tensors of the head are named in `reinit`.
+        their own classes, for which the tensors of the head are named in `reinit`. A model of Hugging Face that has no
+        head for classes gets one, a language model where `task="classes"` is said.
     reinit: patterns of names of tensors of `init` that are drawn from `seed` all the same, such as `["fc.*"]`.
     start_epoch: epochs of the recipe that `init` has behind it: the schedule goes on after these.
     keep: numbers of epochs after which the model is kept, too; the result has these models as `kept`.
@@ -106,13 +106,14 @@ def train(
     if init is None and (reinit or start_epoch):
         raise StarcliError("reinit and start_epoch go with init, the model that training begins at")
     chosen = understood_recipe(recipe).override(**settings)  # what is wrong is said before data are opened
-    workspace, model, watcher = open_network(network, data, where, init=init, reinit=reinit)
-    if model is not None:
-        chosen = inherited(recipe, [model], settings, watcher)
+    workspace, beginning, watcher = open_network(
+        network, data, where, init=init, reinit=reinit, start_epoch=start_epoch
+    )
+    if beginning is not None:
+        chosen = inherited(recipe, [beginning.model], settings, watcher)
     elif isinstance(network, nn.Module):
         _note_frozen(network, watcher)
     epochs = kept_epochs(keep, chosen, start_epoch)
-    beginning = None if model is None else Beginning(model, tuple(reinit), start_epoch)
     if beginning is not None:
         beginning.check(chosen, watcher)
     plan = training_plan(workspace, chosen, seed, spec_record(workspace, watcher), beginning)

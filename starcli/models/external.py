@@ -21,10 +21,12 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from starcli.errors import StarcliError, suggestion, unknown
+from starcli.huggingface.directory import PREFIX
+from starcli.huggingface.tasks import IMAGE_CLASSES, TEXT_CLASSES, task_of
 from starcli.models.arguments import Builder
 from starcli.models.copies import uncompiled
 from starcli.models.from_data import SYNONYMS
-from starcli.models.huggingface import huggingface_network
+from starcli.models.huggingface import config_of, huggingface_network
 from starcli.models.names import is_external, is_huggingface
 from starcli.runtime.blame import INSTALLED
 from starcli.runtime.user_code import LIBRARIES, user_callable, user_code_explained
@@ -158,11 +160,14 @@ def _sources(roots: set[str]) -> dict[str, bytes]:
 def arguments_from_data(name: str, function: Builder, values: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that data decide (`values`), under the names that `function` gives them.
 
-    A config says all of a class of `transformers`. torchvision takes the number of classes and always 3 channels; timm
+    A config says all of a class of `transformers` but for how many classes a classifier has, where that is not as
+    usual. torchvision takes the number of classes and always 3 channels; timm
     channels as well; a function of the user's own gets what its signature names.
     """
     if is_huggingface(name):
-        return {}
+        bare, count = name.removeprefix(PREFIX), values["num_classes"]
+        classifies = task_of(bare) in (IMAGE_CLASSES, TEXT_CLASSES)
+        return {"num_labels": count} if classifies and count != config_of(bare, {}).num_labels else {}
     package = name.partition(":")[0]
     if package == "torchvision":
         return {"num_classes": values["num_classes"]}

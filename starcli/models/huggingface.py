@@ -7,6 +7,7 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -60,13 +61,19 @@ def class_of(name: str) -> Any:
     """
     if find_spec("transformers") is None:
         raise StarcliError(f"architecture hf:{name} needs the package transformers", ["pip install 'starcli[hf]'"])
-    transformers = import_module("transformers")
-    kind = getattr(transformers, name, None) if task_of(name).known else None
-    if not isinstance(kind, type) or not issubclass(kind, transformers.PreTrainedModel):
-        version = transformers.__version__
+    kind = any_class(name) if task_of(name).known else None
+    if kind is None:
+        version = import_module("transformers").__version__
         hint = "read are its classifiers of images and texts, causal and masked models; code of others is never run"
         raise StarcliError(f"architecture hf:{name}: transformers {version} has no such class", [hint])
     return kind
+
+
+def any_class(name: str) -> Any:
+    """A class of networks of the installed `transformers`, whatever it is for; None where it has none of that name."""
+    transformers = import_module("transformers")
+    kind = getattr(transformers, name, None)
+    return kind if isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel) else None
 
 
 def config_of(name: str, arguments: Mapping[str, Any]) -> Any:
@@ -161,27 +168,49 @@ def from_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Ten
 
     Raises StarcliError with what is missing, of another shape, or unknown to the class.
     """
+    found = loosely_from_disk(name, arguments, tensors)
+    lines = [f"{key}: missing" for key in found.missing]
+    lines += [f"{key}: not in the network" for key in found.unexpected]
+    lines += [f"{key}: of another shape" for key in found.mismatched]
+    if lines:
+        raise StarcliError(f"these weights do not fit {name}", first_of(lines, 12))
+    return found.state
+
+
+@dataclass(frozen=True)
+class LooselyLoaded:
+    """What `from_pretrained` makes of the tensors of a file that need not fit.
+
+    state: the state dict of the class, any values in the place of what is `missing` or `mismatched` (of another shape).
+    unexpected: names in the file of what the class does not have.
+    """
+
+    state: dict[str, Tensor]
+    missing: tuple[str, ...]
+    mismatched: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+
+def loosely_from_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> LooselyLoaded:
+    """The tensors of a file in a class that may have others. StarcliError for what the package itself refuses."""
     kind, config = class_of(name), config_of(name, arguments)
     wide = torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors.values()) else torch.float32
     given = {key: tensor.clone() for key, tensor in tensors.items()}
+    how = {"torch_dtype": wide, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
         with quiet(), torch.random.fork_rng(devices=[]):
-            network, found = kind.from_pretrained(
-                None, config=config, state_dict=given, torch_dtype=wide, output_loading_info=True
-            )
-    except Exception as error:  # of shapes, and whatever the package raises
+            network, found = kind.from_pretrained(None, config=config, state_dict=given, **how)
+    except Exception as error:  # whatever the package raises
         raise StarcliError(f"these weights do not fit {name}", [first_line(error)]) from error
-    lines = [f"{key}: missing" for key in sorted(found["missing_keys"])]
-    lines += [f"{key}: not in the network" for key in sorted(found["unexpected_keys"])]
-    lines += [f"{each}: of another shape" for each in sorted(map(str, found["mismatched_keys"]))]
-    if lines:
-        raise StarcliError(f"these weights do not fit {name}", first_of(lines, 12))
     types = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
     narrow = next(iter(types)) if len(types) == 1 else wide
-    return {
+    state = {
         key: tensor.detach().to(narrow) if tensor.is_floating_point() else tensor.detach()
         for key, tensor in network.state_dict().items()
     }
+    mismatched = sorted(each if isinstance(each, str) else each[0] for each in found["mismatched_keys"])
+    missing, unexpected = (tuple(sorted(found[f"{what}_keys"])) for what in ("missing", "unexpected"))
+    return LooselyLoaded(state, missing, tuple(mismatched), unexpected)
 
 
 def to_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

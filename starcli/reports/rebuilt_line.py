@@ -7,9 +7,10 @@ from typing import Any
 from starcli.checkpoints.metadata import DataRecord, Metadata
 from starcli.data.names import IMAGES_OF_ANY_SIZE, needs_path
 from starcli.data.normalise_option import AS_THEY_ARE, IMAGENET_MEAN, IMAGENET_STD, same_statistics
+from starcli.data.text_options import OF_TEXTS
 from starcli.errors import option_of
 from starcli.models.from_data import SYNONYMS
-from starcli.models.names import imports_code
+from starcli.models.names import imports_code, is_huggingface
 from starcli.recipes.recipe import UNREAD, Recipe
 from starcli.registry.fusions import TRAINED_FUSIONS
 from starcli.registry.tasks import CLASSES
@@ -92,11 +93,20 @@ def _train(name: str, found: Metadata, settings: Mapping[str, Any]) -> list[str]
     if found.parents:  # named or not, the data are the model's or new ones, whose outputs its network then has
         begun = ["--init", *_names(found), *_code(found), *(["--reinit", *how["reinit"]] if "reinit" in how else [])]
         begun += ["--start-epoch", str(how["start_epoch"])] if "start_epoch" in how else []
+        begun += _new_head(found, how)
         return ["train", *begun, "--recipe", "default", *_data(found), *_recipe(settings), "-o", name]
     given = {key: value for key, value in found.architecture.arguments.items() if key not in SYNONYMS}
     arguments = [f"{key}={_value(value)}" for key, value in sorted(given.items())]
     network = ["--arch", found.architecture.name, *(["--arch-arg", *arguments] if arguments else [])]
     return ["train", *network, *_data(found), *_recipe(settings), "-o", name]
+
+
+def _new_head(found: Metadata, how: Mapping[str, Any]) -> list[str]:
+    """What has to be said where a model of `transformers` that predicted tokens may have become a classifier."""
+    assert found.architecture is not None
+    assert found.data is not None
+    drawn = "reinit" in how and is_huggingface(found.architecture.name)
+    return ["--task", CLASSES] if drawn and found.data.name in OF_TEXTS and found.data.task_name == CLASSES else []
 
 
 def _data(found: Metadata) -> Words:

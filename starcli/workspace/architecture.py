@@ -57,8 +57,10 @@ def chosen_architecture(
     Arguments that it does not give are as `recorded`, then as the data and the defaults have them.
     """
     given = {**recorded, **choices.arch_args}
-    # a config says what an input is, whatever the data
-    shape = default_input_shape(name, given) if is_huggingface(name) else tuple(data.input_shape)
+    shape = tuple(data.input_shape)
+    if is_huggingface(name):  # a config says what an input is, whatever the data
+        shape = default_input_shape(name, given)
+        _refuse_other_dtype(name, default_input_dtype(name, given), data)
     arguments = complete_arguments(
         name,
         given,
@@ -80,9 +82,14 @@ def refuse_other_inputs(architecture: Architecture, record: DataRecord | None, c
     if choices.input or choices.input_dtype:
         hint = ["--image-size says to what size images are resized"] if record.name in IMAGES_OF_ANY_SIZE else []
         raise StarcliError(f"--input is for networks without data; an input is as {record.name} data have it", hint)
-    if architecture.input_dtype != record.input_dtype:
-        takes, has = ("tokens", "none") if architecture.input_dtype == "int64" else ("no tokens", "nothing else")
-        raise StarcliError(f"the network {architecture.name} takes {takes}, and {record.name} has {has}")
+    _refuse_other_dtype(architecture.name, architecture.input_dtype, record)
+
+
+def _refuse_other_dtype(name: str, dtype: str, record: DataRecord) -> None:
+    """Raise StarcliError where a network takes tokens and data have none, or the other way round."""
+    if dtype != record.input_dtype:
+        takes, has = ("tokens", "none") if dtype == "int64" else ("no tokens", "nothing else")
+        raise StarcliError(f"the network {name} takes {takes}, and {record.name} has {has}")
 
 
 def require_flags(

@@ -236,7 +236,7 @@ def misfits_explained(dataset: Dataset | None) -> Iterator[None]:
         if dataset.name in IMAGES_OF_ANY_SIZE:
             side, place = dataset.input_shape[-1], IMAGES_OF_ANY_SIZE[dataset.name]
             hints.append(f"images of {place} are {side} x {side} here; --image-size chooses their side")
-        raise StarcliError(error.summary, [*error.problems, *hints]) from error
+        raise MisfitError(error.summary, [*error.problems, *hints]) from error
 
 
 def _standardised_note(dataset: Dataset, choices: "Choices") -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
 from starcli.data.dataset import Dataset
 from starcli.data.image_parts import stored_size
 from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
+from starcli.data.text_options import OF_TEXTS
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import INDEX, WHOLE, is_index
@@ -57,11 +58,11 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
     if choices.data is None:
         return choices
     kind = parse_name(choices.data)[0]
-    if kind in ("text", "arrays") and directory.task == TEXT_CLASSES.texts and not directory.has_classes:
+    if kind in (*OF_TEXTS, "arrays") and directory.task == TEXT_CLASSES.texts and not directory.has_classes:
         said = directory.config.get("problem_type") or "one output"
         hint = "without --data it can be aligned, interpolated, merged and converted"
         raise StarcliError(f"{directory.path}: no classifier ({said}), and texts have classes here", [hint])
-    if kind == "text":
+    if kind in OF_TEXTS and directory.task is not None:
         choices = replace(choices, tokenizer=choices.tokenizer or directory.tokenizer)
     if recorded:
         return choices
@@ -85,7 +86,7 @@ def refuse_other_directories(choices: Choices, checkpoints: Sequence[Checkpoint]
     if choices.data is None or _named_by(choices) is not None or len(found) < 2:
         return
     kind, problems = parse_name(choices.data)[0], []
-    if kind == "text" and choices.tokenizer is None and (other := with_other_tokenizer(found)) is not None:
+    if kind in OF_TEXTS and choices.tokenizer is None and (other := with_other_tokenizer(found)) is not None:
         problems.append(f"their tokenizers differ, those of {found[0].path} and {other.path}: --tokenizer names one")
     if not recorded and kind in ("text", "folder"):
         named = [each for each in found if each.class_names]
@@ -104,7 +105,7 @@ def refuse_other_directories(choices: Choices, checkpoints: Sequence[Checkpoint]
 
 def directories_of(checkpoints: Sequence[Checkpoint]) -> list[Directory]:
     """The directories that models are read from, in the order of the models."""
-    found = (directory_of(each.path) for each in checkpoints if each.path is not None)
+    found = (each.directory or (directory_of(each.path) if each.path else None) for each in checkpoints)
     return [each for each in found if each is not None]
 
 
@@ -123,7 +124,7 @@ def notes_without_tokenizer(choices: Choices, checkpoints: Sequence[Checkpoint])
 
     Models that record their data say there what their tokens are.
     """
-    if choices.data is None or parse_name(choices.data)[0] != "text" or choices.tokenizer is not None:
+    if choices.data is None or parse_name(choices.data)[0] not in OF_TEXTS or choices.tokenizer is not None:
         return ()
     silent, named = [each for each in checkpoints if each.metadata.data is None], _named_by(choices)
     found = directories_of(silent) if named is None or not silent else [named]

@@ -32,6 +32,15 @@ KINDS = {
 }
 if find_spec("transformers.integrations.moe"):  # before, experts were modules that a loop went through
     KINDS["mixtral"] = ("MixtralForCausalLM", "MixtralConfig", {**_LLAMA, "num_local_experts": 4})
+_VIT_BASE = {key: value for key, value in _VIT.items() if key != "num_labels"}
+_DISTIL_BASE = {key: value for key, value in _DISTIL.items() if key != "num_labels"}
+BASES = {
+    "bert-base": ("BertModel", "BertConfig", {**_TEXT, **_SMALL}),
+    "bert-pretrained": ("BertForPreTraining", "BertConfig", {**_TEXT, **_SMALL}),
+    "distilbert-base": ("DistilBertModel", "DistilBertConfig", _DISTIL_BASE),
+    "vit-base": ("ViTModel", "ViTConfig", _VIT_BASE),
+}
+"""Models that are no classifiers and no language models."""
 OF_COLOURS = {"colours": ("ViTForImageClassification", "ViTConfig", {**_VIT, "num_channels": 3})}
 
 Save = Callable[..., Path]
@@ -45,7 +54,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Save:
     def save(kind: str, seed: int = 0) -> Path:
         path = root / f"{kind}-{seed}"
         if not path.exists():
-            name, config, arguments = (KINDS | OF_COLOURS)[kind]
+            name, config, arguments = (KINDS | BASES | OF_COLOURS)[kind]
             with torch.random.fork_rng():
                 torch.manual_seed(seed)
                 model: Any = getattr(transformers, name)(getattr(transformers, config)(**arguments))

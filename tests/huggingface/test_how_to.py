@@ -81,7 +81,19 @@ def test_every_line_runs(place):
     for line in lines:
         ran = run_here(*shlex.split(line)[1:])
         assert ran.status == 0, (line, ran.err)
-    for made in ("merged", "middle", "mean", "again", "shards", "masked", "with_a", "with_both", "with_mean"):
+    for made in (
+        "merged",
+        "middle",
+        "mean",
+        "again",
+        "shards",
+        "masked",
+        "with_a",
+        "with_both",
+        "with_mean",
+        "tuned/1",
+        "classifier",
+    ):
         pretrained(place / made)
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL):
         exec(block, {})

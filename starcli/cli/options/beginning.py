@@ -80,5 +80,5 @@ class BeginningOptions:
 
         if self.model is None:
             return new_workspace(setup.behind(recipe)), None
-        workspace, model = workspace_trained_on(self.model, setup, reinit=self.reinit or ())
-        return workspace, Beginning(model, tuple(self.reinit or ()), self.start_epoch)
+        workspace, model, drawn = workspace_trained_on(self.model, setup, reinit=self.reinit or ())
+        return workspace, Beginning(model, drawn, self.start_epoch)
