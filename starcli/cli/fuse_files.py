@@ -59,12 +59,12 @@ class FileMerges:
     def all(self) -> Iterator[MergedFile]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.several import read_all
-        from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, note_silent, with_hashes
+        from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, note_before_merge, with_hashes
 
         paths, _places = self.options.outputs()
         refuse_repeats(self.options.inputs)
         models = read_all(self.options.inputs, distinct=False)
-        note_silent(models, self.watch)
+        note_before_merge(models, self.watch)
         fusions = [self._fusion(models, seed) for seed in self.options.numbers]
         made = [merge_files(fusion, models, progress=self.watch) for fusion in fusions]  # what cannot be is said now
         models = with_hashes(models)

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import file_sha256
-from starcli.errors import StarcliError, need_several
+from starcli.errors import StarcliError, few, need_several
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import files_of
 from starcli.files.slices import sliced_tensors
 from starcli.fusion.fusing import Fusion
 from starcli.fusion.merged_tensors import STATISTICS, SlicedModel, merged_tensors
+from starcli.fusion.unrelated_files import unrelated_to_first
 from starcli.huggingface.directory import directory_of
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.agreement import first_that_says, refuse_differences
@@ -27,11 +28,20 @@ def without_data(models: Sequence[Checkpoint]) -> list[str]:
     return [model.name for model in models if model.metadata.data is None]
 
 
-def note_silent(models: Sequence[Checkpoint], progress: Progress) -> None:
-    """A note where some models say their data and others none: then nothing is aligned or measured."""
+def note_before_merge(models: Sequence[Checkpoint], progress: Progress) -> None:
+    """Notes where some models say their data and others none, and where they are no fine-tunings of one model.
+
+    In neither case anything is aligned or measured.
+    """
     silent = without_data(models)
     if len(silent) < len(models):
         progress.note(f"{silent[0]} says no data: all are merged as they are, unmeasured; --data measures them")
+    if unrelated := unrelated_to_first([_sliced(each) for each in models]):
+        what = f"units in another order than {models[0].name}, as networks of different seeds have"
+        progress.note(
+            f"{few(unrelated, 3)}: {what}: merged as they are, these are hardly better than guessing; "
+            "--arch and --data align them"
+        )
 
 
 def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progress = SILENT) -> LazyTensors:

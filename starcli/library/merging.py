@@ -7,7 +7,14 @@ from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.fusion.fusing import Fusion
-from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, note_silent, with_hashes, without_data
+from starcli.fusion.merge_files import (
+    merge_facts,
+    merge_files,
+    merge_plan,
+    note_before_merge,
+    with_hashes,
+    without_data,
+)
 from starcli.library.inputs import ModelLike
 from starcli.library.made_models import MadeModel
 from starcli.library.notes import Warnings
@@ -58,7 +65,7 @@ def need_as_given(alignment: Alignment) -> None:
 
 def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, seed: int) -> dict[str, Any]:
     """Fields of the model that `merge` makes of `models`, of which the last may be the base; see `merge_files`."""
-    note_silent(models, Warnings())
+    note_before_merge(models, Warnings())
     models = with_hashes(models)
     own = models[-1] if base else None
     fusion = Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=own)
