@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 import torch
+from scipy import stats
 
 from starcli.barriers.intervals import interval, summarise
 from starcli.barriers.pairs import pairs_of
@@ -61,6 +62,24 @@ def test_intervals_hold_the_mean_as_often_as_they_say() -> None:
             low, high = interval(values, pairs, strata)
             hit += low <= 0 <= high
         assert hit / draws >= 0.92, pairs
+
+
+def test_a_model_is_left_out_with_all_its_pairs_however_many_it_has() -> None:
+    """The jackknife computed as it is defined, where models have 1 to 4 pairs each and one has none."""
+    pairs = [(0, 5), (0, 6), (0, 7), (1, 5), (1, 8), (2, 5), (2, 6), (3, 5)]
+    values = [0.3, 1.2, 0.1, 2.5, 0.7, 0.2, 1.9, 0.4]
+    strata = [range(4), range(5, 10)]
+    parts = []
+    for stratum in strata:
+        left = [[v for v, pair in zip(values, pairs, strict=True) if model not in pair] for model in stratum]
+        without = torch.tensor([sum(each) / len(each) for each in left], dtype=torch.float64)
+        n = len(stratum)
+        parts.append(((n - 1) / n * float((without - without.mean()).square().sum()), n - 1))
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / df for part, df in parts)
+    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+    mean = sum(values) / len(values)
+    assert interval(values, pairs, strata) == pytest.approx((mean - half, mean + half), rel=1e-9)
 
 
 def test_equal_barriers_have_a_narrow_interval() -> None:
