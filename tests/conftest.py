@@ -56,6 +56,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         os.environ["XDG_CACHE_HOME"] = before
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_waits_for_disks() -> Iterator[None]:
+    """Files of tests need not survive a power cut: each wait for the disk is several milliseconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def starcli() -> Callable[..., Ran]:
     return run_here

@@ -1,7 +1,5 @@
 """What layers read, against hooks of torch's own; which units that is, by the layers' own weights."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -172,21 +170,6 @@ def test_the_units_that_are_read(
 ) -> None:
     found = channel_axis([parse_axis(each) for each in axes], shape, axis, channels)
     assert (None if found is None else text(found)) == expected
-
-
-def test_the_compiler_stays_unloaded():
-    """Nor does a proof load it."""
-    code = (
-        "import sys, torch; from starcli.alignment.layer_inputs import layer_inputs; network = torch.nn.Linear(2, 3);"
-        "from starcli.symmetry.archspec.resolve import resolve_for; from starcli.symmetry.archspec.spec import parse;"
-        "from starcli.symmetry.proof.prove import prove;"
-        "two = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU6(), torch.nn.Linear(3, 2));"
-        "spec = parse('{format: 1, tensors: {0.weight: [h, _], 0.bias: [h], 2.weight: [_, h], 2.bias: [_]}}');"
-        "print(prove(two, resolve_for(two, spec), (torch.zeros(4, 2),)).proved);"
-        "print(*layer_inputs(network, torch.zeros(4, 2), {'weight'}), 'torch._dynamo' in sys.modules)"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "True\nweight False\n"
 
 
 def test_padding_of_texts_is_no_position() -> None:

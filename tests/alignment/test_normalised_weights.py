@@ -31,7 +31,7 @@ def test_alignment_keeps_the_function_and_lowers_the_barrier(style):
         convolutions = [layer(nn.Conv2d(1, 12, 3)), nn.ReLU(), layer(nn.Conv2d(12, 16, 3)), nn.ReLU()]
         return nn.Sequential(*convolutions, nn.Flatten(), layer(nn.Linear(256, 32)), nn.ReLU(), nn.Linear(32, 10))
 
-    a, b = (sc.train(build, "digits", limit=600, epochs=12, lr=0.1, batch_size=64, seed=seed) for seed in (0, 1))
+    a, b = (sc.train(build, "digits", limit=300, epochs=6, lr=0.1, batch_size=64, seed=seed) for seed in (0, 1))
     aligned = sc.align(a, b, restarts=3)
     assert aligned.permutation.moved() > 40
     inputs = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))

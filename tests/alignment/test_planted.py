@@ -47,7 +47,7 @@ def opened(name: str) -> tuple[Workspace, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_weight_matching_over_all_kinds_undoes_them(name, noise):
     workspace, tensors = opened(name)
-    aligner = Aligner(Alignment("weight", restarts=5, kinds="all"), workspace)
+    aligner = Aligner(Alignment("weight", restarts=2, kinds="all"), workspace)
     found = plant_and_recover(aligner, tensors, noise=noise, plants=2)
     assert found.recovered == found.units > 0
     assert found.lost == ()

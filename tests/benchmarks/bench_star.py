@@ -151,7 +151,7 @@ def main() -> None:
     for label in QUICK if options.quick else NETWORKS:
         heavy = label in ("wrn-22-1", "resnet18-cifar", "vit")
         rows.append(show(steps(label, 3 if options.quick else 15 if heavy else 100)))
-    for sources in (5,) if options.quick else (5, 50):
+    for sources in (2,) if options.quick else (5, 50):
         rows.append(show(on_digits(sources, 2 if options.quick else 10, 1 if options.quick else 3)))
     if not options.quick:
         rows += [show(row) for row in at_size(50, 4)]

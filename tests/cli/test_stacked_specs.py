@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from support.networks import lists
-from support.program import run_here, run_process
+from support.program import run_here
 from support.tensors import same
 from torch import nn
 
@@ -44,8 +44,8 @@ def models(place: Path) -> Path:
     shutil.copy(lists.__file__, place / "lists.py")
     (place / "spec.yaml").write_text(SPEC)
     (place / "plain.yaml").write_text(PLAIN)
-    ran = run_process("train", *NETWORK, "--data", "digits", "--limit", 300, "--epochs", 2, "--seeds", "0-1", "-o",
-                      "{seed}.safetensors", cwd=place)  # fmt: skip
+    ran = run_here("train", *NETWORK, "--data", "digits", "--limit", 300, "--epochs", 2, "--seeds", "0-1", "-o",
+                   "{seed}.safetensors")  # fmt: skip
     assert ran.status == 0, ran.err
     return place
 

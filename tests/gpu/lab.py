@@ -51,7 +51,7 @@ class Size:
 
 
 FULL = Size("resnet18-cifar", {}, (3, 32, 32), 50_000, 10_000, 128)
-TINY = Size("resnet", {"width": 4}, (3, 8, 8), 96, 64, 32)
+TINY = Size("resnet", {"width": 4, "stages": 2}, (3, 8, 8), 64, 32, 32)
 
 
 @dataclass(frozen=True)

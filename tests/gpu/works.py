@@ -70,7 +70,7 @@ def relative(found: float, expected: float) -> float:
 
 def commands(lab: Lab, device: str, arch: str, arguments: dict[str, Any]) -> None:
     """Train here and on the CPU; all that measures on the same models."""
-    how: dict[str, Any] = {"limit": 100 if lab.quick else None, "arch_args": arguments, "epochs": 1 if lab.quick else 3}
+    how: dict[str, Any] = {"limit": 64 if lab.quick else None, "arch_args": arguments, "epochs": 1 if lab.quick else 3}
     models = {
         place: [sc.train(arch, "digits", seed=seed, device=place, lr=0.02, **how) for seed in range(3)]
         for place in ("cpu", device)
@@ -107,7 +107,7 @@ def commands(lab: Lab, device: str, arch: str, arguments: dict[str, Any]) -> Non
 
 def bytes_of_runs(lab: Lab, arch: str, arguments: dict[str, Any], precision: str, place: Path) -> None:
     """The same bytes twice, and in a run that was stopped and goes on from its state, a file beside `place`."""
-    dataset = open_data("digits", limit=100 if lab.quick else 600)
+    dataset = open_data("digits", limit=64 if lab.quick else 600)
     workspace = lab.workspace(precision, arch=arch, dataset=dataset, **arguments)
     recipe = Recipe(epochs=2, batch_size=32, lr=0.02)
 

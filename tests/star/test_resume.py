@@ -8,11 +8,20 @@ from support.training import Memory, Stopping
 from starcli.runtime.progress import Interrupted
 
 
+@pytest.fixture(scope="module", params=OPTIONS, ids=str)
+def options(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def whole(mlp, mlps, options):
+    """The star of a search that was never stopped."""
+    return search_star(mlp, mlps[:3], RECIPE, 1, **options)
+
+
 @pytest.mark.parametrize("pauses", [[1], [4, 2], [3], [5], [1, 7]], ids=str)
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_stopped_star_ends_as_if_never_stopped(mlp, mlps, options, pauses):
-    arguments = (mlp, mlps[:3], RECIPE, 1)
-    whole, pieces = search_star(*arguments, **options), stopped_run(pauses, *arguments, **options)
+def test_a_stopped_star_ends_as_if_never_stopped(mlp, mlps, options, whole, pauses):
+    pieces = stopped_run(pauses, mlp, mlps[:3], RECIPE, 1, **options)
     assert same(whole.tensors, pieces.tensors)
     assert whole.metrics == pieces.metrics
     assert list(whole.history) == list(pieces.history)

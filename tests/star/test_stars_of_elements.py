@@ -42,10 +42,15 @@ def logits(workspace: Workspace, tensors: dict[str, torch.Tensor]) -> torch.Tens
     return found
 
 
+@pytest.fixture(scope="module")
+def whole(vit, vits):
+    """A star whose search was never stopped."""
+    return search_star(vit, vits, RECIPE, 1, **ALL)
+
+
 @pytest.mark.parametrize("pauses", [[1], [5, 2]], ids=str)
-def test_a_stopped_star_ends_as_if_never_stopped(vit, vits, pauses):
-    arguments = (vit, vits, RECIPE, 1)
-    whole, pieces = search_star(*arguments, **ALL), stopped_run(pauses, *arguments, **ALL)
+def test_a_stopped_star_ends_as_if_never_stopped(vit, vits, whole, pauses):
+    pieces = stopped_run(pauses, vit, vits, RECIPE, 1, **ALL)
     assert same(whole.tensors, pieces.tensors)
     assert list(whole.history) == list(pieces.history)
     assert all(same(whole.aligned(n), pieces.aligned(n)) for n in range(3))

@@ -49,7 +49,7 @@ def test_a_part_without_a_gradient_at_first_steps_as_in_torch_without_its_kernel
         torch.testing.assert_close(part, other)
 
 
-def test_neither_training_nor_learned_alignment_nor_a_gpu_s_arithmetic_loads_the_compiler(tmp_path):
+def test_neither_training_nor_alignment_nor_a_proof_nor_a_gpu_s_arithmetic_loads_the_compiler(tmp_path):
     """Which takes about a second."""
     model = str(tmp_path / "{seed}.safetensors")
     code = f"""
@@ -61,11 +61,19 @@ try:
     main()
 except SystemExit as end:
     assert not end.code
+import torch
+from starcli.alignment.layer_inputs import layer_inputs
+from starcli.symmetry.archspec.resolve import resolve_for
+from starcli.symmetry.archspec.spec import parse
+from starcli.symmetry.proof.prove import prove
+two = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU6(), torch.nn.Linear(3, 2))
+spec = parse("{{format: 1, tensors: {{0.weight: [h, _], 0.bias: [h], 2.weight: [_, h], 2.bias: [_]}}}}")
+assert prove(two, resolve_for(two, spec), (torch.zeros(4, 2),)).proved
+assert list(layer_inputs(two, torch.zeros(4, 2), {{"2.weight"}})) == ["2.weight"]
 import starcli as sc
 models = [{model!r}.format(seed=seed) for seed in range(2)]
 for method in "straight-through", "sinkhorn", "learn":
     sc.align(*models, method=sc.Alignment(method, steps=2))
-import torch
 from starcli.runtime.arithmetic import set_arithmetic
 set_arithmetic(torch.device("cuda", 0), "fp32", fast=False)
 print("LOADED", sorted({{"torch._dynamo", "torch._inductor.config"}} & set(sys.modules)))

@@ -95,13 +95,19 @@ def stopped_run(workspace, recipe, seed, pauses, **options):
     return train_network(workspace, recipe, seed, state=state, **options)
 
 
+@pytest.fixture(scope="module", params=["mlp", "resnet", "adam"])
+def never_stopped(mlp, resnet, request):
+    """A workspace, a recipe, and what is trained by it."""
+    recipe = RECIPE.override(augmentation=("pad-crop",)) if request.param == "resnet" else RECIPE
+    recipe = recipe.override(optimizer="adam", lr=0.01) if request.param == "adam" else recipe
+    workspace = resnet if request.param == "resnet" else mlp
+    return workspace, recipe, train_network(workspace, recipe, 5)
+
+
 @pytest.mark.parametrize("pauses", [[1], [5], [2, 3, 1], [3], [9]], ids=str)
-@pytest.mark.parametrize("kind", ["mlp", "resnet", "adam"])
-def test_a_stopped_run_ends_as_if_never_stopped(mlp, resnet, kind, pauses):
-    recipe = RECIPE.override(augmentation=("pad-crop",)) if kind == "resnet" else RECIPE
-    recipe = recipe.override(optimizer="adam", lr=0.01) if kind == "adam" else recipe
-    workspace = resnet if kind == "resnet" else mlp
-    whole, pieces = train_network(workspace, recipe, 5), stopped_run(workspace, recipe, 5, pauses)
+def test_a_stopped_run_ends_as_if_never_stopped(never_stopped, pauses):
+    workspace, recipe, whole = never_stopped
+    pieces = stopped_run(workspace, recipe, 5, pauses)
     assert same(whole.tensors, pieces.tensors)
     assert list(whole.history) == list(pieces.history)
     assert whole.metrics == pieces.metrics

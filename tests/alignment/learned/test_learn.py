@@ -49,7 +49,7 @@ def outputs(workspace: Workspace, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def test_it_ends_no_worse_than_it_began_and_keeps_the_function(pair) -> None:
     workspace, a, b = pair
-    aligner = Aligner(Alignment("learn", steps=24, examples=32), workspace)
+    aligner = Aligner(Alignment("learn", steps=12, examples=32), workspace)
     with sc.no_cache():
         found, again = (aligner.match(a, b) for _ in range(2))
     placed = found.symmetry.apply(b)

@@ -138,10 +138,9 @@ def test_words_that_make_no_sense_are_refused(solutions):
 @pytest.mark.slow
 def test_elements_go_through_pipes(solutions):
     words = ("permute", solutions[0], "--random", "--kinds", "all", "-o", "r.safetensors", "--permutation", "-")
-    made, err = start_process(words).communicate(timeout=120)
-    assert b'"difference"' in err  # the rows make way for the file
-    Path("e.safetensors").write_bytes(made)
+    made = run_here(*words)
+    assert '"difference"' in made.err  # the rows make way for the file
     applying = start_process(("permute", solutions[0], "--by", "-", "-o", "again.safetensors"), stdin=-1)
-    out, _ = applying.communicate(made, timeout=120)
+    out, _ = applying.communicate(made.stdout, timeout=120)
     assert applying.returncode == 0, out
     assert equal("again.safetensors", "r.safetensors")

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from support.program import TRAIN, run_here, run_process, start_process
+from support.program import TRAIN, run_here, start_process
 
 from starcli.cli.framework import signals
 from starcli.cli.framework.progress_bars import Bars
@@ -37,11 +37,14 @@ def not_under_nohup():
 @pytest.mark.slow
 @pytest.mark.usefixtures("not_under_nohup")
 def test_interrupted_twice_and_finished_to_the_same_bytes(tmp_path, monkeypatch):
-    """SIGINT is 130, SIGTERM 143, SIGHUP 129; the same line goes on; the end is that of an uninterrupted run."""
+    """SIGINT is 130, SIGHUP 129; the same line goes on; the end is that of an uninterrupted run.
+
+    SIGTERM, and others twice, are among the trials of tests/reliability, as are full disks.
+    """
     monkeypatch.chdir(tmp_path)
     words = ("train", *LONG, "-o", "a.safetensors")
     log = tmp_path / "a.metrics.jsonl"
-    for number, expected, rows in ((signal.SIGINT, 130, 20), (signal.SIGTERM, 143, 60), (signal.SIGHUP, 129, 100)):
+    for number, expected, rows in ((signal.SIGINT, 130, 20), (signal.SIGHUP, 129, 60)):
         process = start_process(words, cwd=tmp_path)
         wait_for(log, rows)
         process.send_signal(number)
@@ -89,26 +92,6 @@ def test_a_full_stdout_is_one_line(solutions):
         ran = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, text=True, check=False)
     assert ran.returncode == 1
     assert ran.stderr == "starcli: stdout: No space left on device\n"
-
-
-@pytest.mark.slow
-def test_a_file_size_limit_leaves_no_litter(tmp_path):
-    """What a full disk does: the system refuses the bytes.
-
-    The limit lies between the checkpoint (8,056 bytes) and what torch 2.6 writes for itself when imported (2,355).
-    """
-    import resource
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
-    ran = run_process("train", *TRAIN, "--quiet", "-o", "a.safetensors", cwd=tmp_path, preexec_fn=limit)
-    assert ran.status == 1
-    assert ran.out == ""
-    assert len(ran.err.splitlines()) == 1
-    assert "a.safetensors" in ran.err
-    assert {path.name for path in tmp_path.iterdir()} <= {"a.metrics.jsonl"}
 
 
 def test_the_first_signal_waits_for_the_loop_and_the_second_does_not():
