@@ -68,6 +68,11 @@ class Directory:
         return network_arguments(self.config)
 
     @property
+    def is_known(self) -> bool:
+        """Whether the network is one that is read, and not of another class."""
+        return _names_network(self.config)
+
+    @property
     def input_shape(self) -> tuple[int, ...] | None:
         """Shape of one input, where timm says it."""
         sizes = (self.config.get("pretrained_cfg") or {}).get("input_size") if self.is_timm else None
@@ -150,7 +155,7 @@ def directory_of(path: Path) -> Directory | None:
     Raises StarcliError for a config.json that cannot be read, or has no tables where these belong.
     """
     found = directory_of_any(path)
-    if found is None or not _names_network(found.config):
+    if found is None or not found.is_known:
         return None
     if wrong := _malformed(found.config):
         raise StarcliError(f"{found.path / CONFIG}: {wrong[0]} is not what it is in a config of transformers or timm")

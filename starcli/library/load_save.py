@@ -136,8 +136,7 @@ def save(
     if shard_size is None:
         refuse_other_kind_of_name(as_path(path), pickled=True)
     target, source = as_path(path), in_terms_of_network(as_checkpoint(model), Choices())
-    directory = source.workspace.directory if isinstance(source, MadeModel) and source.workspace else None
-    directory = directory or (directory_of(source.path) if source.path else None)
+    directory = source.directory or (directory_of(source.path) if source.path else None)
     if directory is not None and target.suffix.lower() != ".safetensors" and not is_pickled(target):
         target = weights_in(target, [directory.path]) or target
     size = None if shard_size is None else byte_count(str(shard_size))

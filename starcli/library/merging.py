@@ -70,6 +70,7 @@ def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, 
     own = models[-1] if base else None
     fusion = Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=own)
     tensors = merge_files(fusion, models, progress=Warnings())
-    _, metadata = merge_plan(fusion, models).finish(tensors, **merge_facts(tensors))
-    sources = models[:-1] if base else models
-    return {"tensors": tensors, "metadata": metadata, "name": f"fused-{seed}", "sources": sources}
+    plan = merge_plan(fusion, models)
+    _, metadata = plan.finish(tensors, **merge_facts(tensors))
+    sources, where = models[:-1] if base else models, plan.directory
+    return {"tensors": tensors, "metadata": metadata, "name": f"fused-{seed}", "sources": sources, "directory": where}

@@ -264,12 +264,15 @@ def write_model(
     """
     architecture = metadata.architecture
     whole = path.name in WHOLE or path.name.removesuffix(INDEX) in WHOLE
-    known = architecture is not None and (directory is not None or is_huggingface(architecture.name))
-    if architecture is None or not (whole and known) or metadata.kind not in MODELS:
+    if architecture is None:  # tensors of a network in memory are not those of a directory, unless nothing knows that
+        known = directory is not None and not directory.is_known
+    else:
+        known = directory is not None or is_huggingface(architecture.name)
+    if not (whole and known) or metadata.kind not in MODELS:
         return checkpoint.write(path, tensors, metadata, shard_size=shard_size)
     config: Mapping[str, Any] = directory.config if directory is not None else {}
     types = [] if isinstance(tensors, LazyTensors) else float_types(tensors)
-    if is_huggingface(architecture.name) and not isinstance(tensors, LazyTensors):
+    if architecture is not None and is_huggingface(architecture.name) and not isinstance(tensors, LazyTensors):
         own = architecture.name.removeprefix(PREFIX), architecture.arguments
         tensors, config = to_disk(*own, tensors), config or config_file(*own)
     if is_index(path) and shard_size is None and directory is not None:
