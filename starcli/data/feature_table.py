@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from starcli.data.arrays import divided, with_training
 from starcli.data.loading import Array, Loaded, Part, Request, assemble
-from starcli.data.tables import as_test_part, column_names, part_tables, read_columns
+from starcli.data.tables import as_test_part, column_names, heading_hint, part_tables, read_columns
 from starcli.data.targets import Targets, read_targets, task_of_targets
 from starcli.data.text import LABEL, number_parts
 from starcli.data.text_options import TextOptions
@@ -72,7 +72,7 @@ def load_table(request: Request) -> Loaded:
     task = _task([*labels.values()], options)
     targets, names = _targets(labels, task, options)
     parts, notes = with_training({role: Part(features[role], targets[role], str(files[role])) for role in files}, path)
-    used, said = divided(parts, path, whole_as=as_test_part(path))
+    used, said = divided(parts, path, whole_as=as_test_part(next(iter(files.values()))))
     loaded = assemble("table", *used, task=task, num_classes=len(names) if task == CLASSES else None)
     return replace(loaded, class_names=names, features=read, notes=(*notes, *said, *loaded.notes))
 
@@ -84,10 +84,10 @@ def _columns(
 
     def choose(names: Sequence[str]) -> Sequence[str]:
         if missing := [name for name in wanted if name not in names]:
-            hint = f"its columns are {few(names, 10)}; --label-column A,B chooses what is predicted"
-            if len(names) == 1 and (marks := [mark for mark in (";", "\t", "|") if mark in names[0]]):
-                hint = f"its heading is one name, with {marks[0]!r} in it: a .csv has commas, a .tsv tabs"
-            raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 3)}", [hint])
+            choice = f"its columns are {few(names, 10)}; --label-column A,B chooses what is predicted"
+            raise StarcliError(
+                f"{path}: no column {few([repr(name) for name in missing], 3)}", [heading_hint(names) or choice]
+            )
         if strange := [name for name in names if PANDAS_INDEX.fullmatch(name)]:
             hint = "pandas writes none by df.to_csv(..., index=False); the number of a row is nothing to predict from"
             raise StarcliError(f"{path}: the column {strange[0]!r} is an index", [hint])

@@ -25,6 +25,17 @@ def as_test_part(table: Path) -> str:
     return f"test{table.suffix}, alone in a folder"
 
 
+def heading_hint(names: Sequence[str]) -> str | None:
+    """What to say of a heading that is one name where several were expected, if another mark divides it.
+
+    >>> heading_hint(["text;label"]), heading_hint(["text"])
+    ("its heading is one name, with ';' in it: a .csv has commas, a .tsv tabs", None)
+    """
+    if len(names) != 1 or not (marks := [mark for mark in (";", "\t", "|") if mark in names[0]]):
+        return None
+    return f"its heading is one name, with {marks[0]!r} in it: a .csv has commas, a .tsv tabs"
+
+
 def part_tables(folder: Path) -> dict[str, Path]:
     """The tables in a folder that are parts of one data set, by part, training first; called as in `SPLIT_FOLDERS`.
 
@@ -64,6 +75,9 @@ def read_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -
                 found[name].append(_word(value := row.get(name), where))
                 if flags.setdefault(name, isinstance(value, bool)) != isinstance(value, bool):
                     raise _among_others(value, where)
+    except UnicodeDecodeError as error:
+        way = f"iconv -f latin1 -t utf-8 {path.name} converts it, if it is of Latin-1"
+        raise StarcliError(f"{path}: is no text in UTF-8", [first_line(error), way]) from error
     except (csv.Error, ValueError, RuntimeError, OSError) as error:  # JSON nested too deeply, and pyarrow's
         raise StarcliError(f"{path}: cannot be read as {path.suffix}", [first_line(error)]) from error
     if not found[wanted[0]]:

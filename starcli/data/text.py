@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from starcli.data.arrays import divided, with_training
 from starcli.data.loading import Loaded, Part, Request
 from starcli.data.masking import mask_tokens
-from starcli.data.tables import as_test_part, column_names, part_tables, read_columns
+from starcli.data.tables import as_test_part, column_names, heading_hint, part_tables, read_columns
 from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import Tokenizer, open_tokenizer
 from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens
@@ -80,7 +80,7 @@ def load_text(request: Request) -> Loaded:
             found = labels[role] if task == CLASSES else next_tokens(tokens[role], str(file))
             parts[role] = Part(tokens[role], found, str(file))
     parts, alone = with_training(parts, path)
-    used, said = divided(parts, path, whole_as=as_test_part(path))
+    used, said = divided(parts, path, whole_as=as_test_part(next(iter(files.values()))))
     notes += [*alone, *said]
     size = tokenizer.vocab_size
     loaded = assemble_tokens("text", *used, task=task, vocab_size=size, class_names=names, notes=notes)
@@ -142,6 +142,8 @@ def _classes(words: Sequence[str], options: TextOptions) -> tuple[str, ...] | No
 
 
 def _columns(names: Sequence[str]) -> list[str]:
+    if hint := heading_hint(names):
+        return [hint]
     choice = f"its columns are {few(names, 10)}; --text-column and --label-column choose among them"
     return [choice, "a table of numbers is table:FILE, a folder of them table:DIR"]
 

@@ -50,6 +50,15 @@ def class_notes(dataset: Dataset) -> tuple[str, ...]:
     return ("; ".join([f"{dataset.name}: {what}", *measured, *hint]),)
 
 
+def spelling_notes(dataset: Dataset) -> tuple[str, ...]:
+    """A note for those who train, on names of classes that look like one name spelled in two ways."""
+    spelled: dict[str, list[str]] = {}
+    for name in dataset.class_names or ():
+        spelled.setdefault(" ".join(name.split()).casefold(), []).append(repr(name))
+    alike = [" and ".join(names) for names in spelled.values() if len(names) > 1]
+    return (f"{dataset.name}: classes that differ in spaces or case alone: {few(alike, 3)}",) if alike else ()
+
+
 def test_notes(dataset: Dataset) -> tuple[str, ...]:
     """A note for those who train, where data in memory have no test part: figures of that name are of training then."""
     if dataset.name != IN_MEMORY or dataset.train is not dataset.test:
@@ -60,5 +69,5 @@ def test_notes(dataset: Dataset) -> tuple[str, ...]:
 
 def training_notes(dataset: Dataset) -> tuple[str, ...]:
     """Notes for those who train on data: on inputs, on targets, on examples that are measured on as well."""
-    notes = (*scaling_notes(dataset), *target_notes(dataset), *class_notes(dataset), *test_notes(dataset))
-    return (*notes, *repeats_notes(dataset, *dataset.measured))
+    notes = (*scaling_notes(dataset), *target_notes(dataset), *class_notes(dataset), *spelling_notes(dataset))
+    return (*notes, *test_notes(dataset), *repeats_notes(dataset, *dataset.measured))

@@ -165,6 +165,7 @@ def test_long_texts_are_cut_and_that_is_said() -> None:
         ("text,label\na,x\n", {}, "at least 2"),
         ("words,label\na,x\nb,y\n", {}, "no column 'text'"),
         ("words,label\na,x\nb,y\n", {}, "its columns are words, label"),
+        ("text;label\na;x\nb;y\n", {}, "with ';' in it: a .csv has commas"),
         ("text\na\nb\n", {"label_column": "kind"}, "no column 'kind'"),
         ("text\na\nb\n", {"task": "classes"}, "no column 'label'"),
         ("text,label\na,x\nb,x,z\n", {}, "more columns than the heading"),
@@ -306,6 +307,16 @@ def test_a_folder_of_tables_has_its_own_parts(tmp_path: Path) -> None:
         found = (data.train.labels.tolist(), data.split("validation").labels.tolist(), data.test.labels.tolist())
         assert found == ([1, 0, 1], [0], [1])
         assert not data.notes
+
+
+def test_what_is_no_utf_8_says_how_it_is_converted(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes("text,label\nmañana,x\nb,y\n".encode("latin-1"))
+    refused(lambda: open_data(f"text:{tmp_path / 't.csv'}"), "t.csv: is no text in UTF-8", "iconv -f latin1 -t utf-8")
+
+
+def test_a_folder_without_a_test_part_says_what_its_table_would_be_called(tmp_path: Path) -> None:
+    write_parts(tmp_path / "all", train="".join(f"text {n},{n % 2}\n" for n in range(20)))
+    assert any("call it test.csv, alone in a folder" in note for note in open_data(f"text:{tmp_path / 'all'}").notes)
 
 
 def test_a_test_table_alone_is_measured_as_a_whole(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from starcli.data.dataset import open_data
 from starcli.data.text_options import TextOptions
-from starcli.workspace.training_notes import class_notes
+from starcli.workspace.training_notes import class_notes, training_notes
 
 
 @pytest.fixture
@@ -26,6 +26,16 @@ def test_classes_that_are_measured_and_never_trained_on_are_named(reviews: Path)
     (reviews / "val.csv").unlink()
     (reviews / "test.csv").write_text("text,label\nnew,b\n")
     assert class_notes(open_data(f"text:{reviews}")) == ()
+
+
+def test_labels_that_differ_in_spaces_or_case_alone_are_named(reviews: Path) -> None:
+    """A space behind a label made one more class, without a word where it had examples in all parts."""
+    for part in ("train", "val", "test"):
+        rows = [f"{part} {n},{label}" for n, label in enumerate(["good", "good ", "bad", "Bad", "so  so", "so so"])]
+        (reviews / f"{part}.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    [note] = training_notes(open_data(f"text:{reviews}"))
+    assert note.startswith("text: classes that differ in spaces or case alone: ")
+    assert all(each in note for each in ("'good' and 'good '", "'Bad' and 'bad'", "'so  so' and 'so so'"))
 
 
 def test_numbers_that_are_taken_for_classes_are_told(tmp_path: Path) -> None:
