@@ -71,8 +71,9 @@ def relative(found: float, expected: float) -> float:
 def commands(lab: Lab, device: str, arch: str, arguments: dict[str, Any]) -> None:
     """Train here and on the CPU; all that measures on the same models."""
     how: dict[str, Any] = {"limit": 64 if lab.quick else None, "arch_args": arguments, "epochs": 1 if lab.quick else 3}
+    seeds = range(2 if lab.quick else 3)
     models = {
-        place: [sc.train(arch, "digits", seed=seed, device=place, lr=0.02, **how) for seed in range(3)]
+        place: [sc.train(arch, "digits", seed=seed, device=place, lr=0.02, **how) for seed in seeds]
         for place in ("cpu", device)
     }
     sources = models["cpu"]

@@ -118,6 +118,9 @@ CASES = {
 }
 
 
+ALIKE = {"vgg11 64 px", "resnet deep", "resnet 4 stages", "wrn-16-3", "gpt of classes"}
+"""Cases of the same spec and the same layers as another one, in other numbers."""
+
 FULL: dict[str, tuple[str, dict[str, Any], float]] = {
     "mlp": ("mlp", {"hidden_dim": 32, "depth": 3}, 3 * fact(32)),
     "vgg11-bn": ("vgg11-bn", {}, vgg(64, (1, 1, 2, 2, 2))),
