@@ -1,20 +1,12 @@
 """Trained networks under weight and spectral normalisation: aligned, they compute the same and have a lower barrier."""
 
-import warnings
-
 import pytest
 import torch
+from support.state_dict_networks import old_weight_norm
 from torch import nn
 from torch.nn.utils import parametrizations
 
 import starcli as sc
-
-
-def old_weight_norm(layer):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls it old
-        return nn.utils.weight_norm(layer)
-
 
 STYLES = {
     "weight_norm, old": old_weight_norm,
