@@ -140,7 +140,8 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
     if dataset.fingerprint == record.fingerprint:
         refuse_leaks(dataset, record, model)
         return as_trained(dataset, choices, record, model)
-    what = f"{choices.data or dataset.name}: not the data that {model} was trained on{_lengths(dataset, record)}"
+    trained = "all the data" if record.name == JOINED else "the data"
+    what = f"{choices.data or dataset.name}: not {trained} that {model} was trained on{_lengths(dataset, record)}"
     if choices.data is None or not choices.measures:
         problems = [f"fingerprint {dataset.fingerprint[:12]} here, {record.fingerprint[:12]} in the checkpoint"]
         if choices.data is not None:

@@ -79,7 +79,8 @@ def _opened(
             chosen = settled_by(directory_among(chosen, [source]), chosen, recorded=record is not None)
             opened[key] = _agreed(chosen, in_memory, record, source.name)
         dataset, more = opened[key]
-        found.append(distinct.setdefault(record_of(dataset).model_dump_json(), dataset))
+        # two folders of files of the same names and sizes are not the same data
+        found.append(distinct.setdefault((record_of(dataset).model_dump_json(), dataset.written), dataset))
         notes |= dict.fromkeys(more)
     return tuple(found), tuple(notes)
 

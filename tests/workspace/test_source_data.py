@@ -102,6 +102,23 @@ def test_classes_of_other_names_are_refused(place: Path) -> None:
     refused(ran, "classes: cat, dog of animals.safetensors, bus, van of cars.safetensors")
 
 
+def test_folders_of_the_same_names_are_not_the_same_data(place: Path) -> None:
+    for folder, shade in (("one", 50), ("two", 51)):
+        for part in ("train", "test"):
+            for number, name in enumerate(("cat", "dog")):
+                Path(folder, part, name).mkdir(parents=True)
+                for k in range(2):
+                    image = Image.new("L", (8, 8), shade + 90 * number + 20 * k)
+                    image.save(Path(folder, part, name, f"{k}.png"))
+        ran = run_here("train", *SMALL, "--data", folder, "-o", f"{folder}.safetensors")
+        assert ran.status == 0, ran.err
+    models = [read(Path(f"{folder}.safetensors")) for folder in ("one", "two")]
+    assert models[0].metadata.data == models[1].metadata.data
+    workspace, _, own = workspace_of_sources(models, [], Choices(), ["one", "two"])
+    assert not torch.equal(inputs_of(own[0]), inputs_of(own[1]))
+    assert len(workspace.dataset.train) == 8
+
+
 def test_models_in_memory_know_their_own_data(place: Path) -> None:
     data = [dict(np.load(f"{name}.npz")) for name in "ab"]
     given = [{s: (each[f"{s}_images"], each[f"{s}_labels"]) for s in ("train", "test")} for each in data]

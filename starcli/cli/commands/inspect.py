@@ -95,7 +95,7 @@ def _details(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         "input": " x ".join(map(str, architecture.get("input_shape", []))),
         "parameters": f"{row['parameters']:,} in {number_of(row['tensors'], 'tensor')}",
         "data": _words({"": data.get("name"), **{key: data.get(key) for key in ("limit", "val_fraction")}}),
-        "normalised": data and normalise_words(data["mean"], data["std"]),
+        "normalised": data and (normalise_words(data["mean"], data["std"]) if data["mean"] else "each in its own way"),
         "classes": data.get("num_classes"),
         "seed": row["seed"],
         "recipe": _words(row["recipe"] or {}),

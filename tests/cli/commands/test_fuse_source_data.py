@@ -105,6 +105,7 @@ def test_data_that_are_named_are_measured_on(place: Path) -> None:
 def test_the_data_of_a_model_of_several_are_asked_for(place: Path) -> None:
     assert run_here("fuse", "--method", "mean", *PAIR, *OWN, "-o", "f.safetensors").status == 0
     refused(run_here("eval", "f.safetensors"), "it was trained on several data sets, and no file keeps a path")
+    assert "a.npz: not all the data that f.safetensors" in run_here("eval", "f.safetensors", "--data", "a.npz").err
     begun = ("train", "--init", "f.safetensors", "--data", "all.npz", "--epochs", 1, "-o", "t.safetensors")
     assert run_here(*begun).status == 0
 
