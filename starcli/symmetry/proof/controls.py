@@ -9,6 +9,9 @@ units of the output's spread, of a random projection of the output) shows that t
 One backward pass gives it for many places at once, as long as other places of the same group stay generic: involutions
 of different places commute, so M is T averaged over all of those that are tried in it. The few places that remain are
 measured by what they mean: permute there alone and compare.
+
+A group that stands at a single place has no other to be compared with: it only has to matter there. It does where the
+values there are *felt*: the output changes by more than THRESHOLD as they are drawn anew, which G tells as well.
 """
 
 import contextlib
@@ -38,6 +41,10 @@ MAX_EXACT = 64
 """Most places that are permuted alone in one proof."""
 MAX_CHANGES = 4
 """Most changes of one place alone, for what decides may decide alike after one of them."""
+MAX_TOGETHER = 8
+"""Most changes of several places together; each shows a place that matters in half of the cases at least."""
+REDRAWN_VARIANCE = 1 / 12
+"""Variance of the factors, 1/2 to 3/2, of values that are drawn anew."""
 
 
 class Controls:
@@ -59,6 +66,7 @@ class Controls:
         # Tensors that no gradient reaches: eval mode leaves out their branch, or they decide.
         self.unused: set[str] = set()
         self.flat: set[GroupPlace] = set()
+        self.felt: set[GroupPlace] = set()
 
     def only(self, groups: Iterable[str]) -> None:
         """Forget the places of all other groups."""
@@ -80,19 +88,30 @@ class Controls:
         """Close the places that are left by permuting each alone, in float64: those where the output changes.
 
         Places whose values the output never depends on although it uses them are closed too (a key's bias under
-        softmax, a bias before a normalisation of its channel): permuted or not, nothing changes. A group that stands at
-        a single place has no other to be compared with: it only has to matter there.
+        softmax, a bias before a normalisation of its channel): permuted or not, nothing changes.
         """
         if self.flat and self._redrawn(self.flat, reference) <= NOTHING:
             for place in self.flat:
                 del self.open[place]
         left_out = self._left_out(reference)
-        for place in [place for place in self.open if place.tensor not in left_out][:MAX_EXACT]:
-            alone = len(self.places[place.group]) == 1
-            measured = self._redrawn([place], reference) if alone else self._swapped_often(place, reference)
-            inert = not alone and measured <= NOTHING and self._redrawn([place], reference) <= NOTHING
-            if inert or measured > THRESHOLD:
+        left = [place for place in self.open if place.tensor not in left_out][:MAX_EXACT]
+        several = [place for place in left if not self._is_single(place)]
+        still = len(several) > 2 and self._still(several, reference)
+        for place in left:
+            if self._is_single(place):
+                closed = self._redrawn([place], reference) > THRESHOLD
+            else:
+                measured = 0.0 if still else self._swapped_often(place, reference)
+                closed = measured > THRESHOLD or (measured <= NOTHING and self._is_inert(place, reference))
+            if closed:
                 del self.open[place]
+
+    def _is_single(self, place: GroupPlace) -> bool:
+        return len(self.places[place.group]) == 1
+
+    def _is_inert(self, place: GroupPlace, reference: Reference) -> bool:
+        """Whether the output never depends on the values at the place."""
+        return place not in self.felt and self._redrawn([place], reference) <= NOTHING
 
     def _left_out(self, reference: Reference) -> set[str]:
         """Of the tensors that no gradient reaches those that do nothing; others decide, as which expert is chosen."""
@@ -123,11 +142,7 @@ class Controls:
         All vectors go first (those of a normalisation), then matrices by their first axis, so that what makes a unit is
         tried apart from what reads it: where nothing nonlinear is between the two, each may hide the other.
         """
-        candidates = [
-            place
-            for place in self.open
-            if len(self.places[place.group]) > 1 and place not in self.flat and place.tensor not in self.unused
-        ]
+        candidates = [place for place in self.open if place not in self.flat and place.tensor not in self.unused]
         order = torch.randperm(len(candidates), generator=self.generator).tolist()
         left = {group: math.ceil(len(found) / 2 / (1 + attempt // 3)) for group, found in self.places.items()}
         if attempt < 2:
@@ -149,7 +164,7 @@ class Controls:
         """Put M into the subject: each tensor averaged over the swaps of its places."""
         for name, found in chosen.items():
             for block in self.spec.blocks[name]:
-                parts = [only for place in found if (only := place.sub_axes(block))]
+                parts = [only for place in found if not self._is_single(place) and (only := place.sub_axes(block))]
                 for other in self.spec.names_of(name) if parts else ():
                     swap.halfway_(block, parts, self.base[name], subject.state[other])
         subject.forget()
@@ -205,15 +220,21 @@ class Controls:
         """Close the places of one tensor where its gradient G differs between the units of a pair; `middle` is M.
 
         The measure is (1/2 sum_i (G - pG)_i^2 (T - pT)_i^2)^(1/2): the root mean square of the derivatives along T - pT
-        with all signs of its pairs. Where M G is zero but for rounding the place is `flat`: probably without any
-        effect.
+        with all signs of its pairs. That of values drawn anew is (1/12 sum_i (M G)_i^2)^(1/2): above THRESHOLD the
+        place is `felt`. Where M G is zero but for rounding it is `flat`: probably without any effect.
         """
         base = self.base[found[0].tensor]
         for place in found:
             blocks = self._blocks(place)
-            if self._tells(blocks, gradient, base, swap):
+            if not self._is_single(place) and self._tells(blocks, gradient, base, swap):
                 self.open.pop(place)
-            elif sum(float((block.view(middle) * block.view(gradient)).abs_().sum()) for block, _ in blocks) < FLAT:
+                continue
+            effects = [block.view(middle) * block.view(gradient) for block, _ in blocks]
+            if REDRAWN_VARIANCE * sum(float(torch.linalg.vector_norm(each)) ** 2 for each in effects) > THRESHOLD**2:
+                self.felt.add(place)
+                if self._is_single(place):
+                    self.open.pop(place)
+            elif not self._is_single(place) and sum(float(each.abs_().sum()) for each in effects) < FLAT:
                 self.flat.add(place)
 
     def _tells(
@@ -228,22 +249,41 @@ class Controls:
                     return True
         return False
 
+    def _still(self, found: Sequence[GroupPlace], reference: Reference) -> bool:
+        """Whether nothing changes as several places are permuted together, some of them each time, drawn anew.
+
+        Permuted alone each of them then changes nothing either: where one does, the output cannot stay both with it and
+        without it, whichever others are permuted.
+        """
+        for _ in range(MAX_TOGETHER):
+            coins = torch.rand(len(found), generator=self.generator).tolist()
+            some = [place for place, coin in zip(found, coins, strict=True) if coin < 0.5]
+            if self._swapped(some, Swap(self.spec, self.generator), reference) > NOTHING:
+                return False
+        return True
+
     def _swapped_often(self, place: GroupPlace, reference: Reference) -> float:
         """The largest change of the output by up to MAX_CHANGES permutations of the place alone: choices may stay."""
-        largest = 0.0
+        largest, tried = 0.0, set[tuple[int, ...]]()
         for _ in range(MAX_CHANGES):
-            largest = max(largest, self._swapped(place, reference))
+            swap = Swap(self.spec, self.generator)
+            pairs = tuple(swap.index[place.group].tolist())
+            if pairs not in tried:  # of few units there are few
+                tried.add(pairs)
+                largest = max(largest, self._swapped([place], swap, reference))
             if largest > THRESHOLD:
                 break
         return largest
 
-    def _swapped(self, place: GroupPlace, reference: Reference) -> float:
-        """The change of the output when the place alone is permuted."""
-        tensor, swap = self.base[place.tensor], Swap(self.spec, self.generator)
-        changed = tensor.clone()
-        for block, only in self._blocks(place):
-            block.view(changed).copy_(swap.rows(block, block.view(tensor), only))
-        return self._measure({place.tensor: changed}, reference)
+    def _swapped(self, found: Iterable[GroupPlace], swap: Swap, reference: Reference) -> float:
+        """The change of the output when these places alone are permuted."""
+        changed: dict[str, Tensor] = {}
+        for place in found:
+            tensor = changed.setdefault(place.tensor, self.base[place.tensor].clone())
+            for block, only in self._blocks(place):
+                view = block.view(tensor)
+                view.copy_(swap.rows(block, view, only))
+        return self._measure(changed, reference)
 
     def _redrawn(self, found: Iterable[GroupPlace], reference: Reference) -> float:
         """The change of the output when every value at the places is drawn anew."""

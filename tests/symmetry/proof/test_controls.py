@@ -184,3 +184,65 @@ class LookUp(nn.Module):
 def test_what_few_examples_leave_open_of_a_small_network_more_decide(seed: int) -> None:
     text = "format: 1\ntensors: {units.*: [h], table.weight: [h]}"
     assert proof_of(LookUp(), text, (torch.zeros(2, 5),), seed).proved
+
+
+class Squares(nn.Module):
+    """Layers each of whose units is a product of two halves of one weight: each group stands at a single place."""
+
+    def __init__(self, depth: int, factor: float = 1.0) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(5, 2 * 7, bias=False) for _ in range(depth))
+        self.factor = factor
+        self.evaluations = [0]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> "Squares":
+        made = Squares(len(self.layers), self.factor)
+        made.evaluations = self.evaluations
+        return made
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.evaluations[0] += 1
+        products = (layer(x).unflatten(-1, (2, 7)).prod(-2).sum(-1) for layer in self.layers)
+        return x.sum(-1) + self.factor * torch.stack(list(products)).sum(0)
+
+
+SQUARES = "format: 1\ntensors: {'layers.{l}.weight': [(2 h.{l})]}"
+
+
+def test_groups_at_a_single_place_are_decided_together() -> None:
+    evaluations = []
+    for depth in (1, 9):
+        network = Squares(depth)
+        assert proof_of(network, SQUARES, (torch.zeros(3, 5),)).proved
+        evaluations.append(network.evaluations[0])
+    assert evaluations[0] == evaluations[1]
+
+
+def test_a_group_at_a_single_place_that_changes_nothing_is_undecided() -> None:
+    proof = proof_of(Squares(3, 0.0), SQUARES, (torch.zeros(3, 5),))
+    assert proof.undecided == ("h.0", "h.1", "h.2")
+
+
+class Halves(nn.Module):
+    """Layers of two units each, and summands whose order is of no matter; no gradient goes through it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(4, 2), nn.Linear(2, 4)
+        self.first, self.second = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+        self.third = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            summed = sum((self.enter(x).tanh() + each).sum(-1) for each in (self.first, self.second, self.third))
+            return self.leave(self.enter(x).tanh()) + summed.unsqueeze(-1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_places_that_matter_are_told_from_summands(seed: int) -> None:
+    # swapped at every place at once the two units would change nothing, at whichever place they were
+    summands = "first: [h], second: [h], third: [h]"
+    text = f"format: 1\ntensors: {{enter.*: [h], leave.weight: [_, h], leave.bias: [], {summands}}}"
+    proof = proof_of(Halves(), text, (torch.zeros(3, 4),), seed)
+    assert proof.undecided == ("h",)
+    assert set(proof.spared["h"]) == {"first", "second", "third"}
