@@ -28,6 +28,9 @@ _OF_ITS_OWN = (
 """Keys of config.json that say nothing of the network; those that begin with `_` do not either."""
 
 
+_VOCABULARIES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+"""Files that `transformers` makes a tokenizer of."""
+
 _RESIZING = (
     "interpolation", "crop_pct", "crop_mode", "size", "resample", "do_center_crop", "crop_size", "rescale_factor",
 )  # fmt: skip
@@ -103,6 +106,11 @@ class Directory:
         """The tokenizer file, where there is one."""
         file = self.path / TOKENIZER
         return file if file.is_file() else None
+
+    @property
+    def vocabulary(self) -> str | None:
+        """Name of the file of a tokenizer that is written in an older way, where there is one."""
+        return next((name for name in _VOCABULARIES if (self.path / name).is_file()), None)
 
     @property
     def padding_token(self) -> int | None:
@@ -214,7 +222,8 @@ def why_unknown(path: Path) -> list[str]:
     names = read_json(place / CONFIG).get("architectures")
     if not names:
         return [f"{place / CONFIG} names no class of a network (architectures)"]
-    return [f"{place / CONFIG} names {names[0]}; read are classifiers of images and texts, causal and masked models"]
+    read = "read are classifiers of images and texts, causal and masked models"
+    return [f"{place / CONFIG} names {names[0]}; {read}; train --init makes a classifier of a base model"]
 
 
 def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

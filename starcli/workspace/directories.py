@@ -19,6 +19,7 @@ from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import INDEX, WHOLE, is_index
 from starcli.files.write_shards import SHARD_METADATA
+from starcli.huggingface.classes import with_classes
 from starcli.huggingface.companions import write_companions
 from starcli.huggingface.directory import PREFIX, TOKENIZER, Directory, directory_of
 from starcli.huggingface.tasks import TEXT_CLASSES
@@ -26,6 +27,7 @@ from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk, turned_modules
 from starcli.models.names import is_huggingface
 from starcli.workspace.choices import Choices
+from starcli.workspace.new_heads import number_of_classes
 
 
 def directory_among(choices: Choices, checkpoints: Sequence[Checkpoint] = ()) -> Directory | None:
@@ -128,13 +130,18 @@ def notes_without_tokenizer(choices: Choices, checkpoints: Sequence[Checkpoint])
         return ()
     silent, named = [each for each in checkpoints if each.metadata.data is None], _named_by(choices)
     found = directories_of(silent) if named is None or not silent else [named]
-    without = list(dict.fromkeys(str(each.path) for each in found if each.tokenizer is None))
-    if not without:
+    missing = [each for each in found if each.tokenizer is None]
+    if not missing:
         return ()
     first = directory_among(choices, checkpoints)
     file = None if first is None else first.tokenizer
     how = "texts are read as bytes" if file is None else f"texts are read by {file}"
-    return (f"{few(without, 3)}: no {TOKENIZER} there, {how}; --tokenizer names another",)
+    said = f"{few(list(dict.fromkeys(str(each.path) for each in missing)), 3)}: no {TOKENIZER} there, {how}"
+    ways = ["--tokenizer names another"]
+    if older := next((each for each in missing if each.vocabulary), None):
+        place = f"'{older.path}'"
+        ways.append(f"AutoTokenizer.from_pretrained({place}).save_pretrained({place}) makes one of {older.vocabulary}")
+    return (f"{said}; {', and '.join(ways)}",)
 
 
 def _same_tokens(one: Path, other: Path) -> bool:
@@ -249,6 +256,13 @@ def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return least_arguments(name.removeprefix(PREFIX), arguments)
 
 
+def _named_classes(config: Mapping[str, Any], metadata: Metadata) -> Mapping[str, Any]:
+    """A config with the names that a model records of its classes, where it has as many of them."""
+    count = metadata.architecture and number_of_classes(metadata.architecture)
+    names = metadata.data.class_names if metadata.data is not None else []
+    return with_classes(Directory(Path(), config), count, names).config if count and len(names) == count else config
+
+
 def write_model(
     path: Path,
     tensors: Mapping[str, Tensor],
@@ -274,7 +288,7 @@ def write_model(
     types = [] if isinstance(tensors, LazyTensors) else float_types(tensors)
     if architecture is not None and is_huggingface(architecture.name) and not isinstance(tensors, LazyTensors):
         own = architecture.name.removeprefix(PREFIX), architecture.arguments
-        tensors, config = to_disk(*own, tensors), config or config_file(*own)
+        tensors, config = to_disk(*own, tensors), config or _named_classes(config_file(*own), metadata)
     if is_index(path) and shard_size is None and directory is not None:
         shard_size = directory.shard_size()
     write_companions(path.parent, directory, config, types)

@@ -5,6 +5,7 @@ What comes out is compared with what `transformers` and timm make of it.
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import warnings
@@ -197,6 +198,27 @@ def test_the_same_line_makes_the_same_bytes_and_the_file_says_the_line(saved: Sa
     assert line is not None
     words = ["three.csv" if word == "DATA" else word for word in shlex.split(line)[1:]]
     assert run_here(*words).status == 0  # the file is there, and is what it makes
+
+
+def test_a_single_file_keeps_the_names_of_classes(saved: Save, place: Path) -> None:
+    train(saved("bert-base"), "--data", "three.csv", "-o", "one.safetensors")
+    assert run_here("convert", "one.safetensors", "-o", "again/model.safetensors").status == 0
+    assert config_of("again")["id2label"] == {"0": "x", "1": "y", "2": "z"}
+    pretrained(Path("again"))
+
+
+def test_a_vocabulary_of_an_older_tokenizer_is_named(saved: Save, place: Path) -> None:
+    shutil.copytree(saved("bert-base"), "base")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *map(str, range(20))]
+    Path("base/vocab.txt").write_text("\n".join(words) + "\n")
+    Path("base/tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    err = train("base", "--data", "three.csv", "-o", "bytes").err
+    assert "no tokenizer.json there, texts are read as bytes" in err
+    code = re.search(r"AutoTokenizer\.from_pretrained\('base'\)\.save_pretrained\('base'\)", err)
+    assert code is not None
+    eval(f"transformers.{code[0]}")
+    assert "texts are read as bytes" not in train("base", "--data", "three.csv", "-o", "words").err
+    assert Path("words/vocab.txt").exists() == Path("base/vocab.txt").exists()
 
 
 def test_one_head_for_all(saved: Save, place: Path) -> None:
