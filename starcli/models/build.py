@@ -204,9 +204,10 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
         ) from error
     if expected is not None and not are_logits(outputs, (len(inputs), *expected)):
         found = tuple(outputs.shape[1:]) if isinstance(outputs, Tensor) else type(outputs).__name__
+        hints = [hint for shapes, hint in ODD_OUTPUTS.items() if shapes == (found, expected)]
         raise MisfitError(
             f"architecture {name}: outputs {found} for inputs of {size}, expected {_sizes(expected)} logits",
-            [*how_to_wrap(outputs), *([ONE_OUTPUT] if (found, expected) == ((1,), (2,)) else [])],
+            [*how_to_wrap(outputs), *hints],
         )
     return outputs
 
@@ -221,8 +222,11 @@ PADDED = "behind a text stands the token -1: ids.clamp(min=0) can be embedded, i
 LENGTH = "--length says how many tokens of a text are read"
 """What helps where texts are longer, or shorter, than a network takes."""
 
-ONE_OUTPUT = "--task multi-label takes 0 and 1 as a label of one output (binary cross-entropy)"
-"""What helps where a network has one output for two classes."""
+ODD_OUTPUTS = {
+    ((1,), (2,)): "--task multi-label takes 0 and 1 as a label of one output (binary cross-entropy)",
+    ((), (1,)): "one number for each example is (N, 1): leave out squeeze(-1) or flatten()",
+}
+"""What helps where outputs of an example have the first shape and the second was expected."""
 
 TOKENS = "it takes integers: --input-dtype int64 says that inputs are tokens"
 """What helps where a network of tokens was given floats."""

@@ -246,6 +246,12 @@ def test_results_become_tables(data: Data) -> None:
             lambda data: sc.evaluate(nn.Linear(4, 1), data=(data["train"][0], data["train"][1] % 2)),
             r'expected 2 logits\n  task="multi-label" takes 0 and 1 as a label of one output',
         ),
+        (
+            lambda data: sc.train(
+                lambda: nn.Sequential(nn.Linear(4, 1), nn.Flatten(0)), (data["train"][0], data["train"][0][:, 0])
+            ),
+            r"expected 1 logits\n.* \(N, 1\): leave out squeeze",
+        ),
         (lambda data: sc.train(network, {"test": data["test"]}), '"train" is missing'),
         (lambda data: sc.train(network, {"trian": data["test"]}), "unknown trian"),
         (lambda data: sc.align(network(), nn.Linear(4, 3), data=data), "do not fit the network"),
