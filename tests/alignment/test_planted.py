@@ -1,5 +1,7 @@
 """Planted elements of every kind: undone by alignment over all kinds, and what is left is told apart from rounding."""
 
+from functools import cache
+
 import pytest
 import torch
 from torch import nn
@@ -31,6 +33,7 @@ NETWORKS = {
 }
 
 
+@cache
 def opened(name: str) -> tuple[Workspace, dict[str, torch.Tensor]]:
     torch.manual_seed(1)
     network = NETWORKS[name]()

@@ -1,6 +1,7 @@
 """Learning over all kinds of symmetries: no worse than where it began, elements undone, the reference's frame."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ MLP = {"hidden_dim": 6, "depth": 2, "batch_norm": "none"}
 NETWORKS = {"vit": VIT, "resnet": {"width": 2}, "mlp": MLP, "mlp-tanh": {**MLP, "activation": "tanh"}}
 
 
+@cache
 def opened(name: str) -> tuple[Workspace, Mapping[str, Tensor], Mapping[str, Tensor]]:
     """Two networks that were trained a little."""
     arch, arguments = name.partition("-")[0], NETWORKS[name]
@@ -88,7 +90,7 @@ def test_it_lowers_the_loss_half_way_where_permutations_do_not() -> None:
 def test_where_rounding_would_change_the_function_matrices_are_milder(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss is that of what is returned, between those of what was learned and of the start, where all else ends."""
     workspace, a, b = opened("vit")
-    aligner = Aligner(Alignment("learn", steps=30, examples=32), workspace)
+    aligner = Aligner(Alignment("learn", steps=12, examples=32), workspace)
     judge = Learner(workspace, StraightThrough).judge
 
     def learned(refusals: int) -> float:
