@@ -4,6 +4,7 @@ import gc
 import re
 import weakref
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ NETWORKS = {
 }
 
 
+@cache
 def opened(arch: str) -> Workspace:
     return new_workspace(Choices(arch=arch, arch_args=NETWORKS[arch], data="digits", limit=300))
 

@@ -1,5 +1,7 @@
 """The loss of a midpoint: what the evaluator measures of the mean of two models, on some of the examples."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from starcli.workspace.workspace import Workspace, new_workspace
 NETWORKS = {"mlp": {"hidden_dim": 12, "depth": 2, "batch_norm": "none"}, "resnet": {"width": 4}}
 
 
+@cache
 def opened(arch: str) -> Workspace:
     return new_workspace(Choices(arch=arch, arch_args=NETWORKS[arch], data="digits", limit=300))
 

@@ -1,6 +1,7 @@
 """Planted permutations: what comes back is counted right, and units that cannot be told apart are named so."""
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ NETWORKS = {
 }
 
 
+@cache
 def opened(arch: str) -> Workspace:
     return new_workspace(Choices(arch=arch, arch_args=NETWORKS[arch], data="digits", limit=300))
 

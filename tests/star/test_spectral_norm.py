@@ -1,5 +1,7 @@
 """Stars of networks under spectral normalisation: which vectors a step uses, and which the star has."""
 
+from functools import cache
+
 import pytest
 import torch
 from support.spectral import NORMALISED, ORIGINAL, STYLES, VECTORS, plain_network, spectral_workspace
@@ -12,16 +14,18 @@ from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.train import train_network
 
 
-def sources_of(workspace, count=2):
-    models = [train_network(workspace, RECIPE.override(epochs=2, lr=0.1), seed).tensors for seed in range(count)]
-    return [Source(f"s{number}", lambda model=model: model) for number, model in enumerate(models)]
+@cache
+def prepared(style):
+    """A workspace of networks in a style, and two of them, trained."""
+    workspace = spectral_workspace(style)
+    models = [train_network(workspace, RECIPE.override(epochs=2, lr=0.1), seed).tensors for seed in range(2)]
+    return workspace, [Source(f"s{number}", lambda model=model: model) for number, model in enumerate(models)]
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_step_is_at_the_normalised_network_of_the_point(style):
     """Its loss is that of W / sigma by a singular value decomposition, whatever point the step before was at."""
-    workspace = spectral_workspace(style)
-    sources = sources_of(workspace)
+    workspace, sources = prepared(style)
     objective = objective_of(workspace, sources)
     star = objective.flat.state()
     inputs, labels = next(iter(workspace.dataset.train.batches(48)))
@@ -39,8 +43,8 @@ def test_a_step_is_at_the_normalised_network_of_the_point(style):
 
 @pytest.mark.parametrize("style", STYLES)
 def test_a_star_has_the_vectors_of_its_own_weights(style):
-    workspace = spectral_workspace(style)
-    star = search_star(workspace, sources_of(workspace), RECIPE.override(epochs=1), 0, mu=1.0)
+    workspace, sources = prepared(style)
+    star = search_star(workspace, sources, RECIPE.override(epochs=1), 0, mu=1.0)
     for layer, axis in NORMALISED.items():
         matrix = star.tensors[f"{layer}.{ORIGINAL[style]}"].movedim(axis, 0).flatten(1)
         u, v = (star.tensors[f"{layer}.{name}"] for name in VECTORS[style])
@@ -48,8 +52,7 @@ def test_a_star_has_the_vectors_of_its_own_weights(style):
 
 
 def test_a_stopped_star_ends_as_if_never_stopped():
-    workspace = spectral_workspace("new")
-    sources = sources_of(workspace)
+    workspace, sources = prepared("new")
     whole = search_star(workspace, sources, RECIPE.override(epochs=2), 1)
     pieces = stopped_run([1, 3], workspace, sources, RECIPE.override(epochs=2), 1)
     assert same(whole.tensors, pieces.tensors)
