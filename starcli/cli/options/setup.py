@@ -9,7 +9,16 @@ import typer
 
 from starcli.cli.framework.command import Checked, bundle, leaving_out
 from starcli.cli.options import checks
-from starcli.cli.options.shared import GENERAL, NETWORK, AverageBuffersOpt, a_device, choice_of, names_of, words_of
+from starcli.cli.options.shared import (
+    DEVICES,
+    GENERAL,
+    NETWORK,
+    AverageBuffersOpt,
+    a_device,
+    choice_of,
+    names_of,
+    words_of,
+)
 from starcli.cli.options.values import pairs
 from starcli.data.public_files import TORCHVISION_NAMES, need_public
 from starcli.registry.architectures import ARCHITECTURES
@@ -170,7 +179,7 @@ class Setup(Choices):
             "--device",
             help="auto (a GPU of NVIDIA's or AMD's, else the CPU), cpu, cuda (cuda:1 is the second) or mps (Apple's).",
             rich_help_panel=GENERAL,
-            autocompletion=words_of("auto", "cpu", "cuda", "mps"),
+            autocompletion=words_of(*DEVICES),
             callback=a_device,
         ),
     ] = "auto"

@@ -65,11 +65,16 @@ def choice_in(kind: str, table: Mapping[str, Entry], *more: str) -> dict[str, An
     return {"autocompletion": names_of(table, *more), "callback": one_of(kind, *table, *more)}
 
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""Words of `--device`."""
+
+
 def a_device(value: str) -> str:
     """A callback that refuses words which are no device; one of several GPUs is chosen by its number."""
     kind, _, number = value.partition(":")
-    if not (kind == "cuda" and number.isdecimal()):
-        one_of("device", "auto", "cpu", "cuda", "mps")(value)
+    if value not in DEVICES and not (kind == "cuda" and number.isdecimal()):
+        # all of them: the nearest word to gpu is cpu
+        raise typer.BadParameter(f"unknown device {value!r}; there is {', '.join(DEVICES)}, of GPUs also cuda:1")
     return value
 
 

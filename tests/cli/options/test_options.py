@@ -129,7 +129,7 @@ def test_a_device_that_there_is_no_such_word_for(place):
     for word in ("cuda:one", "gpu", "cpu:1"):
         ran = run_here("train", "--arch", "mlp", "--device", word, "-o", "x.safetensors")
         assert ran.status == 2
-        assert f"unknown device '{word}'" in ran.err
+        assert f"unknown device '{word}'; there is auto, cpu, cuda, mps" in ran.err
 
 
 def test_a_spec_that_is_not_there(place):
