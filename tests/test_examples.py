@@ -100,7 +100,7 @@ def test_example_runs(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     lines = lines_of(script, SHORT[script], tmp_path)
     for where, words in lines:
         monkeypatch.chdir(where)
-        ran = run_here(*words)
+        ran = run_here(*words, *(("--points", "5") if words[0] in ("plane", "surface") else ()))
         assert ran.status == 0, f"starcli {' '.join(words)}\n{ran.err}"
 
 
