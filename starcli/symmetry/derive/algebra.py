@@ -111,17 +111,24 @@ def _join(atoms: Atoms, f: AtomLabels, g: AtomLabels) -> tuple[str, AtomLabels |
         return "second", None
     a, i = distinct(f)
     b, j = distinct(g)
-    both = i * len(b) + j
-    if len(b) == 1 or len(a) == both.size:
+    i, j = np.broadcast_arrays(i, j)
+    if len(b) == 1 or len(a) == i.size:
         return "first", None
-    code, index = distinct(both)
-    if len(code) == len(b):
+    if _tells(len(b), j, i):
         return "second", None
-    if len(code) == len(a):
+    if _tells(len(a), i, j):
         return "first", None
     if not inside:
         return "both", None
+    code, index = distinct(i * len(b) + j)
     return "both", atoms.new(len(code), fixed="positions of the input")[index]
+
+
+def _tells(count: int, labels: AtomLabels, others: AtomLabels) -> bool:
+    """Whether each of `count` labels goes with a single one of the others; without sorting all pairs."""
+    beside = np.empty(count, dtype=np.int64)
+    beside[labels] = others
+    return np.array_equal(beside[labels], others)
 
 
 def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = True) -> Value:
