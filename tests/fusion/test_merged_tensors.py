@@ -206,6 +206,8 @@ def test_tensors_with_a_density_of_their_own_are_trimmed_apart():
     apart = merged_tensors(own, [source], base)
     assert (apart["small"].count_nonzero(), apart["large"].count_nonzero()) == (3, 3)
     assert torch.equal(apart["mask"], mask)
+    everything = merged_tensors(Merge(method="ties", density=(1.0,)), [source], base)
+    assert torch.equal(everything["small"], small)  # none is too small
 
 
 def test_statistics_of_batchnorm_are_averaged_whatever_the_method():
