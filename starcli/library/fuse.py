@@ -46,9 +46,12 @@ class FuseKeywords(SearchKeywords, MergeKeywords, total=False):
 
     source_data: what each source was trained on, in their order and any form of `data`, where these are different data
         and models do not say so; of methods that do not train.
+    held_out, eval_every: of `find_star`; of the method star.
     """
 
     source_data: Sequence[DataLike]
+    held_out: Sequence[ModelLike]
+    eval_every: int | None
 
 
 @library_call
@@ -97,19 +100,21 @@ def fuse(
     settings, others = understood_search(options, mu=mu, normalised=normalised)
     lookup(FUSIONS, "method", method)
     merging, others = split_keywords(others, MergeKeywords)
-    source_data = others.pop("source_data", None)
+    source_data, held_out = others.pop("source_data", None), others.pop("held_out", ())
+    settings = replace(settings, eval_every=others.pop("eval_every", None))
     usual = None if "base" in merging else DEFAULT_METHOD
     how = as_alignment(usual if alignment == AUTO else alignment)
     given = {"recipe": recipe is not None, "init": init is not None, "grow": grow is not None}
     given |= {"star": star is not None, "samples": samples != DomainTeacher.samples, "in_turn": in_turn}
-    given["source_data"] = source_data is not None
+    given |= {"source_data": source_data is not None, "held_out": bool(held_out)}
     given |= dict.fromkeys((*split_options(others)[1], *merging), True)
     plain = StarSettings(mu=1.0, renormalise=settings.renormalise)
     said = [each.name for each in fields(StarSettings) if getattr(settings, each.name) != getattr(plain, each.name)]
     refuse_unused(method, [*said, *(name for name, is_said in given.items() if is_said)])
     if method == "star":
         settings = replace(settings, alignment=how)
-        return search_for_star("fused", sources, settings, others, seed=seed, recipe=recipe, init=init, grow=grow)
+        how_begun: dict[str, Any] = {"seed": seed, "recipe": recipe, "init": init, "grow": grow}
+        return search_for_star("fused", sources, settings, others, held_out=held_out, **how_begun)
     merge = understood_merge(method, merging)
     fusion = Fusion(method=method, alignment=how, seed=seed, renormalise=settings.renormalise, merge=merge)
     points = PointSampling(settings.sampling, in_turn)

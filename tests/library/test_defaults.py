@@ -30,7 +30,6 @@ NO_KEYWORD = {
     "of a result": "barrier.epsilon fuse.split star.aligned_sources fuse.aligned_sources",
     "under another name": "input align.models barrier.models train.arch fuse.objective align.permutation "
     "permute.permutation permute.random",
-    "of find_star alone": "fuse.held_out fuse.eval_every",
 }
 """Options that are no keywords of the library's function of the command, or of any command, by the reason."""
 FILES = [Path("a.safetensors"), Path("b.safetensors")]

@@ -106,6 +106,10 @@ def test_modules_and_tensors_all_the_way(data: Data) -> None:
     report = sc.star_report(star, models[:2], models[2:], aligned_sources=star.aligned_sources, points=3)
     assert "star-source (training)" in report.groups
     assert sc.fuse(models, epochs=2).comparison[0]["model"] == "fused"
+    fused = sc.fuse(models[:2], held_out=models[2:], eval_every=1, epochs=2)
+    assert ["held_out" in row for row in fused.history] == [True, True]
+    with pytest.raises(sc.StarcliError, match="method mean has no use for held_out"):
+        sc.fuse(models[:2], method="mean", held_out=models[2:])
 
 
 def test_every_form_of_a_model_is_the_same_model(data: Data, place: Path) -> None:
