@@ -52,8 +52,9 @@ def fisher_sources(fusing: Fusing) -> Fused:
 def regression_sources(fusing: Fusing) -> Fused:
     """The regression mean of the sources, aligned to each other.
 
-    See `regression_mean` and `input_products`; on 256 training examples of each source's data, without their labels.
-    All parameters but the weights of linear layers and convolutions are averaged.
+    See `regression_mean` and `input_products`; on 256 training examples of each source's data, without their labels,
+    BatchNorm with the statistics of SEEN_AT_ONCE of them (`layer_inputs`). All parameters but the weights of linear
+    layers and convolutions are averaged.
     """
 
     def look(flat: FlatNetwork, workspace: "Workspace") -> dict[str, InputProducts]:
@@ -100,7 +101,7 @@ def fisher_information(
 def _of_each(
     fusing: Fusing, task: str, look: Callable[[FlatNetwork, "Workspace"], dict[str, Seen]]
 ) -> list[dict[str, Seen]]:
-    """What `look` sees of each source, aligned, its statistics re-estimated and its network in eval mode.
+    """The results of `look` at each source, aligned, with statistics re-estimated, its network in eval mode.
 
     All on the source's own data, where there are any.
     """
