@@ -21,7 +21,7 @@ def classifier_of_type(model_type: str) -> str:
 
     StarcliError where `transformers` is missing, or has no such class.
 
-    >>> classifier_of_type("bert"), classifier_of_type("vit")
+    >>> classifier_of_type("bert"), classifier_of_type("vit")  # doctest: +SKIP
     ('BertForSequenceClassification', 'ViTForImageClassification')
     """
     found = next((name for each in _MAPPINGS if (name := _named_for(each, model_type))), None)
