@@ -6,7 +6,7 @@ Classes are those of the installed package alone; code that a config names is ne
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -208,9 +208,15 @@ def loosely_from_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[
         key: tensor.detach().to(narrow) if tensor.is_floating_point() else tensor.detach()
         for key, tensor in network.state_dict().items()
     }
-    mismatched = sorted(each if isinstance(each, str) else each[0] for each in found["mismatched_keys"])
-    missing, unexpected = (tuple(sorted(found[f"{what}_keys"])) for what in ("missing", "unexpected"))
-    return LooselyLoaded(state, missing, tuple(mismatched), unexpected)
+
+    def in_class(names: Iterable[str]) -> tuple[str, ...]:
+        # older releases of transformers may leave out the name under which the class holds its body
+        body = f"{kind.base_model_prefix}."
+        return tuple(sorted(body + each if each not in state and body + each in state else each for each in names))
+
+    mismatched = (each if isinstance(each, str) else each[0] for each in found["mismatched_keys"])
+    unexpected = tuple(sorted(found["unexpected_keys"]))
+    return LooselyLoaded(state, in_class(found["missing_keys"]), in_class(mismatched), unexpected)
 
 
 def to_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
