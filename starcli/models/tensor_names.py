@@ -1,6 +1,6 @@
 """Some of the tensors of a network, by patterns of their names: such as those of a head, or of one layer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from torch import Tensor, nn
@@ -24,8 +24,17 @@ def names_like(network: nn.Module, patterns: Sequence[str], option: str) -> list
     return [name for name, tensor in tensors.items() if id(tensor) in found]
 
 
+def unmatched(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Those of `names` that match none of the patterns.
+
+    >>> unmatched(["body.weight", "fc.weight", "fc.bias"], ["fc.*"])
+    ['body.weight']
+    """
+    return [name for name in names if not any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
 def with_own_values(network: nn.Module, tensors: Mapping[str, Tensor], patterns: Sequence[str]) -> dict[str, Tensor]:
     """The state dict `tensors`, but of the names that match `patterns` those of `network`, whatever they are there."""
     own, names = network.state_dict(), names_like(network, patterns, "--reinit")
-    kept = {name: each for name, each in tensors.items() if not any(fnmatchcase(name, p) for p in patterns)}
+    kept = {name: tensors[name] for name in unmatched(tensors, patterns)}
     return kept | {name: own[name] for name in names}

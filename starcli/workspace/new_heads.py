@@ -21,6 +21,7 @@ from starcli.huggingface.tasks import task_of
 from starcli.models.huggingface import class_of, config_of, loosely_from_disk, names_in_class
 from starcli.models.names import is_huggingface
 from starcli.models.new_heads import classifier_of_type, covering_patterns, names_beyond, names_of_outputs
+from starcli.models.tensor_names import unmatched
 from starcli.registry.tasks import CLASSES
 from starcli.workspace.choices import Choices
 from starcli.workspace.given import Given
@@ -75,7 +76,6 @@ def with_head(model: Checkpoint, choices: Choices, given: Given, reinit: Sequenc
         if not (model_type and _asks_for_classes(choices, given, known=task.known)):
             return kept
         name = classifier_of_type(model_type)
-        arguments = {key: value for key, value in arguments.items() if key != "num_labels"}
         arguments |= _padding(name, arguments, directory)
         return _with_first_head(kept, _Classifier(name, arguments, directory), own, model_type)
     return _with_another_head(kept, _Classifier(name, arguments, directory))
@@ -98,13 +98,15 @@ class _Classifier:
         own = {key: arguments[key] for key in ("pad_token_id",) if key in arguments}
         return replace(self, arguments=arguments, directory=replace(bare, config={**bare.config, **own}))
 
+    @property
     def names(self) -> frozenset[str]:
+        """Names of all tensors."""
         return names_in_class(self.name, json.dumps(self.arguments, sort_keys=True))
 
-    def outputs(self) -> list[str]:
-        """Patterns of the tensors with a number for each class."""
-        found = names_of_outputs(self.name, json.dumps(self.arguments, sort_keys=True))
-        return covering_patterns(found, sorted(self.names()))
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Names of the tensors with a number for each class."""
+        return names_of_outputs(self.name, json.dumps(self.arguments, sort_keys=True))
 
 
 def _network(architecture: Architecture | None, directory: Directory | None) -> tuple[str, dict[str, Any]]:
@@ -151,7 +153,7 @@ def _with_first_head(kept: HeadedModel, wanted: _Classifier, own: str, model_typ
     """A model of another class as a classifier: what its class does not have is drawn; what it has more is left out."""
     wanted = wanted.without_classes()
     found = loosely_from_disk(wanted.name, wanted.arguments, kept.model.tensors)
-    lacking = _unmatched([*found.missing, *found.mismatched], kept.reinit)
+    lacking = unmatched([*found.missing, *found.mismatched], kept.reinit)
     new = names_beyond(wanted.name, own, model_type, wanted.arguments)
     if problems := [each for each in lacking if each not in new]:
         raise _misfit(kept, wanted.name, problems, found.state)
@@ -173,19 +175,18 @@ def _with_first_head(kept: HeadedModel, wanted: _Classifier, own: str, model_typ
 def _with_another_head(kept: HeadedModel, own: _Classifier) -> HeadedModel:
     """A classifier with its head or, where all tensors that say its classes are drawn anew, one for other classes."""
     state = kept.model.tensors
-    if state.keys() != own.names():
+    if state.keys() != own.names:
         found = loosely_from_disk(own.name, own.arguments, state)
         state = found.state
-        lacking = _unmatched([*found.missing, *found.mismatched], kept.reinit)
+        lacking = unmatched([*found.missing, *found.mismatched], kept.reinit)
         if lacking or found.unexpected:
             raise _misfit(kept, own.name, lacking, state, found.unexpected)
-    outputs = own.outputs()
-    named = names_of_outputs(own.name, json.dumps(own.arguments, sort_keys=True))
-    if _unmatched(named, kept.reinit):
-        return replace(kept, model=_as_class(kept.model, own, state), outputs=tuple(outputs))
+    outputs = tuple(covering_patterns(own.outputs, sorted(own.names)))
+    if unmatched(own.outputs, kept.reinit):
+        return replace(kept, model=_as_class(kept.model, own, state), outputs=outputs)
     own, arch = own.without_classes(), f"{PREFIX}{own.name}"
     choices = replace(kept.choices, arch=arch)
-    return replace(kept, model=_as_class(kept.model, own, state), choices=choices, outputs=tuple(outputs), fresh=True)
+    return replace(kept, model=_as_class(kept.model, own, state), choices=choices, outputs=outputs, fresh=True)
 
 
 def _as_class(model: Checkpoint, wanted: _Classifier, state: Mapping[str, Any]) -> Checkpoint:
@@ -225,7 +226,7 @@ def _of_timm(kept: HeadedModel, directory: Directory) -> HeadedModel:
     outputs = tuple(f"{each}.*" for each in heads if isinstance(each, str))
     there = [each for each in kept.model.tensors if any(fnmatchcase(each, pattern) for pattern in outputs)]
     headless = directory.config.get("num_classes") == 0
-    covered = kept.reinit and not _unmatched(there, kept.reinit)
+    covered = kept.reinit and not unmatched(there, kept.reinit)
     if not outputs or not (headless or covered):
         return replace(kept, outputs=outputs)
     drawn = [each for each in outputs if headless and each not in kept.reinit]
@@ -242,7 +243,3 @@ def number_of_classes(architecture: Architecture) -> int | None:
         return int(architecture.arguments.get("num_labels", config_of(name, {}).num_labels))
     count = architecture.arguments.get("num_classes")
     return count if isinstance(count, int) and architecture.name.startswith("timm:") else None
-
-
-def _unmatched(names: Collection[str], patterns: Sequence[str]) -> list[str]:
-    return [each for each in names if not any(fnmatchcase(each, pattern) for pattern in patterns)]
