@@ -15,11 +15,10 @@ from starcli.files.slices import sliced_tensors
 from starcli.fusion.fusing import Fusion
 from starcli.fusion.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.fusion.unrelated_files import unrelated_to_first
-from starcli.huggingface.directory import Directory, directory_of_any
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
-from starcli.workspace.directories import with_other_tokenizer, without_defaults
+from starcli.workspace.directories import directories_of, with_other_tokenizer, without_defaults
 from starcli.workspace.plan import Plan, training_settings
 
 
@@ -58,7 +57,7 @@ def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progr
     found = merged_tensors(fusion.merge, [_sliced(each) for each in sources], base, seed=fusion.seed, progress=progress)
     if has_statistics(found):
         progress.note("BatchNorm statistics are averaged, not those of the merged weights: --data re-estimates them")
-    places = _directories(models)
+    places = directories_of(models, any_class=True)
     if places and (other := with_other_tokenizer(places)) is not None:
         which = f"the tokenizers of {places[0].path} and {other.path} differ"
         progress.note(f"{which}: embeddings of different tokens may be merged, and the first one's files are copied")
@@ -68,14 +67,8 @@ def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progr
 def _refuse_quantised(models: Sequence[Checkpoint]) -> None:
     """Refuse weights that are numbers only together with the scales beside them."""
     for model in models:
-        if any(each.config.get("quantization_config") for each in _directories([model])):
+        if any(each.config.get("quantization_config") for each in directories_of([model], any_class=True)):
             raise StarcliError(f"{model.name}: its weights are quantised, which cannot be merged")
-
-
-def _directories(models: Sequence[Checkpoint]) -> list[Directory]:
-    """The directories of Hugging Face that models are read from, of any class: no network is needed."""
-    found = (each.directory or (directory_of_any(each.path) if each.path else None) for each in models)
-    return [each for each in found if each is not None]
 
 
 def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
@@ -85,7 +78,7 @@ def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
     refuse_differences(models if alike else [without_defaults(each) for each in models], Choices())
     data, spec = (getattr(first_that_says(models, what).metadata, what) for what in ("data", "spec"))
     settings = {**training_settings(first), "fused": fusion.record()}
-    directory = next(iter(_directories(models)), None)
+    directory = next(iter(directories_of(models, any_class=True)), None)
     return Plan("fused", settings, fusion.seed, first.metadata.architecture, data, spec, models, directory)
 
 

@@ -21,7 +21,7 @@ from starcli.files.shards import INDEX, WHOLE, is_index
 from starcli.files.write_shards import SHARD_METADATA
 from starcli.huggingface.classes import with_classes
 from starcli.huggingface.companions import write_companions
-from starcli.huggingface.directory import PREFIX, TOKENIZER, Directory, directory_of
+from starcli.huggingface.directory import PREFIX, TOKENIZER, Directory, directory_of, directory_of_any
 from starcli.huggingface.tasks import TEXT_CLASSES
 from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk, turned_modules
@@ -105,9 +105,10 @@ def refuse_other_directories(choices: Choices, checkpoints: Sequence[Checkpoint]
         raise StarcliError("these models read the same data differently: measure each alone", problems)
 
 
-def directories_of(checkpoints: Sequence[Checkpoint]) -> list[Directory]:
-    """The directories that models are read from, in the order of the models."""
-    found = (each.directory or (directory_of(each.path) if each.path else None) for each in checkpoints)
+def directories_of(checkpoints: Sequence[Checkpoint], *, any_class: bool = False) -> list[Directory]:
+    """The directories that models are read from, in order; of `any_class`, also those whose network is not known."""
+    look = directory_of_any if any_class else directory_of
+    found = (each.directory or (look(each.path) if each.path else None) for each in checkpoints)
     return [each for each in found if each is not None]
 
 
