@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starcli.evaluation.result_table import flat_row
 from starcli.files.lock import lock
 from starcli.files.metrics_log import MetricsLog
 from starcli.files.names import is_standard_stream
-from starcli.files.run_logs.run_logs import RunLogs, flat_settings
+from starcli.files.run_logs.run_logs import RunLogs
 from starcli.files.run_logs.targets import RunFacts
 from starcli.files.state import StateFile
 from starcli.runtime import distributed
@@ -134,7 +135,7 @@ def note_finished(path: Path, watch: "Bars") -> None:
 
 
 def _settings(plan: "Plan") -> dict[str, Any]:
-    """What is said of a run besides its curves."""
+    """What is said of a run besides its curves, settings in tables as `align.method`."""
     named: dict[str, Any] = {"kind": plan.kind, "seed": plan.seed}
     named |= {"arch": plan.architecture and plan.architecture.name, "data": plan.data and plan.data.name}
-    return flat_settings({**named, **plan.settings})
+    return {name: value for name, value in flat_row({**named, **plan.settings}).items() if value is not None}

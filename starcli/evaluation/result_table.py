@@ -18,6 +18,18 @@ def flat_row(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
+def at_key(row: Mapping[str, Any], key: str) -> Any:
+    """Value under a nested key; None where there is none.
+
+    >>> at_key({"train": {"loss": 0.5}}, "train.loss"), at_key({"train": None}, "train.loss")
+    (0.5, None)
+    """
+    found: Any = row
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
+
+
 def pandas_frame(content: Any) -> Any:
     """A `pandas.DataFrame` of `content`; StarcliError where pandas is not installed."""
     try:

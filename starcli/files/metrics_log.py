@@ -26,12 +26,13 @@ class MetricsLog:
         """Append a row. The first row of this process first removes what was logged at or after its epoch."""
         if not self._begun:
             self._begun = True
-            self._write([old for old in self._rows() if old.get("epoch", 0) < row.get("epoch", 0)])
+            self.replace([old for old in self._rows() if old.get("epoch", 0) < row.get("epoch", 0)])
         append_line(self.path, row)
 
     def replace(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace the whole log by `rows`."""
-        self._write(rows)
+        text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
+        write_atomically(self.path, text.encode())
 
     def _rows(self) -> list[dict[str, Any]]:
         rows = []
@@ -39,7 +40,3 @@ class MetricsLog:
             for text in self.path.read_text(encoding="utf-8").splitlines():
                 rows.append(dict(json.loads(text)))
         return rows
-
-    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows)
-        write_atomically(self.path, text.encode())

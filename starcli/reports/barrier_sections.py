@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from starcli.barriers.groups import REGULAR, TO_HELD_OUT, TO_SOURCES, TRAINED, UNALIGNED
+from starcli.evaluation.result_table import at_key
 from starcli.plots.bundles import MOST_MARKED, Bundle, bundles_of, common_words, ends_of, rise_above_chord
 from starcli.plots.loss_words import loss_title, loss_unit
 from starcli.plots.parts import model_name
@@ -18,7 +19,7 @@ from starcli.reports.heat_map import heat_map
 from starcli.reports.html import Markup
 from starcli.reports.section import Section, folded_part, gallery, run_block, section_of
 from starcli.reports.strip_chart import Strip, strip_chart
-from starcli.reports.tables import TableColumn, at_key, table
+from starcli.reports.tables import TableColumn, table
 
 GROUP_SLOTS = {
     REGULAR: 0,

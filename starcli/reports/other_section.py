@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from starcli.evaluation.result_table import at_key
 from starcli.plots.draw import type_of
 from starcli.reports.findings import SavedRun
 from starcli.reports.html import Markup
 from starcli.reports.section import Section, run_block, section_of
-from starcli.reports.tables import TableColumn, at_key, is_figure, table
+from starcli.reports.tables import TableColumn, is_figure, table
 
 SHOWN_ELSEWHERE = {"barrier", "summary", "bma", "eval", "fuse", "epoch", "plane", "surface"}
 """Types of rows that have sections of their own."""

@@ -6,6 +6,7 @@ from pathlib import PurePath
 from starcli.barriers.groups import REGULAR, TO_HELD_OUT, UNALIGNED
 from starcli.checkpoints.lineage import Description
 from starcli.errors import few, number_of
+from starcli.evaluation.result_table import at_key
 from starcli.plots.bundles import path_words
 from starcli.plots.loss_words import loss_in, loss_unit, metric_in
 from starcli.plots.parts import form_words, model_name
@@ -16,7 +17,7 @@ from starcli.reports.best_models import metric_words
 from starcli.reports.checked_rows import pairs_row
 from starcli.reports.findings import Findings, SavedRun, file_kind
 from starcli.reports.html import Markup, element, together
-from starcli.reports.tables import at_key, is_figure, words
+from starcli.reports.tables import is_figure, words
 
 SPLIT_ORDER = SPLITS[::-1]
 """Of the splits that were measured the first one is in the summary."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from starcli.evaluation.result_table import at_key
 from starcli.reports.html import Child, Markup, element, together
 
 NO_VALUE = "–"
@@ -36,18 +37,6 @@ class TableColumn:
     def is_number(self) -> bool:
         """Whether its cells are numbers."""
         return self.form in FORMS
-
-
-def at_key(row: Mapping[str, Any], key: str) -> Any:
-    """Value under a nested key; None where there is none.
-
-    >>> at_key({"train": {"loss": 0.5}}, "train.loss"), at_key({"train": None}, "train.loss")
-    (0.5, None)
-    """
-    found: Any = row
-    for part in key.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
 
 
 def is_figure(value: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from starcli.cli.framework.sparkline import sparkline
+from starcli.evaluation.result_table import at_key
 from starcli.registry.tasks import METRICS
 
 LOSS, SHARE = ".4f", ".2%"
@@ -66,10 +67,7 @@ class Column:
 
     def value(self, row: Mapping[str, Any]) -> Any:
         """Value of a row under this column's key, or None."""
-        value: Any = row
-        for part in self.key.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
-        return value
+        return at_key(row, self.key)
 
     def texts(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         """Values of this column as people read them; what is missing is a dash."""

@@ -76,18 +76,3 @@ def curves_of(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, f
             yield from curves_of(value, f"{before}{key}/")
         elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and key != "epoch":
             yield before + key, float(value)
-
-
-def flat_settings(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Settings in one level, those in tables as `align.method`; None is left out.
-
-    >>> flat_settings({"lr": 0.1, "align": {"method": "weight", "steps": None}})
-    {'lr': 0.1, 'align.method': 'weight'}
-    """
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= flat_settings(value, f"{before}{key}.")
-        elif value is not None:
-            found[before + key] = value
-    return found
