@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.framework.command import Checked, bundle
+from starcli.cli.framework.checked import Checked
+from starcli.cli.framework.command import bundle
 from starcli.cli.options.checks import one_output
 from starcli.cli.outputs import check_place
 from starcli.errors import StarcliError

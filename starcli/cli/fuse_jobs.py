@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starcli.cli.framework.command import Checked, bundle
+from starcli.cli.framework.checked import Checked
+from starcli.cli.framework.command import bundle
 from starcli.cli.job import Job
 from starcli.cli.options import checks
 from starcli.cli.options.merging import MergeOptions

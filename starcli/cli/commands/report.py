@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.framework.command import Checked, command
+from starcli.cli.framework.checked import Checked
+from starcli.cli.framework.command import command
 from starcli.cli.framework.results import Column
 from starcli.cli.options.checks import input_files, one_output
 from starcli.cli.options.common import Common

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from starcli.cli.framework.command import Checked, CommandGroup, command, register
+from starcli.cli.framework.checked import Checked
+from starcli.cli.framework.command import CommandGroup, command, register
 from starcli.cli.framework.results import Column
 from starcli.cli.options import checks
 from starcli.cli.options.common import Common

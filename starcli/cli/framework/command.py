@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from starcli.cli.framework.checked import check_values
 from starcli.cli.framework.help import page
 from starcli.cli.framework.project_file import PROJECT_WORDS, find_project_file
 from starcli.errors import StarcliError
@@ -55,15 +56,6 @@ def leaving_out(*names: str) -> Callable[[type], type]:
         return cls
 
     return mark
-
-
-@dataclasses.dataclass(frozen=True)
-class Checked:
-    """Mark in an option's annotation: `check` raises StarcliError for a wrong value, before the command begins."""
-
-    check: Callable[[Any], None]
-    writes: bool = False
-    """Whether the value is a file to write, which may be none that another option names."""
 
 
 class Command(TyperCommand):
@@ -202,26 +194,25 @@ def command(*examples: str, see: str) -> Callable[[F], Callable[..., None]]:
         bundles = {p.name: p.annotation for p in parameters if getattr(p.annotation, BUNDLE, False)}
         options = [each for p in parameters for each in (_options_of(bundles[p.name]) if p.name in bundles else [p])]
         options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
-        paths = {p.name for p in options if _is_list_of(p.annotation, Path)}
+        elements = {option.name: _element_of(option.annotation) for option in options}
 
         @functools.wraps(function)
         def run(**values: Any) -> None:
             for name, value in values.items():
                 if isinstance(value, Path):
                     values[name] = expand_home(value)
-                elif name in paths and value is not None:
+                elif elements[name] is Path and value is not None:
                     values[name] = expand_patterns(map(expand_home, value))
-            _check_values(options, values)
+            check_values(options, values)
             for name, kind in bundles.items():
                 values[name] = kind(**{option.name: values.pop(option.name) for option in _options_of(kind)})
             with stdout.reserved_for_results():
                 function(**values)
 
-        numbers = (p.name for p in options if _is_list_of(p.annotation, float) or _is_list_of(p.annotation, int))
         run.__dict__.update(
             __signature__=signature.replace(parameters=options),
             __annotations__={option.name: option.annotation for option in options},
-            number_lists=frozenset(numbers),
+            number_lists=frozenset(name for name, element in elements.items() if element in (int, float)),
             examples=examples,
             see=see,
         )
@@ -231,59 +222,30 @@ def command(*examples: str, see: str) -> Callable[[F], Callable[..., None]]:
     return build
 
 
-def _check_values(options: Sequence[inspect.Parameter], values: Mapping[str, Any]) -> None:
-    """Run the checks of all options that have a value; one StarcliError tells all that is wrong."""
-    errors = []
-    for option in options:
-        for mark in getattr(option.annotation, "__metadata__", ()):
-            if isinstance(mark, Checked) and values[option.name] is not None:
-                try:
-                    mark.check(values[option.name])
-                except StarcliError as error:
-                    errors.append(error)
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        lines = [line for error in errors for line in (error.summary, *error.problems)]
-        raise StarcliError("the command cannot be done", lines)
-    marks = [(option.name, mark) for option in options for mark in getattr(option.annotation, "__metadata__", ())]
-    written = [values[name] for name, mark in marks if isinstance(mark, Checked) and mark.writes]
-    for path in (Path(each) for each in written if each is not None):
-        if path.is_file() and any(map(path.samefile, _files_named(values.values()))):
-            raise StarcliError(f"{path}: is an input; a file is never written over one")
-
-
-def _files_named(values: Iterable[Any]) -> Iterator[Path]:
-    """The files that words of options name: `x.npz`, `table:x.csv`, `net.py:build`."""
-    for word in (each for each in values if isinstance(each, str)):
-        for name in {word, word.partition(":")[2], word.rpartition(":")[0]}:
-            if Path(name).is_file():
-                yield Path(name)
-
-
 def register(app: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> None:
     """Add what `command` made, by name and in this order, to the program or to a group of its commands."""
     for name, function in commands.items():
         app.command(name, cls=Command)(function)
 
 
-def _options_of(kind: type) -> Iterator[inspect.Parameter]:
+@functools.cache
+def _options_of(kind: type) -> tuple[inspect.Parameter, ...]:
     """Fields of a bundle that are declared as options, as parameters, but those that it leaves out."""
-    hints = get_type_hints(kind, include_extras=True)
+    hints, found = get_type_hints(kind, include_extras=True), []
     for field in dataclasses.fields(kind):
         if get_origin(hints[field.name]) is Annotated and field.name not in getattr(kind, LEFT_OUT, ()):
             default = field.default if field.default is not dataclasses.MISSING else inspect.Parameter.empty
-            yield inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name]
-            )
+            how: dict[str, Any] = {"default": default, "annotation": hints[field.name]}
+            found.append(inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, **how))
+    return tuple(found)
 
 
-def _is_list_of(annotation: Any, element: type) -> bool:
-    """Whether an annotation is a list of `element`, perhaps annotated or optional."""
+def _element_of(annotation: Any) -> Any:
+    """Of what an annotation is a list, perhaps annotated or optional; None where it is none."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
-    options = [annotation, *get_args(annotation)]
-    return any(get_origin(option) is list and get_args(option) == (element,) for option in options)
+    lists = (each for each in (annotation, *get_args(annotation)) if get_origin(each) is list)
+    return next((get_args(each)[0] for each in lists), None)
 
 
 def expand_home(path: Path) -> Path:

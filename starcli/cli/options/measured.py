@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from starcli.cli.framework.command import Checked, bundle, leaving_out
+from starcli.cli.framework.checked import Checked
+from starcli.cli.framework.command import bundle, leaving_out
 from starcli.cli.options import checks
 from starcli.cli.options.setup import LinesSetup, Setup
 from starcli.cli.options.shared import NETWORK

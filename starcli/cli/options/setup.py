@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from starcli.cli.framework.command import Checked, bundle, leaving_out
+from starcli.cli.framework.checked import Checked
+from starcli.cli.framework.command import bundle, leaving_out
 from starcli.cli.options import checks
 from starcli.cli.options.shared import (
     DEVICES,
@@ -251,17 +252,7 @@ class NetworkSetup(Setup):
     ] = None
 
 
-@leaving_out(
-    "spec",
-    "unproved",
-    "limit",
-    "val_fraction",
-    "split_seed",
-    "normalise",
-    "device",
-    "precision",
-    "fast",
-)
+@leaving_out("spec", "unproved", "limit", "val_fraction", "split_seed", "normalise", "device", "precision", "fast")
 @bundle
 @dataclasses.dataclass(frozen=True)
 class SpecSetup(NetworkSetup):

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from starcli.cli.framework import errors
-from starcli.cli.framework.command import Checked
+from starcli.cli.framework.checked import Checked
 from starcli.cli.options import checks
 from starcli.registry.alignment_methods import METHODS
 from starcli.registry.entry import Entry

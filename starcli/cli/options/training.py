@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from starcli.cli.framework.command import Checked, bundle
+from starcli.cli.framework.checked import Checked
+from starcli.cli.framework.command import bundle
 from starcli.cli.options import checks
 from starcli.cli.options.shared import TRAINING, names_of, words_of
 from starcli.cli.options.values import class_weights
