@@ -158,7 +158,7 @@ class StackedObjective:
         """Figures of each network, taken apart again by `_row_of`."""
         found = {
             "losses": (self.losses / self.masses).tolist(),
-            "accuracies": (self.correct / self.examples).tolist(),
+            "accuracies": [correct / self.examples for correct in self.correct.tolist()],  # in float64
         }
         split = self.workspace.dataset.validation
         if split is not None:

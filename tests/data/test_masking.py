@@ -39,6 +39,20 @@ def test_shares_are_those_of_bert(tokens: Tokens) -> None:
     assert chosen[long, 1].mean() == pytest.approx(0.15, abs=0.04)
 
 
+def test_what_is_masked_is_frozen(tokens: Tokens) -> None:
+    """Every model is asked the same, under any later version: NumPy's frozen draws with seed 0, text by text."""
+    draws = np.random.RandomState(0)
+    place, how = (draws.random_sample(tokens.shape) for _ in range(2))
+    other = draws.randint(0, 256, tokens.shape)  # the bytes are the ordinary tokens
+    seen, labels = mask_tokens(tokens, MASKED_BYTES, "x")
+    for row, text in enumerate(tokens):
+        letters = [at for at, token in enumerate(text) if 0 <= token < 256]
+        count = max(1, round(0.15 * len(letters)))
+        for at in sorted(letters, key=lambda at: place[row, at])[:count]:
+            by = BYTE_MASK if how[row, at] < 0.8 else other[row, at] if how[row, at] < 0.9 else text[at]
+            assert (seen[row, at], labels[row, at]) == (by, text[at])
+
+
 def test_the_same_texts_are_masked_alike(tokens: Tokens, tmp_path) -> None:  # type: ignore[no-untyped-def]
     for one, other in zip(mask_tokens(tokens, MASKED_BYTES, "x"), mask_tokens(tokens, MASKED_BYTES, "y"), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -44,6 +44,20 @@ def test_held_out_fifth_is_stratified(labels: list[int]) -> None:
         assert abs(int((values[test] == c).sum()) - int((values == c).sum()) / 5) < 1
 
 
+def test_held_out_fifth_is_frozen() -> None:
+    """Each fifth image of the classes one behind the other, each in the order of NumPy's shuffle with seed 0."""
+    labels = np.random.RandomState(1).randint(0, 7, 500)
+    shuffled = np.random.RandomState(0).permutation(500).tolist()
+    dealt = [position for label in range(7) for position in shuffled if labels[position] == label]
+    assert held_out_fifth(labels)[1].tolist() == sorted(dealt[::5])
+
+
+@pytest.mark.parametrize(("n", "fraction"), [(1, 0.5), (2, 0.75), (3, 0.9)])
+def test_a_fraction_that_leaves_nothing_to_train_on_is_refused(n: int, fraction: float) -> None:
+    with pytest.raises(StarcliError, match=f"leaves none of {n} images"):
+        split_indices(n, fraction, 0)
+
+
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=100), st.integers(1, 120))
 def test_balanced_prefix_equals_dealing_by_hand(labels: list[int], limit: int) -> None:
     seen: dict[int, int] = {}

@@ -59,6 +59,34 @@ def test_samples_that_are_not_in_every_batch() -> None:
         torch.testing.assert_close(found[key].unbiased_variance(), whole.var(0), rtol=1e-5, atol=1e-6)
 
 
+def test_moments_of_two_parts_are_merged_to_those_of_all() -> None:
+    """As ranks do, of which one may have seen nothing."""
+    data = 3 + torch.randn(50, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    parts = [Moments() for _ in range(3)]
+    for moments, part in zip(parts, (data[:8], data[8:48], data[48:]), strict=True):
+        for batch in part.split(5):
+            moments.add(len(batch), batch.mean(0), batch.var(0))
+    merged = Moments()
+    for each in (Moments(), *parts, Moments()):
+        merged.merge(each)
+    assert merged.count == 50
+    torch.testing.assert_close(merged.mean, data.mean(0))
+    torch.testing.assert_close(merged.unbiased_variance(), data.var(0))
+
+
+def test_means_of_moments_weigh_each_batch_by_its_examples() -> None:
+    """The mean over examples of each one's own mean and variance, in parts too."""
+    means, variances = torch.rand(2, 30, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    parts = [MeansOfMoments() for _ in range(2)]
+    for moments, rows in zip(parts, (slice(0, 11), slice(11, 30)), strict=True):
+        for mean, variance in zip(means[rows].split(4), variances[rows].split(4), strict=True):
+            moments.add(len(mean), mean.mean(0), variance.mean(0))
+    parts[0].merge(parts[1])
+    assert parts[0].count == 30
+    torch.testing.assert_close(parts[0].mean, means.mean(0))
+    torch.testing.assert_close(parts[0].unbiased_variance(), variances.mean(0))
+
+
 class Counting(TorchDispatchMode):
     """Counts operators."""
 

@@ -118,6 +118,12 @@ def test_units_that_are_constant_are_shifted_and_not_scaled() -> None:
     assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
 
 
+def test_what_is_constant_is_told_by_the_size_of_the_mean() -> None:
+    """Rounding makes a millionth of it and less."""
+    mean, std = torch.tensor([-1e3, 1e-3, 1e3, 0.0]).double(), torch.tensor([1e-4, 1e-8, 1e-2, 0.0]).double()
+    assert UnitMoments(mean, std).vary.tolist() == [False, True, True, False]
+
+
 def test_batchnorm_after_a_repaired_layer_sees_what_it_gives() -> None:
     """The statistics that a network has after a repair are those that a new estimate gives it."""
     workspace = of_mlp(batch_norm="inner")

@@ -39,12 +39,32 @@ def test_axes_are_orthonormal_and_models_have_their_distances() -> None:
     torch.testing.assert_close(mean, plane.point(0.3, -2.0), rtol=0, atol=1e-5)
 
 
+def test_weights_of_a_place_are_those_of_any_triangle() -> None:
+    """Solved as linear equations: the weights sum to 1, and the corners have this mean."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(10):
+        corners, place = (torch.randn(n, 2, generator=generator, dtype=torch.float64) for n in (3, 1))
+        equations = torch.cat([corners.T, torch.ones(1, 3)])
+        expected = torch.linalg.solve(equations, torch.cat([place[0], torch.ones(1)]))
+        x, y = place[0].tolist()
+        found = mean_weights([(float(a), float(b)) for a, b in corners], x, y)
+        assert found == pytest.approx(expected.tolist(), rel=1e-9)
+
+
 def test_three_models_have_to_make_a_plane() -> None:
     a, b, _ = vectors(3)
     with pytest.raises(StarcliError, match="two of these have the same weights"):
         WeightPlane.through(a, b, b.clone())
     with pytest.raises(StarcliError, match="do not lie on one straight line"):
         WeightPlane.through(a, b, a + 0.3 * (b - a))
+
+
+def test_models_may_have_weights_in_common() -> None:
+    """As where a body is frozen: a plane through what differs."""
+    shared = [torch.cat([torch.ones(30), each]) for each in vectors(3)]
+    plane, apart = WeightPlane.through(*shared), WeightPlane.through(*vectors(3))
+    for one, other in zip(shared, vectors(3), strict=True):
+        assert plane.place(one) == pytest.approx(apart.place(other), abs=1e-9)
 
 
 def test_each_filter_of_a_direction_has_the_norm_of_the_models() -> None:

@@ -40,6 +40,14 @@ def test_each_seed_is_trained_as_alone(workspace, changes):
             assert row == pytest.approx(expected, rel=1e-2)
 
 
+def test_accuracies_are_whole_numbers_of_examples(mlp):
+    """As of a network that is trained alone, to the last digit."""
+    count = len(mlp.dataset.train)
+    for trained in train_stacked(mlp, RECIPE, SEEDS):
+        for row in trained.history:
+            assert row["accuracy"] == round(row["accuracy"] * count) / count
+
+
 @pytest.mark.parametrize("pauses", [[1], [5, 3], [7]], ids=str)
 def test_a_stopped_stack_ends_as_if_never_stopped(mlp, pauses):
     state = Memory()
