@@ -16,7 +16,6 @@ from starcli.files.names import output_name
 
 if TYPE_CHECKING:
     from starcli.files.lazy_tensors import LazyTensors
-    from starcli.fusion.fusing import Fusion
 
 
 _NEED_DATA = {each.name for bundle in (AlignOptions, RenormaliseOptions) for each in fields(bundle)} - {"align"}
@@ -59,30 +58,20 @@ class FileMerges:
     def all(self) -> Iterator[MergedFile]:
         """Make the files that are not there yet, in the order of the seeds."""
         from starcli.checkpoints.several import read_all
-        from starcli.fusion.merge_files import merge_facts, merge_files, merge_plan, note_before_merge, with_hashes
+        from starcli.fusion.merge_files import merges_of_files
 
-        paths, _places = self.options.outputs()
-        refuse_repeats(self.options.inputs)
-        models = read_all(self.options.inputs, distinct=False)
-        note_before_merge(models, self.watch)
-        fusions = [self._fusion(models, seed) for seed in self.options.numbers]
-        made = [merge_files(fusion, models, progress=self.watch) for fusion in fusions]  # what cannot be is said now
-        models = with_hashes(models)
-        plans = [merge_plan(self._fusion(models, fusion.seed), models) for fusion in fusions]
-        jobs = [Job(path, plan, self.watch, force=self.options.force) for path, plan in zip(paths, plans, strict=True)]
-        for job, tensors in zip(jobs, made, strict=True):
+        options = self.options
+        paths, _places = options.outputs()
+        refuse_repeats(options.inputs)
+        models, merge = read_all(options.inputs, distinct=False), options.merge(options.method)
+        assert merge is not None  # the method is one
+        has_base = options.base is not None
+        found = merges_of_files(merge, models, options.numbers, base=has_base, progress=self.watch)
+        jobs = [Job(path, each.plan, self.watch, force=options.force) for path, each in zip(paths, found, strict=True)]
+        for job, each in zip(jobs, found, strict=True):
             with job.making() as needed:
                 if needed:
-                    self.watch.start("merging", len(tensors))
-                    job.write(tensors, **merge_facts(tensors))
+                    self.watch.start("merging", len(each.tensors))
+                    job.write(each.tensors, **each.facts)
                     self.watch.finish()
-            yield MergedFile(job, tensors)
-
-    def _fusion(self, models: list[Any], seed: int) -> "Fusion":
-        """What is made of `seed`, of the sources and behind them the base, where there is one."""
-        from starcli.alignment.alignment import AS_GIVEN
-        from starcli.fusion.fusing import Fusion
-
-        base = models[-1] if self.options.base else None
-        merge = self.options.merge(self.options.method)
-        return Fusion(method=self.options.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=base)
+            yield MergedFile(job, each.tensors)

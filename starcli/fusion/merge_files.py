@@ -2,19 +2,20 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
+from starcli.alignment.alignment import AS_GIVEN
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import file_sha256
-from starcli.errors import StarcliError, few, need_several
+from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import files_of
-from starcli.files.slices import sliced_tensors
+from starcli.files.slices import SlicedTensor, sliced_tensors
 from starcli.fusion.fusing import Fusion
 from starcli.fusion.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.fusion.unrelated_files import unrelated_to_first
+from starcli.merging.merge import Merge
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
@@ -27,15 +28,49 @@ def without_data(models: Sequence[Checkpoint]) -> list[str]:
     return [model.name for model in models if model.metadata.data is None]
 
 
-def note_before_merge(models: Sequence[Checkpoint], progress: Progress) -> None:
-    """Notes where some models say their data and others none, and where they are no fine-tunings of one model.
+@dataclass(frozen=True)
+class FileMerge:
+    """A merge of files: its plan, and its tensors, each of which is made when it is asked for."""
 
-    In neither case anything is aligned or measured.
+    plan: Plan
+    tensors: LazyTensors
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the file says of itself besides its plan: which statistics BatchNorm has."""
+        return {"statistics": "stale" if _has_statistics(self.tensors) else "training"}
+
+
+def merges_of_files(
+    merge: Merge, models: Sequence[Checkpoint], seeds: Sequence[int], *, base: bool, progress: Progress = SILENT
+) -> list[FileMerge]:
+    """The merge of `models` as files have them for each seed; see `merged_tensors`. base: whether the last is the base.
+
+    Neither network nor data are asked for, and tensors are read in slices: what is held is a chunk of each model and
+    one merged tensor. BatchNorm's statistics, known by their names, are the sources' mean, which a note says. Others
+    say where some models record their data and others none, and where they are no fine-tunings of one model: in neither
+    case anything is aligned or measured.
     """
+    sliced = [_sliced(each) for each in models]
+    _note_before(models, sliced, progress)
+    fusions = [Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge) for seed in seeds]
+    _refuse_quantised(models)
+    sources, own = (sliced[:-1], sliced[-1]) if base else (sliced, None)
+    made = []  # what cannot be is said now, before weights are hashed
+    for seed in seeds:
+        made.append(merged_tensors(merge, sources, own, seed=seed, progress=progress))
+        _note_merged(models, made[-1], progress)
+    with ThreadPoolExecutor() as pool:
+        hashed = list(pool.map(_hashed, models, sliced))
+    plans = [_plan(replace(each, base=hashed[-1] if base else None), hashed) for each in fusions]
+    return [FileMerge(plan, tensors) for plan, tensors in zip(plans, made, strict=True)]
+
+
+def _note_before(models: Sequence[Checkpoint], sliced: Sequence[SlicedModel], progress: Progress) -> None:
     silent = without_data(models)
     if len(silent) < len(models):
         progress.note(f"{silent[0]} says no data: all are merged as they are, unmeasured; --data measures them")
-    if unrelated := unrelated_to_first([_sliced(each) for each in models]):
+    if unrelated := unrelated_to_first(sliced):
         what = f"units in another order than {models[0].name}, as networks of different seeds have"
         progress.note(
             f"{few(unrelated, 3)}: {what}: merged as they are, these are hardly better than guessing; "
@@ -43,25 +78,13 @@ def note_before_merge(models: Sequence[Checkpoint], progress: Progress) -> None:
         )
 
 
-def merge_files(fusion: Fusion, models: Sequence[Checkpoint], *, progress: Progress = SILENT) -> LazyTensors:
-    """The merge of `models` as files have them, by `fusion.merge`; see `merged_tensors`. The last may be the base.
-
-    Neither network nor data are asked for, and tensors are read in slices: what is held is a chunk of each model and
-    one merged tensor. BatchNorm's statistics, known by their names, are the sources' mean, which a note says.
-    """
-    sources = [model for model in models if model is not fusion.base]
-    need_several(sources)
-    assert fusion.merge is not None
-    _refuse_quantised(models)
-    base = None if fusion.base is None else _sliced(fusion.base)
-    found = merged_tensors(fusion.merge, [_sliced(each) for each in sources], base, seed=fusion.seed, progress=progress)
-    if has_statistics(found):
+def _note_merged(models: Sequence[Checkpoint], tensors: LazyTensors, progress: Progress) -> None:
+    if _has_statistics(tensors):
         progress.note("BatchNorm statistics are averaged, not those of the merged weights: --data re-estimates them")
     places = directories_of(models, any_class=True)
     if places and (other := with_other_tokenizer(places)) is not None:
         which = f"the tokenizers of {places[0].path} and {other.path} differ"
         progress.note(f"{which}: embeddings of different tokens may be merged, and the first one's files are copied")
-    return found
 
 
 def _refuse_quantised(models: Sequence[Checkpoint]) -> None:
@@ -71,7 +94,7 @@ def _refuse_quantised(models: Sequence[Checkpoint]) -> None:
             raise StarcliError(f"{model.name}: its weights are quantised, which cannot be merged")
 
 
-def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
+def _plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
     """The plan of a merge of files: what they say of network and data alike."""
     first = first_that_says(models, "architecture")
     alike = all(each.metadata.architecture in (None, first.metadata.architecture) for each in models)
@@ -82,43 +105,24 @@ def merge_plan(fusion: Fusion, models: Sequence[Checkpoint]) -> Plan:
     return Plan("fused", settings, fusion.seed, first.metadata.architecture, data, spec, models, directory)
 
 
-def merge_facts(tensors: LazyTensors) -> dict[str, Any]:
-    """Metadata of a merge of files besides its plan: which statistics BatchNorm has."""
-    statistics: Literal["stale", "training"] = "stale" if has_statistics(tensors) else "training"
-    return {"statistics": statistics}
-
-
-def has_statistics(tensors: LazyTensors) -> bool:
+def _has_statistics(tensors: LazyTensors) -> bool:
     """Whether some tensors are BatchNorm's statistics, by their names."""
     return any(name.endswith(STATISTICS) for name in tensors)
 
 
-def with_hashes(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """The checkpoints, those of files with the hash of their weights, which is read in pieces, of several at once."""
-
-    def hashed(checkpoint: Checkpoint) -> Checkpoint:
-        path = _safetensors_path(checkpoint)
-        if checkpoint.metadata.weights_sha256 or path is None:
-            return checkpoint
-        return replace(
-            checkpoint, metadata=checkpoint.metadata.model_copy(update={"weights_sha256": file_sha256(path)})
-        )
-
-    with ThreadPoolExecutor() as pool:
-        return list(pool.map(hashed, checkpoints))
+def _hashed(model: Checkpoint, sliced: SlicedModel) -> Checkpoint:
+    """A checkpoint with the hash of its weights, which is read in pieces where they are those of its file."""
+    in_file = all(isinstance(each, SlicedTensor) for each in sliced.tensors.values())
+    if model.metadata.weights_sha256 or model.path is None or not in_file:
+        return model
+    return replace(model, metadata=model.metadata.model_copy(update={"weights_sha256": file_sha256(model.path)}))
 
 
-def _sliced(checkpoint: Checkpoint) -> SlicedModel:
-    """The tensors of a checkpoint, to be read in slices: from its file, where that holds just these."""
-    path = _safetensors_path(checkpoint)
-    if path is None:
-        return SlicedModel.of(checkpoint.name, checkpoint.tensors)
-    return SlicedModel(checkpoint.name, sliced_tensors(path))
-
-
-def _safetensors_path(checkpoint: Checkpoint) -> Path | None:
-    """The safetensors file or index whose tensors are those of a checkpoint; None where they are read otherwise."""
-    path = checkpoint.path
-    if path is None or checkpoint.stored is not None or not all(".safetensors" in each.name for each in files_of(path)):
-        return None
-    return path if sliced_tensors(path).keys() == checkpoint.tensors.keys() else None
+def _sliced(model: Checkpoint) -> SlicedModel:
+    """The tensors of a checkpoint, to be read in slices: from its safetensors file or shards, where these hold them."""
+    path = model.path
+    if path is not None and model.stored is None and all(".safetensors" in each.name for each in files_of(path)):
+        tensors = sliced_tensors(path)
+        if tensors.keys() == model.tensors.keys():
+            return SlicedModel(model.name, tensors)
+    return SlicedModel.of(model.name, model.tensors)

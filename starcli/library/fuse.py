@@ -15,17 +15,13 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.dataset import Dataset
 from starcli.errors import need_several
 from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
+from starcli.fusion.merge_files import merges_of_files
 from starcli.library.align import AUTO, as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, as_checkpoints, listed, open_models, open_sources
 from starcli.library.made_models import made
-from starcli.library.merging import (
-    MergeKeywords,
-    merged_without_data,
-    need_as_given,
-    need_no_network,
-    understood_merge,
-)
+from starcli.library.merging import MergeKeywords, need_as_given, need_no_network, understood_merge
+from starcli.library.notes import Warnings
 from starcli.library.plans import fusion_plan
 from starcli.library.star import SearchKeywords, StarModel, search_for_star, understood_search
 from starcli.library.train import inherited, split_options
@@ -149,7 +145,11 @@ def _fused(
         read = as_checkpoints(given)
         if need_no_network(read):
             need_as_given(fusion.alignment if said else AS_GIVEN)
-            return StarModel(**merged_without_data(fusion.merge, read, ends["base"] is not None, fusion.seed))
+            has_base, name = ends["base"] is not None, f"fused-{fusion.seed}"
+            [one] = merges_of_files(fusion.merge, read, [fusion.seed], base=has_base, progress=Warnings())
+            _, metadata = one.plan.finish(one.tensors, **one.facts)
+            hashed, directory = one.plan.parents[: len(sources)], one.plan.directory
+            return StarModel(one.tensors, metadata, name, sources=hashed, directory=directory)
         # a module says what network it is, what was read of it does not
         given = [one if isinstance(one, nn.Module) else model for one, model in zip(given, read, strict=True)]
     opened: tuple[Dataset, ...] = ()

@@ -1,23 +1,14 @@
-"""Merges of weights alone from Python: their keywords, and what is made without network and data."""
+"""Merges of weights alone from Python: their keywords, and when they do without network and data."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from starcli.alignment.alignment import AS_GIVEN, Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
-from starcli.fusion.fusing import Fusion
-from starcli.fusion.merge_files import (
-    merge_facts,
-    merge_files,
-    merge_plan,
-    note_before_merge,
-    with_hashes,
-    without_data,
-)
+from starcli.fusion.merge_files import without_data
 from starcli.library.inputs import ModelLike
 from starcli.library.made_models import MadeModel
-from starcli.library.notes import Warnings
 from starcli.merging.merge import Merge, Override, as_numbers
 from starcli.registry.merges import MERGES
 
@@ -61,16 +52,3 @@ def need_as_given(alignment: Alignment) -> None:
     """Refuse to align models of which not all say network and data."""
     if alignment.active:
         raise StarcliError("alignment needs network and data, and not all models say which data")
-
-
-def merged_without_data(merge: Merge, models: Sequence[Checkpoint], base: bool, seed: int) -> dict[str, Any]:
-    """Fields of the model that `merge` makes of `models`, of which the last may be the base; see `merge_files`."""
-    note_before_merge(models, Warnings())
-    models = with_hashes(models)
-    own = models[-1] if base else None
-    fusion = Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge, base=own)
-    tensors = merge_files(fusion, models, progress=Warnings())
-    plan = merge_plan(fusion, models)
-    _, metadata = plan.finish(tensors, **merge_facts(tensors))
-    sources, where = models[:-1] if base else models, plan.directory
-    return {"tensors": tensors, "metadata": metadata, "name": f"fused-{seed}", "sources": sources, "directory": where}

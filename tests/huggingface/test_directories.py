@@ -13,14 +13,12 @@ from support.tensors import same
 from torch.nn.functional import cross_entropy
 
 import starcli as sc
-from starcli.alignment.alignment import AS_GIVEN
 from starcli.data.dataset import open_data
 from starcli.data.tokenizers import byte_tokens
 from starcli.errors import StarcliError
 from starcli.files.safetensors import read_tensors
 from starcli.files.write import write_tensors
-from starcli.fusion.fusing import Fusion
-from starcli.fusion.merge_files import merge_files
+from starcli.fusion.merge_files import merges_of_files
 from starcli.huggingface.companions import weights_in
 from starcli.huggingface.directory import Directory
 from starcli.merging.merge import Merge
@@ -253,9 +251,8 @@ def test_what_was_written_merges_with_what_was_given(saved, texts, tmp_path):
 
 def test_quantised_weights_are_not_merged(saved, tmp_path):
     place = changed(saved, tmp_path, quantization_config={"quant_method": "fp8"})
-    fusion = Fusion(method="linear", alignment=AS_GIVEN, seed=0, merge=Merge(method="linear"))
     with pytest.raises(StarcliError, match="changed: its weights are quantised, which cannot be merged"):
-        merge_files(fusion, [sc.load(place)] * 2)
+        merges_of_files(Merge(method="linear"), [sc.load(place)] * 2, [0], base=False)
 
 
 def test_no_model_is_written_into_the_directory_of_another(saved, tmp_path):
