@@ -156,7 +156,7 @@ def open_data(
     limit: number of training images that are kept, evenly over the classes (`balanced_prefix`); the validation part
         (`split_indices`) is then taken from these. Where there are no more it is no limit, and none is recorded.
     val_fraction: share of the training images that is held back; above 0 it takes the place of a validation part that
-        the data have of their own.
+        the data have of their own. Of a test part that is alone nothing is left out or held back, which records say.
     data_dir, download: where the public data sets are, and whether to fetch them.
     image_size: side of the squares that images of a folder are resized to.
     normalise: how inputs are normalised (`parse_normalise`); by default as the data set has it.
@@ -176,6 +176,8 @@ def open_data(
     texts.refuse_useless(kind)
     loaded: Loaded = resolve(DATASETS, "data set", kind)(Request(rest, data_dir, download, image_size, texts))
     limit = None if limit is not None and limit >= len(loaded.train) else limit
+    if loaded.train is loaded.test:  # one part stands for both: what is held back of it would be test data
+        limit, val_fraction = None, 0.0
     train, validation, notes = _divide(loaded, limit, val_fraction, split_seed)
     train, validation, test = _resident(train, validation, loaded.test)
     facts = {each.name: getattr(loaded, each.name) for each in fields(DataFacts)}
@@ -219,8 +221,6 @@ def _divide(
 ) -> tuple[Split, Split | None, list[str]]:
     """Training and validation part of the images within `limit`, and a note where data have another one unused."""
     train, validation = loaded.train, loaded.validation
-    if train is loaded.test:  # one part stands for both: what is held back of it would be test data
-        return train, validation, []
     kept = balanced_prefix(strata(train.labels.numpy()), limit)
     inner, outer = split_indices(len(kept), val_fraction, split_seed)
     if len(inner) == len(train):

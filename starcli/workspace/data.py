@@ -68,7 +68,7 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
     recorded_size = record.input_shape[-1] if record is not None and scaled and len(record.input_shape) == 3 else None
     if recorded_size is not None and choices.image_size not in (None, recorded_size):
         raise StarcliError(f"--image-size {choices.image_size}: {recorded_size} in the checkpoint")
-    return open_data(
+    dataset = open_data(
         name,
         data_dir=choices.data_dir,
         download=choices.download,
@@ -79,6 +79,11 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
         normalise=choices.normalise,
         texts=as_recorded(choices.texts, record, kind),
     )
+    said = {"--limit": choices.limit, "--val-fraction": choices.val_fraction}
+    if dataset.train is dataset.test and (idle := [option for option, value in said.items() if value]):
+        summary = f"{idle[0]}: {name} has a test part alone, of which nothing is left out or held back"
+        raise StarcliError(summary, ["it is measured as a whole; data to be trained on have a training part"])
+    return dataset
 
 
 def as_recorded(texts: TextOptions, record: DataRecord | None, kind: str) -> TextOptions:

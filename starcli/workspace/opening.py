@@ -26,7 +26,7 @@ def opened_data(
     of_training = replace(choices, data=choices.train_data)
     own, of_own = agreed_data(of_training, held_train, record, model, needed=True)
     # nothing but their test split is read
-    of_test = replace(choices, val_fraction=0.0)
+    of_test = replace(choices, limit=None, val_fraction=0.0)
     other, of_other = agreed_data(of_test, held, record, model, needed=True)
     assert own is not None
     assert other is not None

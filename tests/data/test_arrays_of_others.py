@@ -252,6 +252,10 @@ def test_a_test_part_alone_is_measured_as_a_whole(tmp_path):
         tmp_path / "m.safetensors",
     )
     assert run_here("train", *words).status == 0
+    for option, value in (("--limit", 3), ("--val-fraction", 0.2)):
+        wrong = run_here("eval", words[-1], "--data", alone, option, value)
+        assert wrong.status == 1
+        assert f"{option}: {alone} has a test part alone" in wrong.err
     expected, found, of_one = (run_here("eval", words[-1], "--data", path) for path in (whole, alone, one))
     for key in ("accuracy", "nll", "brier", "ece", "reliability"):
         assert found.rows[0][key] == expected.rows[0][key]
