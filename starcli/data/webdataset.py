@@ -11,6 +11,7 @@ always, as those of a .npz file. The order is that of the shards and of the exam
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +73,7 @@ class TarImages(ImageFiles):
         shards = list(dict.fromkeys(member.shard for member in members))
         number = {shard: n for n, shard in enumerate(shards)}
         places = np.array([(number[each.shard], each.offset, each.size) for each in members], dtype=np.int64)
-        names = np.array([f"{each.shard.name}/{each.name}".encode() for each in members])
+        names = np.array([os.fsencode(f"{each.shard.name}/{each.name}") for each in members])
         return cls(shards[0].parent, names, shards, places)
 
     def subset(self, positions: Positions) -> TarImages:

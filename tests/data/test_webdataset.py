@@ -84,14 +84,25 @@ def test_a_fifth_of_images_is_held_out_without_test_shards(images: Path) -> None
     assert found.equal(CHANNELS_FIRST[:14])
 
 
+def test_names_of_members_may_be_any_bytes(tmp_path: Path) -> None:
+    strange = [(f"\udce9{name}", content) for name, content in examples(range(8))]
+    data = open_data(f"wds:{shard(tmp_path / 'train-0.tar', strange)}")
+    plain = open_data(f"wds:{shard(tmp_path / 'train-1.tar', examples(range(8)))}")
+    assert all(each.equal(other) for each, other in zip(raw(data), raw(plain), strict=True))
+    assert data.train.names is not None
+    assert plain.train.names is not None
+    assert data.train.names[0] == plain.train.names[0].replace("train-1.tar/", "train-0.tar/\udce9")
+
+
 @pytest.mark.filterwarnings("ignore")  # the package leaves its files open
 def test_test_shards_alone_are_measured_as_a_whole(images: Path, tmp_path: Path) -> None:
     """Their classes are the model's: here three of five. Nothing is held back, and nothing decoded twice."""
     known = TextOptions(unnamed=tuple("01234"))
-    data = open_data(f"wds:{images}/test-0.tar", texts=known, val_fraction=0.5)
+    data = open_data(f"wds:{images}/test-0.tar", texts=known, val_fraction=0.5, limit=2)
     assert (data.num_classes, data.test.labels.tolist()) == (5, [n % 3 for n in range(14, 20)])
     assert raw(data)[1].equal(CHANNELS_FIRST[14:])
     assert data.train is data.test
+    assert (data.val_fraction, data.limit) == (0.0, None)
     assert any("no shards of train: those of test stand for them too" in note for note in data.notes)
     rows = [("0.npy", npy(np.ones(2, "f4"))), ("0.cls", b"0"), ("1.npy", npy(np.zeros(2, "f4"))), ("1.cls", b"1")]
     arrays = open_data(f"wds:{shard(tmp_path / 'test-0.tar', rows)}", texts=known)
