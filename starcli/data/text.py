@@ -134,11 +134,11 @@ def _number_labels(
 
 
 def _classes(words: Sequence[str], options: TextOptions) -> tuple[str, ...] | None:
-    """The labels in order, as far as they are settled: names, or where all `words` are numbers of named ones, these."""
+    """The labels in order, as far as they are settled: names, or numbers where all `words` are such, and not names."""
     if options.named is None:
         return options.classes
     numbers = tuple(map(str, range(len(options.named))))
-    return numbers if set(words) <= set(numbers) else options.named
+    return numbers if set(words) <= set(numbers) and not set(words) <= set(options.named) else options.named
 
 
 def _columns(names: Sequence[str]) -> list[str]:

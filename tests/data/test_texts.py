@@ -280,6 +280,20 @@ def test_tokens_in_memory() -> None:
     refused(lambda: dataset_in_memory(mixed), "some parts have labels")
 
 
+@pytest.mark.parametrize(
+    ("words", "labels"),
+    [(["1", "2", "2"], [0, 1, 1]), (["0", "2", "2"], [0, 2, 2]), (["3", "1", "2"], [2, 0, 1])],
+)
+def test_labels_of_a_model_with_numbers_for_names_are_these_where_they_can_be(
+    tmp_path: Path, words: list[str], labels: list[int]
+) -> None:
+    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"ab,{word}\n" for word in [*words, *words]))
+    data = open_data(f"text:{tmp_path / 't.csv'}", texts=TextOptions(named=("1", "2", "3")))
+    assert data.class_names == ("1", "2", "3")
+    found = torch.cat([data.train.labels, data.test.labels])[torch.cat([data.train.index, data.test.index]).argsort()]
+    assert found.tolist() == [*labels, *labels]
+
+
 def test_next_tokens_that_are_given_for_texts_of_one_token_or_for_none() -> None:
     """What follows the only token of a text is in no input; alone, such labels might be classes as well."""
     one, after = np.array([[4], [2]]), np.array([[7], [0]])
