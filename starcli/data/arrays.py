@@ -64,7 +64,7 @@ def load_arrays(request: Request) -> Loaded:
     """Load the file that the name gives; its suffix tells the format."""
     path = Path(request.rest)
     contents = read_arrays(path)
-    task = request.texts.task or _task(contents)
+    task = request.texts.task or task_of_targets(list(contents.arrays.values())[1])  # the labels of training
     read = _parts(contents, path, task)
     found, alone = with_training(read, path, next(iter(contents.arrays)))
     classes = None if "train" in read else len(request.texts.unnamed or ()) or None
@@ -116,6 +116,11 @@ def read_arrays(path: Path, choose: Choose = labelled_keys) -> Contents:
     if contents.layout not in (None, "NCHW", "NHWC"):
         raise StarcliError(f"{path}: {LAYOUT} is {contents.layout!r:.40}, expected NCHW or NHWC")
     return contents
+
+
+def array_names(path: Path) -> list[str]:
+    """Names of the arrays in a .npz or .safetensors file, of which none is read."""
+    return list(read_arrays(path, lambda *_: ()).unread)
 
 
 def read_npz(path: Path, choose: Choose = labelled_keys) -> Contents:
@@ -171,11 +176,6 @@ def read_npy(stream: IO[bytes], size: int, where: str) -> Array:
     if filled < length or stream.read(1):  # reading to the end checks the archive's sum too
         raise StarcliError(f"{where}: {'more' if filled == length else f'{filled:,}'} bytes, expected {length:,}")
     return np.ndarray(shape, dtype, buffer, order="F" if fortran else "C")
-
-
-def _task(contents: Contents) -> str:
-    """The task that the labels of training are for."""
-    return task_of_targets(list(contents.arrays.values())[1])
 
 
 def _parts(contents: Contents, path: Path, task: str) -> dict[str, Part]:

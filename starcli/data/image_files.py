@@ -22,6 +22,15 @@ SPLIT_FOLDERS: Mapping[str, tuple[str, ...]] = {
 """What the folder of a split, its table or its shards may be called, in small letters or capitals."""
 
 
+def split_called(word: str) -> str | None:
+    """The split whose folder, table or shards are called so.
+
+    >>> split_called("Dev"), split_called("extra")
+    ('validation', None)
+    """
+    return next((split for split, names in SPLIT_FOLDERS.items() if word.lower() in names), None)
+
+
 @dataclass(frozen=True)
 class ImageListing:
     """Images below a directory that has a folder for each class.
@@ -47,13 +56,11 @@ def split_folders(root: Path, *, measured: bool = False) -> tuple[dict[str, Path
     found: dict[str, Path] = {}
     others = []
     for entry in _entries(root):
-        roles = [role for role, names in SPLIT_FOLDERS.items() if entry.name.lower() in names and entry.is_dir()]
-        if roles and roles[0] in found:
-            raise StarcliError(
-                f"{root}: both {found[roles[0]].name}/ and {entry.name}/ are there: which is {roles[0]}?"
-            )
-        if roles:
-            found[roles[0]] = root / entry.name
+        role = split_called(entry.name) if entry.is_dir() else None
+        if role in found:
+            raise StarcliError(f"{root}: both {found[role].name}/ and {entry.name}/ are there: which is {role}?")
+        if role is not None:
+            found[role] = root / entry.name
         elif not entry.name.startswith("."):
             others.append(_shown(entry))
     if found and "train" not in found and not (measured and [*found] == ["test"]):

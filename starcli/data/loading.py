@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from starcli.data.layout import empty_classes
-from starcli.data.moments import mean_and_std
-from starcli.data.normalisation import BYTES, Normalisation
+from starcli.data.normalisation import BYTES, Normalisation, mean_and_std
 from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.partition import check_labels
 from starcli.data.splits import MemorySplit, Split

@@ -1,16 +1,26 @@
-"""From raw values to what a network is given: images cut, augmented and normalised, a batch at a time."""
+"""From raw values to what a network is given: images cut, augmented and normalised, a batch at a time.
 
-from collections.abc import Sequence
+And the mean and standard deviation by which inputs are normalised.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from starcli.data.augment import augment
+from starcli.data.normalise_option import MeanStd
 
 BYTES = 255.0
 """Largest value of a byte, by which images of bytes are divided."""
+
+_CHUNK = 1 << 20
+"""Values that are looked at together: it bounds the memory that the statistics take beside the data."""
 
 
 @dataclass(frozen=True)
@@ -59,3 +69,51 @@ def prepare_batch(
     # Two operations that round once each, never a fused one: a batch must not depend on how it was cut.
     factor, summand = normalising_constants(normalisation, raw.dim(), raw.device)
     return inputs.mul_(factor).add_(summand)
+
+
+def mean_and_std(inputs: NDArray[np.generic], span: float) -> MeanStd:
+    """Mean and standard deviation of `inputs / span`: by channel for images, by feature for float vectors.
+
+    uint8 vectors are taken for flattened images: one mean and deviation for all, since single pixels may be constant. A
+    deviation of 0 becomes 1.
+    """
+    if inputs.dtype == np.uint8:
+        return mean_and_std_of_bytes([inputs], span)
+    flat = inputs.reshape(len(inputs), inputs.shape[1], -1)
+    return _scaled([_moments(flat[:, channel]) for channel in range(flat.shape[1])], span)
+
+
+def mean_and_std_of_bytes(chunks: Iterable[NDArray[np.generic]], span: float) -> MeanStd:
+    """Mean and deviation of uint8 inputs in chunks, by counting values: exact integers, alike on every machine."""
+    counts = sum(map(_counts, chunks))
+    moments = []
+    for each in np.asarray(counts):
+        count, total, squares = (int((each * np.arange(256) ** power).sum()) for power in (0, 1, 2))
+        moments.append((total / count, (squares * count - total * total) / (count * count)))
+    return _scaled(moments, span)
+
+
+def _scaled(moments: list[tuple[float, float]], span: float) -> MeanStd:
+    """Mean and deviation by channel, from (mean, variance) of unscaled values."""
+    return tuple(mean / span for mean, _ in moments), tuple(math.sqrt(var) / span or 1.0 for _, var in moments)
+
+
+def _counts(inputs: NDArray[np.generic]) -> NDArray[np.int64]:
+    """How often each value occurs in each channel of uint8 inputs: (C, 256), one channel for vectors."""
+    channels = inputs.shape[1] if inputs.ndim == 4 else 1
+    flat = inputs.reshape(len(inputs), channels, -1)  # (N, C, X)
+    step = max(1, _CHUNK // max(1, flat.shape[2]))
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    for start in range(0, len(flat), step):
+        for channel in range(channels):
+            counts[channel] += np.bincount(flat[start : start + step, channel].reshape(-1), minlength=256)
+    return counts
+
+
+def _moments(values: NDArray[np.generic]) -> tuple[float, float]:
+    """Mean and variance of (N, X) floats, in float64 and two passes over chunks."""
+    step = max(1, _CHUNK // max(1, values.shape[1]))
+    chunks = range(0, len(values), step)
+    mean = sum(float(values[i : i + step].sum(dtype=np.float64)) for i in chunks) / values.size
+    squares = sum(float(np.square(values[i : i + step].astype(np.float64) - mean).sum()) for i in chunks)
+    return mean, squares / values.size

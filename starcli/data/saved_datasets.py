@@ -2,7 +2,7 @@
 
 Labels are the column `label` or `labels`, or the only one of classes (`--label-column` says another). Inputs are the
 column of images (all of one size, grey or RGB), of numbers (lists or arrays of one shape), or of texts (`text`, or as
-`--text-column` says), which become tokens. The splits train, validation (or val, dev) and test are parts; without a
+`--text-column` says), which become tokens. The splits train, validation and test (`split_called`) are parts; without a
 test part the validation part is measured, or a fixed fifth is held out; a test part may be alone. Nothing is fetched,
 and no code of it runs.
 """
@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from starcli.data.arrays import divided, image_rows, with_training
+from starcli.data.encoded_images import DEEP
+from starcli.data.image_files import split_called
 from starcli.data.loading import Array, Loaded, Part, Request, assemble
 from starcli.data.targets import read_targets, task_of_targets
 from starcli.data.text import pad_texts
@@ -26,9 +28,6 @@ from starcli.data.tokens import assemble_tokens
 from starcli.errors import StarcliError, few, first_line
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import CLASSES, OF_TOKENS
-
-ROLES_OF_SPLITS = {**{name: name for name in SPLITS}, "val": "validation", "dev": "validation"}
-"""Parts by the names of splits."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise StarcliError(f"{path}: is no data set of Hugging Face, saved to disk", [first_line(error)]) from error
     if not isinstance(found, DatasetDict):
         return {"train": found}, []
-    names = {ROLES_OF_SPLITS[name]: name for name in found if name in ROLES_OF_SPLITS}
+    names = {role: name for name in found if (role := split_called(name))}
     if "train" not in names and [*names] != ["test"]:
         hint = "a split test may be alone, where a model is measured or predicts"
         raise StarcliError(f"{path}: has no split train, but {few(list(found), 5)}", [hint])
@@ -157,7 +156,7 @@ def _array(split: Any, columns: _Columns, where: str) -> Array:
     """Images (N, C, H, W) or numbers (N, ...) of a split."""
     values = list(split.with_format(None)[columns.inputs])
     if columns.kind == "image":
-        if deep := {image.mode for image in values if image.mode.startswith(("I", "F"))}:
+        if deep := {image.mode for image in values if image.mode.startswith(DEEP)}:
             raise StarcliError(
                 f"{where}: {columns.inputs}: pixels of mode {min(deep)}, expected 8 bits"
             )  # cut off, else

@@ -9,8 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from starcli.data.augment import check_augmentations
-from starcli.data.moments import mean_and_std
-from starcli.data.normalisation import Normalisation, prepare_batch
+from starcli.data.normalisation import Normalisation, mean_and_std, prepare_batch
 from starcli.data.normalise_option import MeanStd
 from starcli.runtime.memory import spare_bytes
 
@@ -71,7 +70,7 @@ class Split(ABC):
 
     @abstractmethod
     def mean_and_std(self) -> MeanStd:
-        """Mean and standard deviation of the inputs themselves, bytes scaled to [0, 1]: see `data.moments`."""
+        """Mean and standard deviation of the inputs themselves, bytes scaled to [0, 1]: see `data.normalisation`."""
 
     @abstractmethod
     def batches(

@@ -12,8 +12,7 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from starcli.data.encoded_images import ImageFiles
-from starcli.data.moments import mean_and_std_of_bytes
-from starcli.data.normalisation import Normalisation, prepare_batch
+from starcli.data.normalisation import Normalisation, mean_and_std_of_bytes, prepare_batch
 from starcli.data.normalise_option import MeanStd
 from starcli.data.splits import Device, MemorySplit, Split, check_batch_request
 from starcli.errors import StarcliError, first_of

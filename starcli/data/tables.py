@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from starcli.data.image_files import SPLIT_FOLDERS
+from starcli.data.image_files import SPLIT_FOLDERS, split_called
 from starcli.errors import StarcliError, few, first_line
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -43,16 +43,15 @@ def part_tables(folder: Path) -> dict[str, Path]:
     training one.
     """
     found: dict[str, Path] = {}
-    for role, names in SPLIT_FOLDERS.items():
-        for path in sorted(folder.iterdir()):
-            if path.suffix not in TABLE_SUFFIXES or path.stem.lower() not in names:
-                continue
-            if role in found:
-                raise StarcliError(f"{folder}: both {found[role].name} and {path.name} are there: which is {role}?")
+    for path in sorted(folder.iterdir()):
+        role = split_called(path.stem) if path.suffix in TABLE_SUFFIXES else None
+        if role in found:
+            raise StarcliError(f"{folder}: both {found[role].name} and {path.name} are there: which is {role}?")
+        if role is not None:
             found[role] = path
     if "validation" in found and "train" not in found:
         raise StarcliError(f"{folder}: expected a training part, such as train.csv, beside {found['validation'].name}")
-    return found
+    return {role: found[role] for role in SPLIT_FOLDERS if role in found}
 
 
 def read_columns(path: Path, choose: Callable[[Sequence[str]], Sequence[str]]) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from starcli.data.image_files import SPLIT_FOLDERS
+from starcli.data.image_files import SPLIT_FOLDERS, split_called
 from starcli.errors import StarcliError, few
 
 MOST_SHARDS = 100_000
@@ -58,7 +58,7 @@ def shard_files(name: str) -> dict[str, list[Path]]:
 def _listed(name: str) -> list[Path]:
     root = Path(name)
     if root.is_dir():
-        folders = (each for each in sorted(root.iterdir()) if each.is_dir() and _split_called(each.name))
+        folders = (each for each in sorted(root.iterdir()) if each.is_dir() and split_called(each.name))
         files = [path for place in (root, *folders) for path in sorted(place.glob("*.tar"))]
         if not files:
             raise StarcliError(f"--data {name}: no .tar files in it")
@@ -76,14 +76,9 @@ def _listed(name: str) -> list[Path]:
     return files
 
 
-def _split_called(word: str) -> str | None:
-    """The split that `word` names."""
-    return next((role for role, names in SPLIT_FOLDERS.items() if word.lower() in names), None)
-
-
 def _role(path: Path) -> str | None:
     """The split that a file is of, by the words of its name, else by its folder."""
-    found = {role for word in re.split(r"[^a-zA-Z]+", path.stem) if (role := _split_called(word))}
+    found = {role for word in re.split(r"[^a-zA-Z]+", path.stem) if (role := split_called(word))}
     if len(found) > 1:
         raise StarcliError(f"{path}: is its split {' or '.join(sorted(found))}?")
-    return found.pop() if found else _split_called(path.parent.name)
+    return found.pop() if found else split_called(path.parent.name)

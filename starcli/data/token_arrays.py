@@ -7,13 +7,13 @@ are predicted, or where `--task` says so.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from starcli.data.arrays import divided, load_arrays, read_arrays, spelled
+from starcli.data.arrays import array_names, divided, load_arrays, read_arrays, spelled
 from starcli.data.layout import class_numbers, empty_classes
 from starcli.data.loading import Array, Loaded, Part, Request
 from starcli.data.tokens import assemble_tokens, next_tokens, token_rows
@@ -44,13 +44,7 @@ def names_of_tokens(path: Path) -> dict[str, dict[str, str]]:
 
     Raises StarcliError for a mask of nothing: padding would be read as text.
     """
-    found: list[str] = []
-
-    def look(names: Collection[str], _: Path) -> tuple[str, ...]:
-        found.extend(names)
-        return ()
-
-    read_arrays(path, look)
+    found = array_names(path)
     parts: dict[str, dict[str, str]] = {}
     for role, prefixes in PREFIXES.items():
         prefix = next((each for each in prefixes if spelled(each + IDS, found)), None)

@@ -5,14 +5,14 @@ They are read as the model's own inputs were: with its shape of an input and its
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from starcli.data.arrays import LAYOUT, bytes_or_floats, read_arrays, spelled
+from starcli.data.arrays import KEYS, LAYOUT, array_names, bytes_or_floats, read_arrays, spelled
 from starcli.data.encoded_images import ImageFiles
 from starcli.data.feature_table import has_no_targets, unlabelled_rows
 from starcli.data.image_files import has_no_classes, images_in
@@ -29,8 +29,8 @@ from starcli.data.token_arrays import unlabelled_tokens
 from starcli.data.tokens import Tokens
 from starcli.errors import StarcliError
 
-UNLABELLED_KEYS = (("test_images", "test_labels"), ("x_test", "y_test"), ("images", "labels"), ("x", "y"))
-"""Names of an array of images, and of the labels that it is without."""
+UNLABELLED_KEYS = tuple(pairs[:2][-1] for pairs in KEYS)
+"""Names of an array of images, of the test part or of all, and of the labels that it is without."""
 
 
 def is_unlabelled(name: str, texts: TextOptions = AS_THE_FILE_HAS_IT) -> bool:
@@ -129,13 +129,7 @@ def _no_labels(count: int) -> torch.Tensor:
 
 def _images_key(path: Path) -> str | None:
     """Name of the array of images that is without labels, if there is one."""
-    found: list[str] = []
-
-    def look(names: Collection[str], _: Path) -> tuple[str, ...]:
-        found.extend(names)
-        return ()
-
-    read_arrays(path, look)
+    found = array_names(path)
     for key, labels in UNLABELLED_KEYS:
         if (images := spelled(key, found)) is not None:
             return images if spelled(labels, found) is None else None

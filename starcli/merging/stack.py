@@ -35,10 +35,9 @@ class Stack:
         >>> [values.shape for values in stack.chunks()]
         [torch.Size([2, 6])]
         """
-        tensors = [*sources, *([] if base is None else [base])]
-        *parts, last = [_slices(tensor) for tensor in tensors]
-        models, own = ([*parts, last], None) if base is None else (parts, last)
-        return cls(name, sources[0].numel(), models, own, computing_type([tensor.dtype for tensor in tensors]))
+        own = None if base is None else _slices(base)
+        types = [tensor.dtype for tensor in (*sources, *([] if base is None else [base]))]
+        return cls(name, sources[0].numel(), [*map(_slices, sources)], own, computing_type(types))
 
     def chunks(self) -> Iterator[Tensor]:
         """The sources' numbers, chunk by chunk: (sources, numbers)."""

@@ -38,7 +38,7 @@ def saved(tmp_path_factory):
 def test_a_second_split_of_one_part_is_named(tmp_path):
     datasets = pytest.importorskip("datasets")
     rows = datasets.Dataset.from_dict({"x": NUMBERS.tolist(), "label": [n % 2 for n in range(20)]})
-    parts = {"train": rows, "validation": rows.select(range(9)), "dev": rows.select(range(5)), "test": rows}
+    parts = {"train": rows, "validation": rows.select(range(9)), "valid": rows.select(range(5)), "test": rows}
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "two")
     data = open_data(f"hf:{tmp_path / 'two'}")
     assert data.validation is not None
