@@ -97,17 +97,20 @@ class Checkpoint:
         """Hash of `tensors`, for what is kept of results: one file can be two models, in networks that read it so."""
         return self.sha256 if self.stored is None else weights_sha256(self.tensors)
 
-    def scores_under(self, data: DataRecord | None) -> dict[str, Any] | None:
-        """Scores that hold for the same function on `data`: those of training examples where these are the same.
+    def facts_under(self, data: DataRecord | None, **figures: Any) -> dict[str, Any]:
+        """What a file of the same function on `data` says: these scores with `figures` beside them, and statistics.
 
-        Another `--limit` takes others, and another validation split does.
+        Scores of training examples hold where these are the same: another `--limit` takes others, and another
+        validation split does.
         """
         metrics, own = self.metadata.metrics, self.metadata.data
-        if metrics is None or own is None or data is None:
-            return metrics
-        if all(getattr(own, name) == getattr(data, name) for name in ("limit", "val_fraction", "split_seed")):
-            return metrics
-        return {name: value for name, value in metrics.items() if name not in ("train", "validation")}
+        parts = ("limit", "val_fraction", "split_seed")
+        same = own is None or data is None or all(getattr(own, name) == getattr(data, name) for name in parts)
+        if metrics is not None and not same:
+            metrics = {name: value for name, value in metrics.items() if name not in ("train", "validation")}
+        if figures:
+            metrics = {**(metrics or {}), **figures}
+        return {"metrics": metrics, "statistics": self.metadata.statistics}
 
 
 def run_id(**settings: Any) -> Sha256:

@@ -134,13 +134,10 @@ class _AlignmentJob:
         """Write the aligned model and, where it is wanted, the permutation; the file's metadata and the seconds."""
         if not self.wanted:
             self.job.watch.step(self.pieces)
-        metadata = self.model.metadata
         with self.job.making() as needed:
             if needed:
-                scores = self.model.scores_under(self.job.plan.data)
-                metrics = {**(scores or {}), "align": self.found.recorded()}
-                record = self.found.record
-                self.job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics, aligned_to=record)
+                facts = self.model.facts_under(self.job.plan.data, align=self.found.recorded())
+                self.job.write(self.found.tensors, **facts, aligned_to=self.found.record)
         if self.index is not None:
             with self.index.making() as needed:
                 if needed:

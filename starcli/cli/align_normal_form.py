@@ -66,11 +66,10 @@ class _NormalForm:
         plan, of_element = normal_form_plans(self.workspace, self.source)
         job = Job(path, plan, self.watch, force=self.force)
         index = Job(file, of_element, self.watch, force=self.force) if file else None
-        metadata = self.source.metadata
         with job.making() as needed:
             if needed:
-                metrics = {**(self.source.scores_under(job.plan.data) or {}), "normal_form": self.found.to_dict()}
-                job.write(self.found.tensors, metrics=metrics, statistics=metadata.statistics)
+                facts = self.source.facts_under(job.plan.data, normal_form=self.found.to_dict())
+                job.write(self.found.tensors, **facts)
         if index is not None:
             with index.making() as needed:
                 if needed:

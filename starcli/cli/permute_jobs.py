@@ -37,11 +37,11 @@ class Permuting:
         plan, of_symmetry = permuted_plans(self.workspace, self.source, dict(self.which), self.symmetry)
         job = Job(path, plan, self.watch, force=self.force)
         index = Job(file, of_symmetry, self.watch, force=self.force) if file else None
-        difference, metadata = None, self.source.metadata
+        difference = None
         with job.making() as needed:
             if needed:
                 tensors, difference = act_on(self.workspace, self.symmetry, self.source.tensors)
-                job.write(tensors, metrics=self.source.scores_under(job.plan.data), statistics=metadata.statistics)
+                job.write(tensors, **self.source.facts_under(job.plan.data))
         if index is not None:
             with index.making() as needed:
                 if needed:

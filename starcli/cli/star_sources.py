@@ -87,13 +87,9 @@ class Keeper:
 
         paths = self.places[job.path]
         for number, (path, source, wanted) in enumerate(zip(paths, self.sources, self._plans(job), strict=True)):
-            aligned, metadata = found.aligned(number), source.metadata
-            facts = wanted.metadata(
-                metrics=source.scores_under(wanted.data),
-                statistics=metadata.statistics,
-                aligned_to=self._record(found, aligned, job),
-            )
-            checkpoint.write(path, aligned, facts)
+            aligned = found.aligned(number)
+            facts = source.facts_under(wanted.data)
+            checkpoint.write(path, aligned, wanted.metadata(**facts, aligned_to=self._record(found, aligned, job)))
 
     def _plans(self, job: Job) -> "Iterator[Plan]":
         from starcli.workspace.plan import plan_of, training_settings

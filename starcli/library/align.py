@@ -186,10 +186,8 @@ def _reading(alignment: Alignment) -> dict[str, bool]:
 
 def _aligned_model(workspace: Workspace, found: Aligned, together: Sequence[Checkpoint]) -> AlignedModel:
     """What was found, as a model in memory; `together` as of `alignment_plans`."""
-    metadata = found.model.metadata
-    metrics = {**(found.model.scores_under(workspace.data) or {}), "align": found.recorded()}
     plan, of_symmetry = alignment_plans(workspace, found.alignment, found.reference, found.model, together)
-    facts = {"metrics": metrics, "statistics": metadata.statistics, "aligned_to": found.record}
+    facts = {**found.model.facts_under(workspace.data, align=found.recorded()), "aligned_to": found.record}
     own = {"aligned": found, "symmetry": found.match.symmetry, "symmetry_plan": of_symmetry}
     return made(AlignedModel, workspace, plan, found.tensors, found.model.name, **facts, **own)
 
@@ -234,9 +232,8 @@ def permute(
     symmetry, which = chosen_symmetry(workspace, acting, seed=seed or 0, invert=invert, kinds=kinds, progress=watcher)
     tensors, _ = act_on(workspace, symmetry, source.tensors)
     plan, of_symmetry = permuted_plans(workspace, source, which, symmetry)
-    facts = {"metrics": source.scores_under(workspace.data), "statistics": source.metadata.statistics}
     own = {"symmetry": symmetry, "symmetry_plan": of_symmetry}
-    return made(PermutedModel, workspace, plan, tensors, source.name, **facts, **own)
+    return made(PermutedModel, workspace, plan, tensors, source.name, **source.facts_under(workspace.data), **own)
 
 
 def _all_of(by: Acting | Sequence[Acting] | None) -> list[Path | Symmetry]:

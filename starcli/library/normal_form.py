@@ -47,9 +47,8 @@ def normal_form(model: ModelLike, *, dtype: str | torch.dtype | None = None, **w
     True
     """
     workspace, [source], watcher = open_models([model], where, data=False, uses_data=False, dtype=dtype)
-    found, metadata = normalise(workspace, source.tensors, progress=watcher), source.metadata
-    metrics = {**(source.scores_under(workspace.data) or {}), "normal_form": found.to_dict()}
-    facts = {"metrics": metrics, "statistics": metadata.statistics}
+    found = normalise(workspace, source.tensors, progress=watcher)
+    facts = source.facts_under(workspace.data, normal_form=found.to_dict())
     plan, of_element = normal_form_plans(workspace, source)
     own = {"symmetry": found.element, "symmetry_plan": of_element, "normalised": found}
     return made(NormalModel, workspace, plan, found.tensors, source.name, **facts, **own)
