@@ -1,7 +1,6 @@
 """`align --normal-form`: of all models that scales and matrices make of one, the one of least norm."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ from starcli.cli.options.setup import WriterSetup
 from starcli.cli.read_models import read_groups
 
 if TYPE_CHECKING:
-    from starcli.alignment.normalised import Normalised
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.workspace.workspace import Workspace
 
@@ -39,39 +37,27 @@ def write_normal_forms(asked: AlignModels, common: CommonCached, setup: WriterSe
     with common.session(asked.output, asked.permutation) as (watch, results):
         workspace.tell_notes(watch, of_data=False)
         for source, path, file in zip_longest(sources, paths, files):
-            figures = _NormalForm(workspace, source, watch, asked.force).make(path, file)
+            figures = _write(workspace, source, path, file, watch, force=asked.force)
             results.add("normal_form", {"model": source.name, "output": str(path)} | figures, _COLUMNS)
 
 
-@dataclass
-class _NormalForm:
-    """The normal form of one model, found when the first of its files needs it."""
+def _write(
+    workspace: "Workspace", source: "Checkpoint", path: Path, file: Path | None, watch: Bars, *, force: bool
+) -> dict[str, Any]:
+    """Write what is not there yet of one model: the figures, from its file. StarcliError where the function changes."""
+    from starcli.alignment.normalised import normalise
+    from starcli.library.plans import normal_form_plans
 
-    workspace: "Workspace"
-    source: "Checkpoint"
-    watch: Bars
-    force: bool
-
-    @cached_property
-    def found(self) -> "Normalised":
-        """The normal form. StarcliError where the function would change."""
-        from starcli.alignment.normalised import normalise
-
-        return normalise(self.workspace, self.source.tensors, progress=self.watch)
-
-    def make(self, path: Path, file: Path | None) -> dict[str, Any]:
-        """Write what is not there yet: the figures, from the file."""
-        from starcli.library.plans import normal_form_plans
-
-        plan, of_element = normal_form_plans(self.workspace, self.source)
-        job = Job(path, plan, self.watch, force=self.force)
-        index = Job(file, of_element, self.watch, force=self.force) if file else None
-        with job.making() as needed:
+    plan, of_element = normal_form_plans(workspace, source)
+    job = Job(path, plan, watch, force=force)
+    index = Job(file, of_element, watch, force=force) if file else None
+    found = cache(partial(normalise, workspace, source.tensors, progress=watch))  # when the first file needs it
+    with job.making() as needed:
+        if needed:
+            facts = source.facts_under(job.plan.data, normal_form=found().to_dict())
+            job.write(found().tensors, **facts)
+    if index is not None:
+        with index.making() as needed:
             if needed:
-                facts = self.source.facts_under(job.plan.data, normal_form=self.found.to_dict())
-                job.write(self.found.tensors, **facts)
-        if index is not None:
-            with index.making() as needed:
-                if needed:
-                    index.write(self.found.element.to_tensors())
-        return dict((job.finished.metrics or {})["normal_form"])
+                index.write(found().element.to_tensors())
+    return dict((job.finished.metrics or {})["normal_form"])

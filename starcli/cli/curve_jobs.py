@@ -54,13 +54,6 @@ class CurveOptions(SelectOptions):
     log: LogsOpt = None
     force: ForceRunOpt = False
 
-    def settings(self) -> "CurveSettings":
-        """How the models are connected."""
-        from starcli.curves.settings import CurveSettings
-
-        how = self.chosen(self.seed)
-        return CurveSettings(form=self.form, bends=self.bends, alignment=how, sync_batchnorm=self.sync_batchnorm)
-
     def outputs(self) -> list[Path]:
         """The file of each bend."""
         values = [{"k": number, "seed": self.seed} for number in range(1, self.bends + 1)]
@@ -91,7 +84,10 @@ class CurveRun:
     @cached_property
     def settings(self) -> "CurveSettings":
         """How the models are connected."""
-        return self.options.settings()
+        from starcli.curves.settings import CurveSettings
+
+        asked, how = self.options, self.options.chosen(self.options.seed)
+        return CurveSettings(form=asked.form, bends=asked.bends, alignment=how, sync_batchnorm=asked.sync_batchnorm)
 
     @cached_property
     def _files(self) -> "list[Checkpoint]":

@@ -24,7 +24,6 @@ from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.registry.splits import SPLITS
 
 if TYPE_CHECKING:
-    from starcli.alignment.alignment import Alignment
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.data.dataset import Dataset
     from starcli.fusion.fusing import DomainTeacher, Fused, Fusion
@@ -97,11 +96,10 @@ class FuseOptions(SearchOptions, MergeOptions):
         """The settings of the search, with the model's own loss in the objective."""
         return dataclasses.replace(super().settings(), normalised=self.objective == "normalised")
 
-    def chosen(self, seed: int = 0) -> "Alignment":
-        """By activation unless the command line says otherwise, but models of one base are taken as they are."""
-        from starcli.alignment.alignment import Alignment
-
-        return Alignment(self.align or ("none" if self.base else DEFAULT_METHOD), **self.alignment_settings(seed))
+    @property
+    def usual(self) -> str:
+        """By activation, but models of one base are taken as they are."""
+        return "none" if self.base else DEFAULT_METHOD
 
 
 @dataclasses.dataclass

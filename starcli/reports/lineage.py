@@ -71,10 +71,7 @@ def nodes_of(files: Iterable[tuple[str, Description]]) -> list[LineageNode]:
 
 def merged(nodes: Sequence[LineageNode]) -> list[LineageNode]:
     """The nodes, where they are many those with the same parents and children as one."""
-    children: dict[Sha256, list[Sha256]] = {}
-    for node in nodes:
-        for parent in node.parents:
-            children.setdefault(parent, []).append(node.sha256)
+    children = _children(nodes)
     alike: dict[object, list[LineageNode]] = {}
     for node in nodes:
         around = frozenset(node.parents), frozenset(children.get(node.sha256, ()))
@@ -121,17 +118,22 @@ def layout(nodes: Sequence[LineageNode]) -> Layout:
     )
 
 
+def _children(nodes: Iterable[LineageNode]) -> dict[Sha256, list[Sha256]]:
+    """What was made from each parent."""
+    found: dict[Sha256, list[Sha256]] = {}
+    for node in nodes:
+        for parent in node.parents:
+            found.setdefault(parent, []).append(node.sha256)
+    return found
+
+
 def _depths(known: Mapping[Sha256, LineageNode]) -> dict[Sha256, int]:
     """Length of the longest way to each node from one without parents; -1 of nodes that descend from themselves.
 
     A file's own ancestors never do, those of several files together might.
     """
     waiting = {key: sum(parent in known for parent in node.parents) for key, node in known.items()}
-    children: dict[Sha256, list[Sha256]] = {}
-    for key, node in known.items():
-        for parent in node.parents:
-            children.setdefault(parent, []).append(key)
-    found = dict.fromkeys(known, -1)
+    children, found = _children(known.values()), dict.fromkeys(known, -1)
     ready = [key for key, count in waiting.items() if count == 0]
     found |= dict.fromkeys(ready, 0)
     for key in ready:  # grows on the way

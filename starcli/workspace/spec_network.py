@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.metadata import Architecture
+from starcli.checkpoints.metadata import Architecture, SpecRecord
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
 from starcli.files.shards import INDEX
@@ -88,10 +88,7 @@ class SpecNetwork:
         if given is None and self.shipped is None:
             return derive(self.module, self.example).resolved
         if given is not None and is_checkpoint(given):
-            record = checkpoint.read_metadata(Path(given))[1].spec
-            if record is None:
-                raise StarcliError(f"{given}: records no spec")
-            return recorded_spec(self.module, record)
+            return recorded_spec(self.module, spec_in(given))
         spec = self._as_written(given)
         assert spec is not None
         return resolve_for(self.module, spec, self.variables)
@@ -120,6 +117,14 @@ class SpecNetwork:
 def is_checkpoint(given: str) -> bool:
     """Whether the name of a spec is that of a checkpoint."""
     return given.endswith((".safetensors", INDEX)) or directory_of(Path(given)) is not None
+
+
+def spec_in(given: str) -> SpecRecord:
+    """The spec that a checkpoint records. StarcliError where it records none."""
+    record = checkpoint.read_metadata(Path(given))[1].spec
+    if record is None:
+        raise StarcliError(f"{given}: records no spec")
+    return record
 
 
 def _input(

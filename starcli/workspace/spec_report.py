@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from starcli.checkpoints import checkpoint
 from starcli.errors import StarcliError
 from starcli.registry.architectures import ARCHITECTURES
 from starcli.runtime.progress import Progress
@@ -23,7 +22,7 @@ from starcli.symmetry.kinds.prove_kinds import prove_kinds
 from starcli.symmetry.kinds.write_spec import kinds_to_yaml
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.version import __version__
-from starcli.workspace.spec_network import SpecNetwork, is_checkpoint
+from starcli.workspace.spec_network import SpecNetwork, is_checkpoint, spec_in
 
 
 @dataclass(frozen=True)
@@ -208,10 +207,7 @@ def list_rows() -> list[dict[str, Any]]:
 def text_of(given: str) -> str:
     """A spec as YAML: of a shipped name or a file as written, of a checkpoint as resolved."""
     if is_checkpoint(given):
-        record = checkpoint.read_metadata(Path(given))[1].spec
-        if record is None:
-            raise StarcliError(f"{given}: records no spec")
-        return to_yaml(resolved_from_json(record.resolved))
+        return to_yaml(resolved_from_json(spec_in(given).resolved))
     load_spec(given)  # what cannot be read is an error, not shown
     if given == "-":
         return spec_from_stdin()

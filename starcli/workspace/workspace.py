@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -163,11 +164,6 @@ class Workspace:
         return self.choices.precision
 
     @property
-    def average_buffers(self) -> bool | None:
-        """Whether buffers in which models differ may be averaged; None: no, and nobody can choose it."""
-        return self.choices.average_buffers
-
-    @property
     def is_known(self) -> bool:
         """Whether it is known for sure which network and data these are, so that results may be kept."""
         return IN_MEMORY not in (self.dataset.name, self.dataset.test_name) and self.fingerprint is not None
@@ -175,17 +171,10 @@ class Workspace:
     @cached_property
     def spec(self) -> Proved:
         """The permutation spec, proved unless the user waived it; that of a network without a name is never cached."""
+        how: dict[str, Any] = {"file": self.choices.spec, "accept_unproved": self.choices.unproved}
         if self.builder is not None:
-            file, unproved = self.choices.spec, self.choices.unproved
-            return spec_without_name(self.build(), (self.example(),), file=file, accept_unproved=unproved)
-        return find_spec(
-            self.architecture,
-            self.build(),
-            (self.example(),),
-            file=self.choices.spec,
-            record=self.record,
-            accept_unproved=self.choices.unproved,
-        )
+            return spec_without_name(self.build(), (self.example(),), **how)
+        return find_spec(self.architecture, self.build(), (self.example(),), record=self.record, **how)
 
     @cached_property
     def kinds(self) -> Kinds:

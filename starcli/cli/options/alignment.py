@@ -69,11 +69,16 @@ class AlignOptions:
         ),
     ] = None  # fmt: skip
 
+    @property
+    def usual(self) -> str | None:
+        """The method where the command line names none."""
+        return None
+
     def chosen(self, seed: int = 0) -> "Alignment":
         """The alignment that the command line asks for. StarcliError where its words contradict each other."""
         from starcli.alignment.alignment import Alignment
 
-        return Alignment(self.align, **self.alignment_settings(seed))
+        return Alignment(self.align or self.usual, **self.alignment_settings(seed))
 
     def alignment_settings(self, seed: int = 0) -> dict[str, Any]:
         """Keywords of `Alignment` besides the method, as the command line says them."""
@@ -154,9 +159,4 @@ class MethodOptions(SelectOptions):
     """How models are aligned, where that is what the command does: --method, not --align."""
 
     align: MethodOpt = None
-
-    def chosen(self, seed: int = 0) -> "Alignment":
-        """The alignment that the command line asks for: by weight where it names no method."""
-        from starcli.alignment.alignment import Alignment
-
-        return Alignment(self.align or "weight", **self.alignment_settings(seed))
+    usual = "weight"
