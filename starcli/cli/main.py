@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from starcli.cli.commands.align import align_command
 from starcli.cli.commands.barrier import barrier_command
@@ -25,9 +24,8 @@ from starcli.cli.commands.star import star_command
 from starcli.cli.commands.surface import surface_command
 from starcli.cli.commands.train import train_command
 from starcli.cli.framework import completion
-from starcli.cli.framework.command import register, show_help_if_asked
+from starcli.cli.framework.command import CommandGroup, register
 from starcli.cli.framework.errors import guard
-from starcli.cli.framework.help import page
 from starcli.cli.framework.typed_line import remember_line
 from starcli.cli.options.shared import TracebackOpt
 from starcli.runtime import distributed
@@ -35,7 +33,7 @@ from starcli.runtime.garbage import put_off_garbage_collection
 from starcli.runtime.stdout import prepare_streams
 
 
-class Program(TyperGroup):
+class Program(CommandGroup):
     """The program as a whole: whatever goes wrong in a command becomes words and an exit status here."""
 
     examples = (
@@ -48,21 +46,12 @@ class Program(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The program's own words; a bare `starcli` shows the help."""
-        guard(lambda: show_help_if_asked(self, ctx, args[:1], bare=True), last=False)
         remember_line(args)
         return guard(lambda: super(Program, self).parse_args(ctx, args), last=False)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         return guard(lambda: super(Program, self).invoke(ctx))
-
-    def get_help(self, ctx: Any) -> str:
-        """The help page, with where to begin in place of an example."""
-        return page(self, ctx)
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """In the order of a pipeline, not of the alphabet."""
-        return list(self.commands)
 
 
 app = typer.Typer(

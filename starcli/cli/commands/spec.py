@@ -1,9 +1,8 @@
 """`starcli spec`: show, check, derive, explain and compare permutation specs."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +15,9 @@ from starcli.cli.options.setup import SpecSetup
 from starcli.cli.options.shared import ONE_OUT, ForceOpt
 from starcli.errors import StarcliError, number_of
 from starcli.runtime import stdout
+
+if TYPE_CHECKING:
+    from starcli.workspace.spec_report import SpecReport
 
 
 class SpecCommands(CommandGroup):
@@ -121,7 +123,7 @@ def spec_check_command(common: Common, setup: SpecSetup, *, given: SpecArg = Non
     with common.session() as (_, results):
         report = check_report(network, given)
         results.add("spec_check", report.row(), REPORT)
-    _refuse_unproved(report.row(), report.reasons)
+    _refuse_unproved(report)
 
 
 @command(
@@ -161,7 +163,7 @@ def spec_derive_command(
         results.add("spec_derive", {**report.row(), "output": str(output) if output else None}, REPORT)
         for row in () if results.for_programs else report.row()["frozen"]:
             results.add("frozen", row, FROZEN)
-    _refuse_unproved(report.row(), report.reasons)
+    _refuse_unproved(report)
 
 
 @command(
@@ -222,9 +224,9 @@ def spec_diff_command(
         raise StarcliError(f"{first} and {second} differ in {number_of(len(rows), 'place')}")
 
 
-def _refuse_unproved(row: dict[str, Any], reasons: Mapping[str, str]) -> None:
-    if not row["proved"]:
-        raise StarcliError("the spec is not proved", [f"{group}: {reason}" for group, reason in reasons.items()])
+def _refuse_unproved(report: "SpecReport") -> None:
+    if not report.row()["proved"]:
+        raise StarcliError("the spec is not proved", [f"{group}: {reason}" for group, reason in report.reasons.items()])
 
 
 register(
