@@ -209,7 +209,7 @@ def _units_over(atoms: Atoms, factor: AtomLabels, axes: set[int]) -> AtomLabels 
     own = rows[:, first]  # (units, atoms of each)
     if len(unique(own)) < own.size or atoms.is_fixed(own).any() or not np.array_equal(own[:, place.reshape(-1)], rows):
         return None
-    atoms.place(own, np.tile(atoms.new(len(first), fixed="positions of the input"), (len(own), 1)))
+    atoms.place(own, atoms.new(len(first), fixed="positions of the input"))
     units = atoms.bundles(own).reshape(lengths)
     return units.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])
 

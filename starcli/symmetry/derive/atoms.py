@@ -139,11 +139,11 @@ class Atoms:
             if part.size == 1:
                 self.pin(part, reason)
             else:
-                self.place(part, np.repeat(self.new(1, fixed=reason), part.size))
+                self.place(part, self.new(1, fixed=reason))
 
     def place(self, children: AtomLabels, parents: AtomLabels) -> None:
-        """Make parents[i] a parent of children[i], for all i."""
-        a, b = self.find(children.reshape(-1)), self.find(parents.reshape(-1))
+        """Make parents[i], broadcast to all children, a parent of children[i], for all i."""
+        a, b = self.find(children.reshape(-1)), self.find(np.broadcast_to(parents, children.shape).reshape(-1))
         keep = (a != b) & ~(self._fixed[a] & self._fixed[b])
         if keep.any():
             self._edges.append((a[keep], b[keep]))
@@ -203,8 +203,9 @@ class Atoms:
             return int(members[0])
         key = members.tobytes()
         if key not in self._bundles:
-            self._bundles[key] = int(self.new(1)[0])
-            self.place(members, np.full(len(members), self._bundles[key]))
+            above = self.new(1)
+            self._bundles[key] = int(above[0])
+            self.place(members, above)
         return self._bundles[key]
 
 

@@ -71,7 +71,7 @@ def _meet(atoms: Atoms, refused: Refused) -> None:
     """Do what a refusal asks for."""
     if refused.rows is not None:
         kinds, index = distinct_rows(atoms.find(refused.rows.T))
-        atoms.place(refused.rows, np.broadcast_to(atoms.new(len(kinds))[index], refused.rows.shape))
+        atoms.place(refused.rows, atoms.new(len(kinds))[index])
     atoms.tell_apart(refused.parts, refused.reason)
     if refused.rows is None and not refused.parts:
         atoms.pin(refused.labels, refused.reason)

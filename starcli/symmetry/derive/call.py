@@ -31,9 +31,8 @@ class Parameter:
 
     def labels(self, axis: int) -> AtomLabels | None:
         """The factor that distinguishes positions along `axis`, with all axes of the tensor; None for one position."""
-        found = [factor for factor in self.value.factors if factor.shape[axis] > 1]
         # a grouped convolution's second axis is told by a factor over both axes, its first by one of its own
-        return min(found, key=lambda factor: sum(n > 1 for n in factor.shape), default=None)
+        return min(self.value.along(axis), key=lambda factor: sum(n > 1 for n in factor.shape), default=None)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def told_apart(call: Call, value: Value, axes: list[int], reason: str) -> Value:
         inside = [axis for axis in varies(factor) if axis in axes]
         if len(inside) == 1 < len(varies(factor)):
             made = call.atoms.new(factor.shape[inside[0]], fixed=f"{reason}, {call.where}")
-            call.atoms.place(factor, np.broadcast_to(along_axis(made, inside[0], factor.ndim), factor.shape))
+            call.atoms.place(factor, along_axis(made, inside[0], factor.ndim))
         elif inside:
             call.atoms.pin(factor, f"{reason}, {call.where}")
     return reduce(call.atoms, value, axes, whole=False)
@@ -90,7 +90,7 @@ def settle(atoms: Atoms, parameters: Iterable[Value]) -> None:
     for below, above in zip(child, parent, strict=True):
         if below in free:
             alike = above in free and free[above].shape == free[below].shape
-            _place(atoms, free[below], free[above] if alike else np.array([above]))
+            atoms.place(free[below], free[above] if alike else np.array([above]))
     atoms.forget_above(np.array([*free], dtype=np.int64))
 
 
@@ -113,7 +113,7 @@ def _united(atoms: Atoms, own: set[int]) -> dict[int, AtomLabels]:
         if atoms.is_fixed(np.array([root]))[0]:
             atoms.pin(members, atoms.reason(root))
         elif root in own:
-            _place(atoms, members, np.array([root]))
+            atoms.place(members, np.array([root]))
         elif (first := free.setdefault(root, members)).shape == members.shape:
             atoms.union(first, members)
         else:
@@ -138,8 +138,3 @@ def _choices_above(atoms: Atoms, free: dict[int, AtomLabels], own: set[int]) -> 
         if not new:
             return
         free.update(new)
-
-
-def _place(atoms: Atoms, children: AtomLabels, parents: AtomLabels) -> None:
-    """Make parents[i], or the only one, a parent of children[i]."""
-    atoms.place(children, np.broadcast_to(parents, children.shape))

@@ -45,10 +45,6 @@ class Colours:
     parent: AtomLabels
     """Positions in `nodes` of every child and its parent."""
 
-    def of(self, labels: AtomLabels) -> AtomLabels:
-        """The class of every (representative) label."""
-        return self.colour[np.searchsorted(self.nodes, labels)]
-
 
 def axes_in_order(parameters: dict[str, Parameter]) -> list[tuple[str, int]]:
     """All tensor axes of more than one position, those first whose tensor is used first."""
@@ -181,7 +177,7 @@ def _shared(colours: Colours) -> list[tuple[AtomLabels, AtomLabels]]:
     keep = many[colours.child] & many[colours.parent]
     child, parent = colours.child[keep], colours.parent[keep]
     found = []
-    for _, sets in parents_by_class(colours, child, parent).items():
+    for sets in parents_by_class(colours, child, parent).values():
         single = [above for above in sets if above is not None]
         found += list(combinations(single, 2))
     return found

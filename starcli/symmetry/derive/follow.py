@@ -43,10 +43,7 @@ def follow(trace: Trace, program: Any, lists: Sequence[MemberList] = ()) -> list
     Returns the members of `lists`, which may change places, with their atoms.
     """
     members = [members_of(trace, each) for each in lists]
-    environment: dict[fx.Node, Any] = {}
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True):
-        environment[node] = _input(trace, program, node, spec)
+    environment = {node: _input(trace, program, node, spec) for node, spec in nodes.inputs(program)}
     graph = _Graph(trace, program.graph_module, environment, members)
     for leaf in tree_leaves(graph.run()):
         value = leaf.value if isinstance(leaf, Parameter) else leaf

@@ -7,7 +7,6 @@ by two axes are given to what only such products read, and to what meets such un
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from torch import fx
 
 from starcli.symmetry.derive import nodes
@@ -32,8 +31,7 @@ def joint_axes(program: Any) -> dict[str, JointAxes]:
     Axes of size 1 do not count: a learned query may be (heads, d) or (1, heads, 1, d).
     """
     found = {}
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    specs = list(zip(placeholders, program.graph_signature.input_specs, strict=True))
+    specs = nodes.inputs(program)
     of_weights = _of_weights(program.graph, [node for node, spec in specs if spec.target is not None])
     for node, spec in specs:
         shape = getattr(node.meta.get("val"), "shape", ()) if spec.target is not None else ()
@@ -171,7 +169,7 @@ def jointly_told(atoms: Atoms, shape: tuple[int, ...], pairs: JointAxes) -> tupl
     for outer, axis in sorted(pairs):
         sizes = [n if i in (outer, axis) else 1 for i, n in enumerate(shape)]
         labels = atoms.new(shape[outer] * shape[axis]).reshape(sizes)
-        atoms.place(labels, np.broadcast_to(alone[outer], sizes))
+        atoms.place(labels, alone[outer])
         together.append(labels)
     return (*alone.values(), *together)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import fx
 
+from starcli.symmetry.derive import nodes
 from starcli.symmetry.derive.marks import MemberSource, MemberWalk
 from starcli.symmetry.derive.member_sources import modules_of_lists, other_readings, rows_of_parameters
 
@@ -39,12 +40,7 @@ class MemberList:
 def member_lists(program: Any, same: Mapping[str, str]) -> list[MemberList]:
     """The lists of an exported program; `same` has the first name of each of its parameters and statistics."""
     graph = program.graph_module.graph
-    placeholders = [node for node in graph.nodes if node.op == "placeholder"]
-    tensors = {
-        spec.target: node
-        for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True)
-        if spec.target in same
-    }
+    tensors = {spec.target: node for node, spec in nodes.inputs(program) if spec.target in same}
     possible = [*modules_of_lists(tensors, same), *rows_of_parameters(tensors)]
     possible.sort(key=lambda source: source.name)
     found: list[MemberList] = []
@@ -60,8 +56,7 @@ def member_lists(program: Any, same: Mapping[str, str]) -> list[MemberList]:
 
 def are_summands(program: Any, names: Iterable[str]) -> bool:
     """Whether only sums and linear maps lie between these parameters and a sum, over whatever axis."""
-    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
-    of_name = {spec.target: node for node, spec in zip(placeholders, program.graph_signature.input_specs, strict=True)}
+    of_name = {spec.target: node for node, spec in nodes.inputs(program)}
     walk = MemberWalk(())
     return all(name in of_name and walk.is_summand(of_name[name]) for name in names)
 

@@ -80,7 +80,7 @@ class ListMembers:
             if single and part.size == 1:
                 call.atoms.union(part.reshape(-1), self.labels[number : number + 1])
             elif single:
-                call.atoms.place(part, np.broadcast_to(self.labels[number], part.shape))
+                call.atoms.place(part, self.labels[number : number + 1])
             kept.append(part)
         return Value.of(shape, kept)
 

@@ -81,6 +81,12 @@ def is_whole(node: fx.Node) -> bool:
     return name(node.target) == "slice" and bool(node.meta["val"].shape == args[0].meta["val"].shape)
 
 
+def inputs(program: Any) -> list[tuple[fx.Node, Any]]:
+    """The placeholders of an exported program, each with what it stands for."""
+    placeholders = [node for node in program.graph.nodes if node.op == "placeholder"]
+    return list(zip(placeholders, program.graph_signature.input_specs, strict=True))
+
+
 def readers(node: fx.Node) -> Iterator[fx.Node]:
     """The nodes that read a node, those that read all of it through a slice too."""
     for user in node.users:

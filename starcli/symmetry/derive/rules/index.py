@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from starcli.symmetry.derive.atoms import AtomLabels
 from starcli.symmetry.derive.call import Call, RuleResult, Unknown, fixed, rule
 from starcli.symmetry.derive.chosen import looked_up, rows_of_input
 from starcli.symmetry.derive.joint import tell_by_both
@@ -56,14 +55,11 @@ def index(call: Call) -> RuleResult:
     value, indices = call.value("self"), call["indices"]
     axes = [axis for axis, each in enumerate(indices) if each is not None]
     if not any(isinstance(each, Value) for each in indices):
-        factors = []
-        for factor in value.factors:
-            spelled = [value.shape[axis] if axis in axes else n for axis, n in enumerate(factor.shape)]
-            if any(factor.shape[axis] > 1 for axis in axes):
-                factors.append(call.picked(run(call, np.broadcast_to(factor, spelled))[0]))
-            else:
-                factors.append(_passed_by(call, factor, axes))
-        return Value.of(call.shape, factors)
+        spelled = (
+            np.broadcast_to(each, [value.shape[axis] if axis in axes else n for axis, n in enumerate(each.shape)])
+            for each in value.factors
+        )
+        return Value.of(call.shape, (call.picked(run(call, each)[0]) for each in spelled))
     if axes != list(range(axes[0], axes[-1] + 1)):
         raise Unknown
     return _read_at(call, value, axes, [indices[axis] for axis in axes])
@@ -123,19 +119,6 @@ def _looked_up(call: Call, value: Value, axes: list[int], places: list[Value | N
         if place is not None:
             call.pin_names(place)
     return rows_of_input(call, value, axes, _ROWS)
-
-
-def _passed_by(call: Call, factor: AtomLabels, axes: list[int]) -> AtomLabels:
-    """A factor that does not depend on the indexed axes: the same look-up at position 0 of each."""
-    indices = [
-        None if each is None else torch.zeros_like(each) if each.dtype != torch.bool else each
-        for each in call["indices"]
-    ]
-    if any(each is not None and each.dtype == torch.bool for each in indices):
-        spelled = [call.value("self").shape[axis] if axis in axes else n for axis, n in enumerate(factor.shape)]
-        return run(call, np.broadcast_to(factor, spelled))[0]
-    result: torch.Tensor = torch.ops.aten.index.Tensor(torch.from_numpy(np.array(factor)), indices)
-    return result.numpy()
 
 
 @rule("gather", "take_along_dim")

@@ -61,12 +61,6 @@ def reshape(call: Call) -> RuleResult:
     return reshaped(call.value("self"), call.shape)
 
 
-@rule(*nodes.TURNED, "movedim", "mH", "matrix_H", "adjoint")
-def permute_rule(call: Call) -> RuleResult:
-    """Axes in another order."""
-    return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
-
-
 @rule("expand", "expand_as", "broadcast_to")
 def expand_rule(call: Call) -> RuleResult:
     """Broadcasting to a shape."""
@@ -106,9 +100,9 @@ def position(call: Call, value: Value, axis: int, k: int) -> Value:
     return value.changed(axis, 1, lambda factor: call.picked(factor.take([k], axis))).dropped([axis])
 
 
-@rule("roll", "flip", "repeat", "tile")
-def tile(call: Call) -> RuleResult:
-    """Shifts, flips and repetitions."""
+@rule(*nodes.TURNED, "movedim", "mH", "matrix_H", "adjoint", "roll", "flip", "repeat", "tile")
+def moved_about(call: Call) -> RuleResult:
+    """Axes in another order; shifts, flips and repetitions along them."""
     if call.arguments.get("dims") in ([], ()) and call.name == "roll":
         raise Unknown
     return Value.of(call.shape, (run(call, factor)[0] for factor in call.value("self").factors))
