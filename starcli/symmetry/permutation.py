@@ -14,7 +14,7 @@ from torch import Tensor
 from starcli.errors import StarcliError, number_of
 from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
-from starcli.symmetry.archspec.resolved import Resolved
+from starcli.symmetry.archspec.resolved import Resolved, misfits
 from starcli.symmetry.archspec.stacked import unstacked
 
 
@@ -195,14 +195,7 @@ class Permutation:
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         """Raise StarcliError for tensors that the spec does not know or that have another shape."""
-        shapes = self.spec.shapes
-        problems = [f"{name}: the spec does not know it" for name in tensors if name not in shapes]
-        problems += [
-            f"{name}: shape {tuple(tensor.shape)}, the spec has {shapes[name]}"
-            for name, tensor in tensors.items()
-            if name in shapes and tuple(tensor.shape) != shapes[name]
-        ]
-        if problems:
+        if problems := misfits({name: tuple(each.shape) for name, each in tensors.items()}, self.spec.shapes):
             raise StarcliError("the tensors do not fit the spec of the permutation", problems)
 
     def _moves(self, group: str | None) -> bool:
@@ -250,9 +243,6 @@ class Permutation:
 
     def _positions(self, terms: Sequence[AxisTerm], length: int) -> Tensor | None:
         """The old position of every new one along an axis; None where nothing moves."""
-        whole = [each.group for term in terms for each in term.factors if each.group and each.size == length]
-        if whole and not self.spec.ancestors(whole[0]):  # the axis is one group, its units in their order
-            return self.index[whole[0]] if self._moves(whole[0]) else None
         result = torch.arange(length)
         moves = False
         for term in terms:

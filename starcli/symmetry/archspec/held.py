@@ -17,6 +17,8 @@ def held(spec: Resolved, groups: Collection[str]) -> Resolved:
     {'v': ('2',), 'w': ('h', '2')}
     """
     gone = {name for name in spec.groups if name in groups or not set(spec.ancestors(name)).isdisjoint(groups)}
+    if not gone:
+        return spec  # with the blocks that it has worked out
 
     def fixed(node: Node) -> Node:
         return canonical(with_references(node, lambda ref: Hole(ref.name) if ref.name in gone else ref), spec.sizes)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.names import Bindings
@@ -16,15 +16,15 @@ MAX_TRIES = 500_000
 Line = TypeVar("Line", GroupLine, TensorLine)
 
 
-class MatchedLines:
+class MatchedLines(Generic[Line]):
     """The lines of one section, by the names that their patterns match.
 
     A literal beats a pattern; two of a kind that match the same name are a problem.
     """
 
     def __init__(self, lines: Sequence[Line], variables: Mapping[str, int], source: str, problems: list[str]) -> None:
-        self.literal: dict[str, tuple[Pattern, GroupLine | TensorLine]] = {}
-        self.patterns: dict[int, list[tuple[Pattern, GroupLine | TensorLine]]] = defaultdict(list)
+        self.literal: dict[str, Line] = {}
+        self.patterns: dict[int, list[tuple[Pattern, Line]]] = defaultdict(list)
         self.used: set[str] = set()
         self.source, self.tries = source, 0
         if sum("{" in line.pattern or "*" in line.pattern for line in lines) > MAX_PATTERNS:
@@ -38,16 +38,16 @@ class MatchedLines:
             if not pattern.is_literal:
                 self.patterns[len(pattern.segments)].append((pattern, line))
             elif pattern.literal in self.literal:
-                first = self.literal[pattern.literal][1]
+                first = self.literal[pattern.literal]
                 problems.append(f"{source}:{line.line}: {pattern.literal} has a line already, line {first.line}")
             else:
-                self.literal[pattern.literal] = (pattern, line)
+                self.literal[pattern.literal] = line
 
-    def matching(self, name: str) -> list[tuple[GroupLine | TensorLine, Bindings]]:
+    def matching(self, name: str) -> list[tuple[Line, Bindings]]:
         """The lines that match `name`, each with what its wildcards stand for."""
         if name in self.literal:
             self.used.add(name)
-            return [(self.literal[name][1], {})]
+            return [(self.literal[name], {})]
         candidates = self.patterns.get(name.count(".") + 1, ())
         self.tries += len(candidates)
         if self.tries > MAX_TRIES:
@@ -56,7 +56,7 @@ class MatchedLines:
 
     def unused(self) -> list[tuple[str, int]]:
         """Literal names, with their lines, that matched nothing."""
-        return [(name, line.line) for name, (_, line) in self.literal.items() if name not in self.used]
+        return [(name, line.line) for name, line in self.literal.items() if name not in self.used]
 
 
 def claimed_kinds(
@@ -70,5 +70,4 @@ def claimed_kinds(
     {'h.0': 'scaled', 'h.1': 'scaled'}
     """
     lines = MatchedLines(spec.groups, variables or {}, spec.source, [])
-    found = {name: line for name in groups for line, _ in lines.matching(name) if isinstance(line, GroupLine)}
-    return {name: line for name, line in found.items() if line.kind != "permutation"}
+    return {name: line for name in groups for line, _ in lines.matching(name) if line.kind != "permutation"}

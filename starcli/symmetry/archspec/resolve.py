@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError, suggestion
 from starcli.symmetry.archspec.blocks import UnitGroup
-from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols, text
+from starcli.symmetry.archspec.expression import Fixed, Node, canonical, references, symbols, text
 from starcli.symmetry.archspec.held import held
 from starcli.symmetry.archspec.lines import MAX_PATTERNS, MAX_TRIES, MatchedLines
 from starcli.symmetry.archspec.names import Bindings
@@ -106,16 +106,12 @@ class _Resolver:
             self.unsolved(axes)
         known, tied = self.buffer_names(buffers), self.tied_names()
         self.give_up()
-        used = {symbol for nodes in axes.values() for node in nodes for symbol in symbols(node)}
-        groups = {
-            name: UnitGroup(name, self.sizes[name], self.within.get(name))
-            for name in sorted(used)
-            if not name.startswith("_ ")
-        }
+        used = {ref.name for nodes in axes.values() for node in nodes for ref in references(node)}
+        groups = {name: UnitGroup(name, self.sizes[name], self.within.get(name)) for name in sorted(used)}
         trees = {name: tuple(canonical(node, self.sizes) for node in nodes) for name, nodes in axes.items()}
         try:
             made = make_resolved(groups, trees, self.shapes, known, tied)
-            return made if whole or not self.in_order else held(made, self.in_order)
+            return made if whole else held(made, self.in_order)
         except StarcliError as error:
             self.problems += error.problems
             raise self.failure() from None
@@ -138,7 +134,7 @@ class _Resolver:
             self.problems.append(f"{self.place(line)}: there is no tensor {name}{_nearest(name, self.shapes, number)}")
         return axes
 
-    def tensor_axes(self, name: str, shape: tuple[int, ...], lines: MatchedLines) -> tuple[Node, ...]:
+    def tensor_axes(self, name: str, shape: tuple[int, ...], lines: MatchedLines[TensorLine]) -> tuple[Node, ...]:
         """The trees of one tensor, by the one line that matches its name; all axes are fixed where that fails."""
         fixed: tuple[Node, ...] = tuple(Fixed(n) for n in shape)
         found = lines.matching(name)
@@ -152,15 +148,12 @@ class _Resolver:
             self.problems.append(f"{name}: {problem}")
             return fixed
         line, bindings = found[0]
-        written = line.axes if isinstance(line, TensorLine) else ()
-        if len(written) > len(shape):
-            self.problems.append(
-                f"{self.place(line.line)}: {len(written)} axes, {name} has {len(shape)}: shape {shape}"
-            )
+        written = len(line.axes)
+        if written > len(shape):
+            self.problems.append(f"{self.place(line.line)}: {written} axes, {name} has {len(shape)}: shape {shape}")
             return fixed
-        given = [self.expand(axis, f"{name} {i}", bindings, name) for i, axis in enumerate(written)]
-        nodes = tuple(Fixed(shape[i]) if node is None else node for i, node in enumerate(given))
-        return nodes + fixed[len(written) :]
+        nodes = (self.expand(axis, f"{name} {i}", bindings, name) or fixed[i] for i, axis in enumerate(line.axes))
+        return (*nodes, *fixed[written:])
 
     def expand(self, axis: Axis, hole: str, bindings: Bindings, name: str) -> Node | None:
         """The tree of one axis as written, templates filled in for `name`; None where that is a problem."""
@@ -177,22 +170,19 @@ class _Resolver:
     def read_groups(self, axes: Mapping[str, tuple[Node, ...]]) -> None:
         """Read sizes and parents of every group that an axis bears from the section `groups`."""
         lines = MatchedLines(self.spec.groups, self.variables, self.spec.source, self.problems)
-        used = dict.fromkeys(symbol for nodes in axes.values() for node in nodes for symbol in symbols(node))
+        used = dict.fromkeys(ref.name for nodes in axes.values() for node in nodes for ref in references(node))
         for name in used:
-            if not name.startswith("_ "):
-                self.read_group(name, lines)
+            self.read_group(name, lines)
         for number, (name, line) in enumerate(lines.unused()):
             self.problems.append(f"{self.place(line)}: no axis bears the group {name}{_nearest(name, used, number)}")
 
-    def read_group(self, name: str, lines: MatchedLines) -> None:
+    def read_group(self, name: str, lines: MatchedLines[GroupLine]) -> None:
         """Read size and parent of one group, from the one line that matches its name, if any."""
         found = lines.matching(name)
         if len(found) > 1:
             where = " and ".join(f"line {line.line} ({line.pattern})" for line, _ in found[:3])
             self.problems.append(f"group {name}: {self.spec.source}: {where} both name it")
         for line, bindings in found[:1]:
-            if not isinstance(line, GroupLine):
-                continue
             if line.kind == "complex":
                 self.in_order.add(name)
             if line.size is not None:

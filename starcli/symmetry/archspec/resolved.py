@@ -231,14 +231,18 @@ class Resolved:
         """Raise StarcliError with every tensor (name -> shape) that is missing, unknown or of another shape."""
         known = self.member_shapes
         problems = [f"{name}: missing" for name in known if name not in tensors]
-        problems += [f"{name}: the spec does not know it" for name in tensors if name not in known]
-        problems += [
-            f"{name}: shape {tuple(tensors[name])}, the spec has {shape}"
-            for name, shape in known.items()
-            if name in tensors and tuple(tensors[name]) != shape
-        ]
-        if problems:
+        if problems := [*problems, *misfits(tensors, known)]:
             raise StarcliError("the tensors do not fit the spec", problems)
+
+
+def misfits(tensors: Mapping[str, tuple[int, ...]], known: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """A line for each tensor (name -> shape) that is not among the `known` ones, or of another shape."""
+    problems = [f"{name}: the spec does not know it" for name in tensors if name not in known]
+    return problems + [
+        f"{name}: shape {tuple(shape)}, the spec has {known[name]}"
+        for name, shape in tensors.items()
+        if known.get(name, shape) != shape
+    ]
 
 
 def _permuted(axes: tuple[tuple[AxisTerm, ...], ...]) -> bool:

@@ -57,7 +57,7 @@ class Kinds:
     def permuted(self) -> Resolved:
         """The same with those groups alone whose units change places."""
         still = [name for name, kind in self.groups.items() if kind.kind == "complex"]
-        return held(self.spec, still) if still else self.spec
+        return held(self.spec, still)
 
     @property
     def only_permutations(self) -> bool:

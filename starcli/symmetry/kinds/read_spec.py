@@ -77,8 +77,7 @@ class _Reading:
         powers, folds = self.powers(), self.folds()
         groups: dict[str, GroupKind] = {}
         for name in self.resolved.groups:
-            found = [(line, given) for line, given in lines.matching(name) if isinstance(line, GroupLine)]
-            line, bindings = found[0] if found else (GroupLine(name, None, None, 1), {})
+            line, bindings = next(iter(lines.matching(name)), (GroupLine(name, None, None, 1), {}))
             own = {place: powers.get(place, 1) for place in self.places[name]}
             marked = any(place in powers for place in own)
             groups[name] = self.group_kind(name, line, bindings, own, marked, folds.get(name, []))
