@@ -21,14 +21,12 @@ from starcli.symmetry.kinds.elements import (
     acted,
     conjugated,
     matrix_acts,
-    random_invertible,
-    random_rotation,
+    random_matrix,
     random_signs,
 )
 from starcli.symmetry.kinds.group_kind import Fold, GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.member_scales import member_scales, moved_scales
-from starcli.symmetry.kinds.pairs import random_pairs
 from starcli.symmetry.kinds.shifts import moved_shifts
 from starcli.symmetry.permutation import Permutation
 from starcli.symmetry.proof.places import GroupPlace
@@ -100,12 +98,8 @@ class Element:
         matrices, scales, signs = {}, {}, {}
         for name, kind in kinds.groups.items():
             shape = kinds.spec.index_shape(name)
-            if kind.kind == "orthogonal":
-                matrices[name] = random_rotation(shape, generator, fix_ones=kind.fixes_ones)
-            elif kind.kind == "invertible":
-                matrices[name] = random_invertible(shape, generator, wide=1.0)
-            elif kind.pairs:
-                matrices[name] = random_pairs(shape, kind.pairs, generator, wide=1.0)
+            if kind.by_matrix:
+                matrices[name] = random_matrix(kind, shape, generator, wide=1.0)
             elif kind.scalings:
                 scales[name] = mild(len(kind.scalings), *shape)
             if kind.signs:

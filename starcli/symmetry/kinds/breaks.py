@@ -6,7 +6,7 @@ the element makes them along some axis. The first operator whose output is neith
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError
 from starcli.runtime.dispatch_mode import DispatchMode
-from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.elements import acted
-from starcli.symmetry.proof.evaluation import ProofNetwork
+from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.proof.places import GroupPlace
 
 UNCHANGED = 1e-8
@@ -66,10 +65,7 @@ class _Steps(DispatchMode):  # type: ignore[no-untyped-call]
 class Passes:
     """A forward pass at generic weights, with which others are compared step by step."""
 
-    spec: Resolved
-    subject: ProofNetwork
-    base: Mapping[str, Tensor]
-    inputs: tuple[Tensor, ...]
+    setting: GenericSetting
     before: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,7 +91,7 @@ class Passes:
 
     def writes(self, place: GroupPlace) -> bool:
         """Whether units are written at the place and not read: whether one of them changes itself alone."""
-        n = self.spec.groups[place.group].size
+        n = self.setting.shape(place.group)[-1]
         act = torch.ones(n, dtype=torch.float64)
         act[0] = 2
         for _, now, before in self._compared({place: act}):
@@ -119,21 +115,18 @@ class Passes:
                         raise _Stop
 
         everywhere = {
-            place: way.expand(*self.spec.index_shape(place.group)[:-1], *way.shape) for place, way in acts.items()
+            place: way.expand(*self.setting.shape(place.group)[:-1], *way.shape) for place, way in acts.items()
         }
-        self._run(acted(self.spec, self.base, everywhere), compare)
+        self._run(acted(self.setting.spec, self.setting.base, everywhere), compare)
         return found
 
     def _run(self, tensors: Mapping[str, Tensor], see: Callable[[Step], None]) -> None:
-        self.subject.load(self.spec.under_all_names(tensors))
-        steps = _Steps(see, self.subject.state.values())
-        try:
-            with _names_of_modules(self.subject.network, steps.modules), steps:
-                self.subject.run(self.inputs)
-        except (_Stop, StarcliError):
-            pass  # a value that is not finite comes after the first that broke
-        finally:
-            self.subject.load(self.spec.under_all_names({name: self.base[name] for name in tensors}))
+        subject = self.setting.subject
+        steps = _Steps(see, subject.state.values())
+        names = _names_of_modules(subject.network, steps.modules)
+        # a value that is not finite comes after the first that broke
+        with suppress(_Stop, StarcliError), self.setting.moved_to(tensors), names, steps:
+            subject.run(self.setting.reference.inputs)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from starcli.symmetry.archspec.kind_names import PairLayout
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.stacked import MEMBERS, is_stack
 from starcli.symmetry.kinds.claims import in_order
-from starcli.symmetry.kinds.continuous import random_element
+from starcli.symmetry.kinds.continuous import matrix_elements
 from starcli.symmetry.kinds.copies import written_out
 from starcli.symmetry.kinds.derivatives import place_derivatives
 from starcli.symmetry.kinds.fixed_parts import FixedPart, fixed_as_groups, with_groups
@@ -64,7 +64,7 @@ def complex_kinds(setting: GenericSetting, resolved: Resolved, others: Mapping[s
         if any(place not in own for name, own in places(wide.spec).items() for place in {**others, **kinds}[name].at):
             break  # a part of an axis on which something else acts
         proof = KindProof(wide)
-        holding = {name for name, _ in proof.holding({(name, 0): random_element(wide, k) for name, k in kinds.items()})}
+        holding = {name for name, _ in proof.holding(matrix_elements(wide, kinds))}
         if len(holding) == len(left):
             return ComplexKinds(wide, whole, kinds, proof.worst)
         for name in left.keys() - holding:

@@ -6,13 +6,11 @@ from dataclasses import replace
 from starcli.symmetry.archspec.resolved import natural_key
 from starcli.symmetry.kinds import claims
 from starcli.symmetry.kinds.elements import (
-    WIDE,
     Acts,
     conjugated,
     diagonal_acts,
     matrix_acts,
-    random_invertible,
-    random_rotation,
+    random_matrix,
     random_scales,
     random_signs,
 )
@@ -20,7 +18,6 @@ from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.member_scales import at_unit_scales, goes_into
-from starcli.symmetry.kinds.pairs import random_pairs
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.unit_screen import Claim
 from starcli.symmetry.proof.places import GroupPlace
@@ -101,17 +98,15 @@ def _scale_in(setting: GenericSetting, way: Exponents) -> GroupPlace | None:
     return next((place for place in scales if place.has_values(setting.spec)), None)
 
 
-def random_element(setting: GenericSetting, kind: GroupKind) -> Acts:
-    """A random element of a group's kind, as it acts at each place."""
-    shape = setting.shape(kind.group)
-    if kind.pairs:
-        g = random_pairs(shape, kind.pairs, setting.generator, wide=WIDE)
-    elif kind.kind == "invertible":
-        g = random_invertible(shape, setting.generator)
-    else:
-        g = random_rotation(shape, setting.generator, fix_ones=kind.fixes_ones)
-    scales = conjugated(setting.spec, setting.base, kind.exponents, kind.folds)
-    return matrix_acts(g, kind.exponents, scales, scales)
+def matrix_elements(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
+    """A random element for each group of whose kind matrices act."""
+    made = {}
+    for name, kind in kinds.items():
+        if kind.by_matrix:
+            g = random_matrix(kind, setting.shape(name), setting.generator)
+            scales = conjugated(setting.spec, setting.base, kind.exponents, kind.folds)
+            made[name, 0] = matrix_acts(g, kind.exponents, scales, scales)
+    return made
 
 
 def scale_elements(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[Claim, Acts]:
@@ -134,5 +129,4 @@ def sign_elements(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> di
 
 def _proved(proof: KindProof, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """Those kinds of which a random element holds."""
-    elements = {(name, 0): random_element(proof.setting, kind) for name, kind in kinds.items()}
-    return {name: kinds[name] for name, _ in proof.holding(elements)}
+    return {name: kinds[name] for name, _ in proof.holding(matrix_elements(proof.setting, kinds))}

@@ -132,7 +132,7 @@ def gradients_at(
     for leaf in leaves.values():
         leaf.requires_grad_(True)
     try:
-        for number, total in enumerate(_projections(reference, inputs, max(needed.values(), default=0), generator)):
+        for number, total in enumerate(reference.projections(inputs, max(needed.values(), default=0), generator)):
             wanted = {id(leaf): leaf for name, own in aliases.items() if needed[name] > number for leaf in own}
             made = torch.autograd.grad(total, list(wanted.values()), retain_graph=True, allow_unused=True)
             gradients = dict(zip(wanted, made, strict=True))
@@ -147,24 +147,6 @@ def _added(aliases: Sequence[Tensor], gradients: Mapping[int, Tensor | None]) ->
     """The gradient by a tensor that may be there more than once; zero where nothing depends on it."""
     found = [gradient for key in dict.fromkeys(map(id, aliases)) if (gradient := gradients[key]) is not None]
     return sum(found[1:], found[0]) if found else torch.zeros_like(aliases[0])
-
-
-def _projections(
-    reference: Reference, inputs: tuple[Tensor, ...], count: int, generator: torch.Generator
-) -> Iterator[Tensor]:
-    """Random projections of the outputs, in units of their spread, where they can be differentiated."""
-    subject = reference.subject
-    outputs = [
-        (output, scale)
-        for output, scale in zip(subject.differentiable(inputs), reference.scale, strict=True)
-        if output.requires_grad
-    ]
-    for _ in range(count if outputs else 0):
-        total = torch.zeros((), dtype=subject.dtype)
-        for output, scale in outputs:
-            weights = torch.randn(output.shape, generator=generator, dtype=output.dtype)
-            total = total + (output * weights).sum() / (scale * math.sqrt(output.numel()))
-        yield total
 
 
 def _contracted(

@@ -19,7 +19,7 @@ from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.reasons import with_reasons
 from starcli.symmetry.kinds.signs import signed_kinds
-from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_broken
+from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_refused
 
 NOT_DIFFERENTIABLE = "only permutations of units are known: the network cannot be differentiated"
 
@@ -74,8 +74,7 @@ def derive_kinds(
     notes = (NOT_DIFFERENTIABLE,) if setting.places and not setting.found else ()
     kinds = with_reasons(pairs.setting, kinds) if reasons else kinds
     found_kinds = Kinds(pairs.whole, kinds, max(proof.worst, pairs.worst), notes)
-    broken = broken_at_other_sizes(pairs.setting, found_kinds)
-    return without_broken(found_kinds, broken) if broken else found_kinds
+    return without_refused(found_kinds, broken_at_other_sizes(pairs.setting, found_kinds))
 
 
 def _proved_groups(found: Derived | Resolved, groups: Collection[str] | None) -> tuple[Resolved, list[str]]:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.derivatives import place_blocks, unit_view, unit_views
-from starcli.symmetry.kinds.group_kind import Exponents, Fold
+from starcli.symmetry.kinds.group_kind import Exponents, Fold, GroupKind
+from starcli.symmetry.kinds.pairs import random_pairs
 from starcli.symmetry.proof.places import GroupPlace
 
 Acts = Mapping[GroupPlace, Tensor]
@@ -76,6 +77,15 @@ def random_invertible(shape: tuple[int, ...], generator: torch.Generator, *, wid
     left, right = (random_rotation(shape, generator) for _ in range(2))
     values = 2 ** (2 * torch.rand(shape, generator=generator, dtype=torch.float64) - 1)
     return wide * left @ (values.unsqueeze(-1) * right)
+
+
+def random_matrix(kind: GroupKind, shape: tuple[int, ...], generator: torch.Generator, *, wide: float = WIDE) -> Tensor:
+    """A matrix (parents..., n, n) of a kind of which matrices act, as large as `wide` unless it rotates."""
+    if kind.pairs:
+        return random_pairs(shape, kind.pairs, generator, wide=wide)
+    if kind.kind == "invertible":
+        return random_invertible(shape, generator, wide=wide)
+    return random_rotation(shape, generator, fix_ones=kind.fixes_ones)
 
 
 def diagonal_acts(g: Tensor, exponents: Exponents) -> Acts:

@@ -62,7 +62,7 @@ class Kinds:
     @property
     def only_permutations(self) -> bool:
         """Whether nothing else acts on the units of any group."""
-        return all(each.kind == "permutation" and not (each.scalings or each.signs) for each in self.groups.values())
+        return all(each.kind == "permutation" for each in self.groups.values())
 
     @property
     def continuous_dimension(self) -> int:

@@ -7,19 +7,19 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from starcli.symmetry.archspec.held import held
 from starcli.symmetry.derive.branches import traced_network
-from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
+from starcli.symmetry.kinds.breaks import Passes
+from starcli.symmetry.kinds.continuous import matrix_elements, scale_elements, sign_elements
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.generic_setting import GenericSetting
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kind_proof import KindProof
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.kinds.member_scales import at_unit_scales, goes_into, member_scales
-from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT, passes_at
+from starcli.symmetry.kinds.reasons import GROUPS_OF_GROUPS, NOT_LOOKED_AT
 from starcli.symmetry.kinds.shift_proof import proved_shifts
 from starcli.symmetry.kinds.signs import even_places
-from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_broken
+from starcli.symmetry.kinds.size_proof import broken_at_other_sizes, without_refused
 from starcli.symmetry.proof.places import GroupPlace
 
 
@@ -57,28 +57,20 @@ def prove_kinds(
     with at_unit_scales(setting, (fold for kind in tried.values() for fold in kind.folds)) as at_one:
         proof = KindProof(at_one)
         refused |= _refused(proof, tried)
-    groups_now = {
-        name: kind if name in claimed and name not in refused else GroupKind(name)
-        for name, kind in kinds.groups.items()
-        if name not in refused or not kind.pairs
-    }
-    worst, proof = proof.worst, KindProof(setting)
-    groups_now |= proved_shifts(proof, {name: kind for name, kind in groups_now.items() if kind.folds})
-    whole = held(kinds.whole, kinds.groups.keys() - groups_now.keys())
-    proved = replace(kinds, whole=whole, groups=groups_now, worst_difference=worst)
+    groups_now = {name: claimed.get(name, GroupKind(name)) for name in kinds.groups}
+    left = without_refused(replace(kinds, groups=groups_now, worst_difference=proof.worst), refused)
+    shifts = proved_shifts(KindProof(setting), {name: kind for name, kind in left.groups.items() if kind.folds})
+    proved = replace(left, groups={**left.groups, **shifts})
     broken = broken_at_other_sizes(setting, proved)
     refused |= {name: f"{proved.groups[name].kind} {why}" for name, why in broken.items()}
-    return without_broken(proved, broken) if broken else proved, dict(sorted(refused.items()))
+    return without_refused(proved, broken), dict(sorted(refused.items()))
 
 
 def _refused(proof: KindProof, tried: Mapping[str, GroupKind]) -> dict[str, str]:
     """Why the kinds of some groups do not hold, by group; nothing of those that do."""
     setting, refused = proof.setting, dict[str, str]()
     for elements, doubtful in (
-        (
-            {(name, 0): random_element(setting, k) for name, k in tried.items() if k.by_matrix},
-            None,
-        ),
+        (matrix_elements(setting, tried), None),
         (scale_elements(setting, tried), None),
         (sign_elements(setting, tried), partial(even_places, setting)),
     ):
@@ -93,7 +85,7 @@ def _reason(proof: KindProof, kind: GroupKind, acts: Acts) -> str:
     if not proof.refuted({(kind.group, 0): acts}):
         without = proof.unneeded(acts, acts)
         return f"{words}: nothing depends on what acts at {_name(without[0])}" if without else words
-    passes = passes_at(proof.setting)
+    passes = Passes(proof.setting)
     trailing = 2 if acts and next(iter(acts.values())).dim() > len(proof.setting.shape(kind.group)) else 1
     alike: dict[GroupPlace, Tensor] = {}
     for place, act in acts.items():  # the same in all units around the group, as `Passes` compares

@@ -37,7 +37,7 @@ NOT_LOOKED_AT = "no derivatives at its tensors"
 
 def with_reasons(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dict[str, GroupKind]:
     """The kinds with the operators that break the next larger ones, or why none were looked for."""
-    passes = passes_at(setting)
+    passes = Passes(setting)
     found = {}
     for name, kind in kinds.items():
         if name in setting.found:
@@ -47,11 +47,6 @@ def with_reasons(setting: GenericSetting, kinds: Mapping[str, GroupKind]) -> dic
             larger = dict.fromkeys(LARGER[kind.kind], why)
         found[name] = replace(kind, larger=larger)
     return found
-
-
-def passes_at(setting: GenericSetting) -> Passes:
-    """A forward pass at the weights of a setting, to compare others with."""
-    return Passes(setting.spec, setting.reference.subject, setting.base, setting.reference.inputs)
 
 
 def _reason(setting: GenericSetting, passes: Passes, kind: GroupKind, larger: KindName) -> str:
@@ -67,7 +62,7 @@ def _reason(setting: GenericSetting, passes: Passes, kind: GroupKind, larger: Ki
         )
         own = {place: d.reshape(-1, n)[0] for place, d in scales.items()}
         with at_unit_scales(setting, folds) as at_one:
-            there = passes if at_one is setting else passes_at(at_one)
+            there = passes if at_one is setting else Passes(at_one)
             return there.broken_at({place: d.unsqueeze(-1) * g / d for place, d in own.items()})
     if larger == "scaled":
         g = random_scales((n,), setting.generator) ** (1 / 8)  # so mild that an epsilon breaks it a little

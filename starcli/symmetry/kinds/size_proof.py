@@ -15,7 +15,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.symmetry.archspec.held import held
-from starcli.symmetry.kinds.continuous import random_element, scale_elements, sign_elements
+from starcli.symmetry.kinds.continuous import matrix_elements, scale_elements, sign_elements
 from starcli.symmetry.kinds.derivatives import by_tensor, unit_views
 from starcli.symmetry.kinds.elements import Acts
 from starcli.symmetry.kinds.generic_setting import VARIANCE, GenericSetting
@@ -51,7 +51,9 @@ def _broken_at(factor: float, setting: GenericSetting, kinds: Kinds) -> list[str
 
     A clamp shows in all digits, while few are left of a softmax of products of large queries and keys.
     """
-    acting = {name: kind for name, kind in kinds.groups.items() if name in setting.places and _acts(kind)}
+    acting = {
+        name: kind for name, kind in kinds.groups.items() if name in setting.places and kind.kind != "permutation"
+    }
     sized = copy(setting)
     weights = _sized_weights(factor, setting, acting)
     listed = member_scales(setting.spec, (fold for kind in acting.values() for fold in kind.folds))
@@ -64,7 +66,7 @@ def _broken_at(factor: float, setting: GenericSetting, kinds: Kinds) -> list[str
             return []
         scale = spreads(outputs, [each.roll(1, 0) if each.dim() else each for each in outputs])
         sized.reference = Reference(sized.subject, sized.reference.inputs, outputs, scale)
-        matrices = {(name, 0): random_element(sized, kind) for name, kind in acting.items() if kind.by_matrix}
+        matrices = matrix_elements(sized, acting)
         diagonal = [*scale_elements(sized, acting).items(), *sign_elements(sized, acting).items()]
         sets = (matrices, {(name, k): acts for k, ((name, _), acts) in enumerate(diagonal)})
         return sorted({name for elements in sets for name in _broken(KindProof(sized), elements)})
@@ -81,19 +83,13 @@ def _broken(proof: KindProof, elements: Mapping[Claim, Acts]) -> set[str]:
     return {name for (name, _), acts in elements.items() if breaks([acts])} or {name for name, _ in elements}
 
 
-def _acts(kind: GroupKind) -> bool:
-    """Whether anything but permutations acts on a group."""
-    return kind.kind != "permutation" or bool(kind.scalings or kind.signs)
-
-
-def without_broken(kinds: Kinds, broken: Mapping[str, str]) -> Kinds:
-    """The kinds where `broken` groups only permute; those of pairs, which do not, are fixed."""
-    groups = {name: kind for name, kind in kinds.groups.items() if name not in broken or not kind.pairs}
-    permuting = {
-        name: GroupKind(name, larger=dict.fromkeys(LARGER["permutation"], why)) for name, why in broken.items()
-    }
-    found = {name: permuting.get(name, kind) for name, kind in groups.items()}
-    return replace(kinds, whole=held(kinds.whole, kinds.groups.keys() - groups.keys()), groups=found)
+def without_refused(kinds: Kinds, refused: Mapping[str, str]) -> Kinds:
+    """The kinds where groups that were `refused`, for these reasons, only permute; those of pairs are fixed."""
+    pairs = [name for name in refused if kinds.groups[name].pairs]
+    found = {name: kind for name, kind in kinds.groups.items() if name not in pairs}
+    for name in refused.keys() & found.keys():
+        found[name] = GroupKind(name, larger=dict.fromkeys(LARGER["permutation"], refused[name]))
+    return replace(kinds, whole=held(kinds.whole, pairs), groups=found)
 
 
 def _sized_weights(factor: float, setting: GenericSetting, groups: Iterable[str]) -> dict[str, Tensor]:

@@ -201,13 +201,7 @@ class Controls:
             for name, tensor in zip(names.values(), tensors, strict=True)
         ]
         try:
-            outputs = subject.differentiable(reference.inputs)
-            total = torch.zeros((), dtype=subject.dtype)
-            for output, s in zip(outputs, reference.scale, strict=True):
-                if output.requires_grad:
-                    weights = torch.randn(output.shape, generator=self.generator, dtype=subject.dtype)
-                    total = total + (output * weights).sum() / (s * output.numel() ** 0.5)
-            if total.requires_grad:
+            for total in reference.projections(reference.inputs, 1, self.generator):
                 total.backward()  # type: ignore[no-untyped-call]
             return unread
         finally:

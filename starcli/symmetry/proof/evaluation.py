@@ -163,6 +163,17 @@ class Reference:
         """The reference of the subject as it is now, in another precision."""
         return replace(self, outputs=self.subject.run(self.inputs))
 
+    def projections(self, inputs: Sequence[Tensor], count: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Random sums of the subject's outputs, in units of their spread, where they can be differentiated."""
+        outputs = zip(self.subject.differentiable(inputs), self.scale, strict=True)
+        found = [(output, scale) for output, scale in outputs if output.requires_grad]
+        for _ in range(count if found else 0):
+            total = torch.zeros((), dtype=self.subject.dtype)
+            for output, scale in found:
+                weights = torch.randn(output.shape, generator=generator, dtype=self.subject.dtype)
+                total = total + (output * weights).sum() / (scale * output.numel() ** 0.5)
+            yield total
+
     def change(self) -> float:
         """How far the subject's outputs are from these now, in units of their spread."""
         return difference(self.subject.run(self.inputs), self.outputs, self.scale)

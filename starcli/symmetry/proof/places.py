@@ -39,8 +39,6 @@ class GroupPlace(NamedTuple):
 
     def has_values(self, spec: Resolved) -> bool:
         """Whether a vector may have one value for each unit at this place, or that each module of a list has."""
-        if not is_stack(self.tensor):
-            return True
         count = sum(
             math.prod(block.shape) for block, _ in spec.blocks_at[self.tensor, self.axis, self.start, self.group]
         )
