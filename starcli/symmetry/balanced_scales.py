@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from starcli.symmetry.archspec.blocks import Block
+from starcli.symmetry.archspec.blocks import Block, spread_axes
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.kinds.group_kind import Exponents
 
@@ -128,6 +128,5 @@ def _term(block: Block, tensor: Tensor, acting: Sequence[tuple[int, int, Tensor]
     placed = []
     for k, e, numbers in acting:
         axes = (*block.parents[k], k)
-        ordered = numbers.permute(sorted(range(len(axes)), key=axes.__getitem__))
-        placed.append((ordered.reshape([block.shape[axis] if axis in axes else 1 for axis in kept]), e))
+        placed.append((spread_axes(numbers, tuple(map(kept.index, axes)), len(kept)), e))
     return _Term(squares.sum(others) if others else squares, placed)

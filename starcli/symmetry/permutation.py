@@ -13,7 +13,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError, number_of
 from starcli.runtime.memory import row_slices
-from starcli.symmetry.archspec.blocks import AxisTerm, Block, SubAxis
+from starcli.symmetry.archspec.blocks import Block, blocks, spread_axes
 from starcli.symmetry.archspec.resolved import Resolved, misfits
 from starcli.symmetry.archspec.stacked import unstacked
 
@@ -185,12 +185,13 @@ class Permutation:
         moving = [k for k, group in enumerate(block.groups) if self._moves(group)]
         # Groups before those within them, which count by the new positions of those around them.
         for k in sorted(moving, key=lambda k: len(block.parents[k])):
+            index = self.index[str(block.groups[k])].to(tensor.device)
             if block.parents[k]:
-                rows = self._coordinate(k, block.shape, block.groups, block.parents, view.dim())
+                rows = spread_axes(index, (*block.parents[k], k), view.dim())
                 plain = view.view(torch.uint8) if view.dtype.itemsize == 1 else view  # float8 cannot be gathered
-                view = plain.gather(k, rows.to(tensor.device).expand(view.shape)).view(view.dtype)
+                view = plain.gather(k, rows.expand(view.shape)).view(view.dtype)
             else:
-                view = view.index_select(k, self.index[str(block.groups[k])].to(tensor.device))
+                view = view.index_select(k, index)
         return view
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
@@ -206,7 +207,7 @@ class Permutation:
         if name not in self.spec.blocks:
             return tensor
         if name in self.spec.dependent:
-            return self._by_blocks(name, tensor, out)
+            return self._by_blocks(self.spec.blocks[name], tensor, out)  # no single index an axis will do
         indices = [self._axis_index(name, axis, tensor.device) for axis in range(tensor.dim())]
         steps = [(axis, index) for axis, index in enumerate(indices) if index is not None]
         if not steps:
@@ -223,9 +224,8 @@ class Permutation:
                 out[rows] = part.index_select(last, index)
         return out
 
-    def _by_blocks(self, name: str, tensor: Tensor, out: Tensor | None) -> Tensor:
-        """A tensor with an axis that depends on another one, so that no single index an axis will do."""
-        blocks = self.spec.blocks[name]
+    def _by_blocks(self, blocks: Sequence[Block], tensor: Tensor, out: Tensor | None = None) -> Tensor:
+        """A tensor of these blocks, permuted one after the other; the tensor itself where nothing moves."""
         if not any(self._moves(group) for block in blocks for group in block.groups):
             return tensor
         result = torch.empty_like(tensor) if out is None else out
@@ -237,56 +237,7 @@ class Permutation:
         """The old position of every new one along an axis, on `device`; None where nothing moves."""
         key = (self.spec.expressions[name][axis], device)  # text: the hash of a long tree would be taken anew
         if key not in self._axis_indices:
-            index = self._positions(self.spec.terms[name][axis], self.spec.shapes[name][axis])
-            self._axis_indices[key] = None if index is None else index.to(device)
+            places = torch.arange(self.spec.shapes[name][axis])
+            index = self._by_blocks(blocks(name, (self.spec.terms[name][axis],), self.spec.groups), places)
+            self._axis_indices[key] = None if index is places else index.to(device)
         return self._axis_indices[key]
-
-    def _positions(self, terms: Sequence[AxisTerm], length: int) -> Tensor | None:
-        """The old position of every new one along an axis; None where nothing moves."""
-        result = torch.arange(length)
-        moves = False
-        for term in terms:
-            if any(self._moves(factor.group) for factor in term.factors):
-                moves = True
-                result[_offsets(term).reshape(-1)] = self._term_sources(term).reshape(-1)
-        return result if moves else None
-
-    def _term_sources(self, term: AxisTerm) -> Tensor:
-        """Old positions along the axis, of the shape of the term's factors."""
-        shape = tuple(factor.size for factor in term.factors)
-        names = tuple(factor.group for factor in term.factors)
-        parents = tuple(self._parents(term.factors, name) for name in names)
-        total = torch.full(shape, term.start)
-        for k, factor in enumerate(term.factors):
-            total = total + factor.step * self._coordinate(k, shape, names, parents, len(shape))
-        return total
-
-    def _parents(self, factors: tuple[SubAxis, ...], group: str | None) -> tuple[int, ...]:
-        """Factors of this very term that bear the groups around `group`, outermost first."""
-        around = () if group is None else self.spec.ancestors(group)
-        return tuple(next(i for i, factor in enumerate(factors) if factor.group == name) for name in around)
-
-    def _coordinate(
-        self,
-        k: int,
-        shape: tuple[int, ...],
-        groups: tuple[str | None, ...],
-        parents: tuple[tuple[int, ...], ...],
-        dims: int,
-    ) -> Tensor:
-        """Old coordinate along sub-axis k for every new position, with size 1 along all sub-axes that do not matter."""
-        group = groups[k]
-        if group is None or not self._moves(group):
-            return torch.arange(shape[k]).reshape([shape[k] if d == k else 1 for d in range(dims)])
-        bearing = (*parents[k], k)
-        order = sorted(range(len(bearing)), key=bearing.__getitem__)
-        index = self.index[group].permute(order)
-        return index.reshape([shape[d] if d in bearing else 1 for d in range(dims)])
-
-
-def _offsets(term: AxisTerm) -> Tensor:
-    """Positions along the axis of every combination of the term's factors, of their shape."""
-    total = torch.tensor(term.start)
-    for factor in term.factors:
-        total = total.unsqueeze(-1) + factor.step * torch.arange(factor.size)
-    return total

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from starcli.alignment.matching.stacks import Chain, ChainPlace, places_of
-from starcli.symmetry.archspec.blocks import Block
+from starcli.symmetry.archspec.blocks import Block, spread_axes
 from starcli.symmetry.archspec.resolved import Resolved
 
 
@@ -62,15 +62,8 @@ def chain_matrix(chain: Chain, matrices: Mapping[str, Tensor]) -> Tensor:
     found = torch.ones((), device=matrices[chain.root].device)
     for k, (group, parents) in enumerate(zip(chain.groups, chain.parents, strict=True)):
         axes = (*parents, *(parent + count for parent in parents), k, k + count)
-        found = found * _spread(matrices[group], axes, 2 * count)
+        found = found * spread_axes(matrices[group], axes, 2 * count)
     return found.reshape(chain.size, chain.size)
-
-
-def _spread(matrix: Tensor, axes: tuple[int, ...], dims: int) -> Tensor:
-    """`matrix` with its axes at positions `axes` of `dims`, of size 1 elsewhere."""
-    order = sorted(range(len(axes)), key=axes.__getitem__)
-    sizes = dict(zip(axes, matrix.shape, strict=True))
-    return matrix.permute(order).reshape([sizes.get(axis, 1) for axis in range(dims)])
 
 
 def _along(part: Tensor, axes: tuple[int, ...], matrix: Tensor) -> Tensor:

@@ -84,6 +84,13 @@ class Block:
         return ends and len(self.axes) == len(self.starts)
 
 
+def spread_axes(values: "Tensor", axes: tuple[int, ...], dims: int) -> "Tensor":
+    """`values` with its axes at positions `axes` of `dims`, of size 1 elsewhere; a view."""
+    order = sorted(range(len(axes)), key=axes.__getitem__)
+    sizes = dict(zip(axes, values.shape, strict=True))
+    return values.permute(order).reshape([sizes.get(axis, 1) for axis in range(dims)])
+
+
 def terms(node: Node, sizes: Mapping[str, int]) -> tuple[AxisTerm, ...]:
     """The dense parts of an axis whose sizes are all known, in the order of the expression. Raises NestingError.
 

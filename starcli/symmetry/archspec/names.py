@@ -6,9 +6,10 @@ consist of literal text and braces: `{l}`, `{l-1}` and `{depth+1}` are integers,
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 
 from starcli.symmetry.archspec.parse_expression import NAME, GrammarError
 
@@ -88,6 +89,15 @@ def brace_value(piece: PatternPiece, source: str, bindings: Bindings) -> int | s
     if isinstance(value, int) and value < 0:
         raise GrammarError(f"this is {value}, below 0", source, piece.at)
     return value
+
+
+def unused_name(base: str, taken: Collection[str]) -> str:
+    """The name `base`, or with `_2`, `_3` and so on behind it the first that is not taken.
+
+    >>> unused_name("head", {"head", "head_2"})
+    'head_3'
+    """
+    return next(name for k in count(1) if (name := base if k == 1 else f"{base}_{k}") not in taken)
 
 
 def is_group_name(name: str) -> bool:

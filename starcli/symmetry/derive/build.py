@@ -9,6 +9,7 @@ from torch import nn
 
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
+from starcli.symmetry.archspec.names import unused_name
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.stacked import MEMBERS, members, stacked_shapes
 from starcli.symmetry.archspec.validate import make_resolved
@@ -253,11 +254,8 @@ def _names(trace: Trace, found: Units) -> dict[int, str]:
             base += chosen or (".group" if rank > 2 else ".head")
         elif found.within[group] is not None:
             base += ".unit"
-        name, k = base, 2
-        while name in taken:
-            name, k = f"{base}_{k}", k + 1
-        taken.add(name)
-        names[group] = name
+        names[group] = unused_name(base, taken)
+        taken.add(names[group])
     return names
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Ref
 from starcli.symmetry.archspec.kind_names import PairLayout
+from starcli.symmetry.archspec.names import unused_name
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.stacked import MEMBERS, is_stack
 from starcli.symmetry.kinds.claims import in_order
@@ -182,10 +183,6 @@ def _named(found: Sequence[_Pairs], spec: Resolved) -> list[_Pairs]:
     taken = set(spec.groups)
     for each in found:
         tensor = each.starts[0][0].places[0].tensor.replace(f"{MEMBERS}.", "")  # groups have plainer names than stacks
-        base = name = f"{tensor.rpartition('.')[0] or tensor}.pairs"
-        k = 2
-        while name in taken:
-            name, k = f"{base}_{k}", k + 1
-        taken.add(name)
-        made.append(_Pairs(each.layout, each.size, each.starts, name))
+        made.append(replace(each, name=unused_name(f"{tensor.rpartition('.')[0] or tensor}.pairs", taken)))
+        taken.add(made[-1].name)
     return made

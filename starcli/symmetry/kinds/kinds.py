@@ -1,7 +1,7 @@
 """The kinds of all groups of a spec, and their JSON form."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -71,7 +71,10 @@ class Kinds:
 
     def acts_as(self, other: "Kinds") -> bool:
         """Whether the same acts at the same places, in whatever order, by g or its inverse."""
-        return self.spec == other.spec and all(_same(kind, other.groups[name]) for name, kind in self.groups.items())
+        return self.spec == other.spec and all(
+            _does(kind, any_order=True) == _does(other.groups[name], any_order=True)
+            for name, kind in self.groups.items()
+        )
 
     @cached_property
     def sha256(self) -> str:
@@ -99,19 +102,6 @@ class Kinds:
 
 _PlaceJson = tuple[StrictStr, StrictInt, StrictInt]
 _PowerJson = tuple[StrictStr, StrictInt, StrictInt, StrictInt]
-
-
-def _same(one: GroupKind, other: GroupKind) -> bool:
-    """Whether two kinds of one group are the same but for the order of ways and the reasons why none is larger."""
-
-    def unordered(ways: Iterable[Exponents]) -> set[frozenset[tuple[GroupPlace, int]]]:
-        return {frozenset(_oriented(way).items()) for way in ways}
-
-    ways = ((one.scalings, other.scalings), (one.signs, other.signs))
-    rest = (replace(kind, exponents={}, scalings=(), signs=(), larger={}) for kind in (one, other))
-    first, second = rest
-    alike = one.kind in ("scaled", "signed") or _oriented(one.exponents) == _oriented(other.exponents)
-    return first == second and alike and all(unordered(a) == unordered(b) for a, b in ways)
 
 
 def _oriented(way: Exponents) -> Exponents:
@@ -197,11 +187,16 @@ def _plain(kind: GroupKind) -> dict[str, Any]:
     return {key: value for key, value in made.items() if value}
 
 
-def _does(kind: GroupKind) -> list[Any]:
-    """What a kind does, as plain values; all but the ways in an order of its own."""
+def _does(kind: GroupKind, *, any_order: bool = False) -> list[Any]:
+    """What a kind does, as plain values; all but the ways in an order of its own.
+
+    With `any_order` these too, and each as itself or its inverse.
+    """
     matrix = {} if kind.kind in ("scaled", "signed") else kind.exponents  # of these a way
     folds = sorted([_place(f.scale), sorted(_powers(f.exponents)), sorted(f.biases.items())] for f in kind.folds)
-    ways = [[sorted(_powers(way)) for way in each] for each in ([matrix], kind.scalings, kind.signs)]
+    sets = ([matrix], kind.scalings, kind.signs)
+    ways = [[sorted(_powers(_oriented(way) if any_order else way)) for way in each] for each in sets]
+    ways = [sorted(each) for each in ways] if any_order else ways
     return [kind.kind, kind.fixes_ones, folds, *ways, *([kind.pairs] if kind.pairs else [])]
 
 
