@@ -24,12 +24,11 @@ class Writer:
         """`names` and `sizes` are those of every group, by its number."""
         self.names, self.sizes = names, sizes
 
-    def axis(self, table: Table, n: int) -> Node | None:
-        """The expression of an axis of `n` positions, or None where the grammar has none."""
-        return self._axis(table, n, 0)
+    def axis(self, table: Table, n: int, depth: int = 0) -> Node | None:
+        """The expression of an axis of `n` positions, or None where the grammar has none.
 
-    def _axis(self, table: Table, n: int, depth: int) -> Node | None:
-        """The expression of an axis, `depth` steps inside the one that was asked for."""
+        `depth`: how many steps it is inside the one that was asked for.
+        """
         table = {group: index for group, index in table.items() if (index >= 0).any()}
         if not table:
             return Fixed(n)
@@ -56,7 +55,7 @@ class Writer:
         run = int(np.gcd.reduce(np.concatenate([*changes, [n]])))
         if run == 1:
             return None
-        rest = self._axis({group: index[::run] for group, index in table.items()}, n // run, depth + 1)
+        rest = self.axis({group: index[::run] for group, index in table.items()}, n // run, depth + 1)
         return None if rest is None else product((rest, Fixed(run)))
 
     def _outer(self, table: Table, n: int, depth: int) -> Node | None:
@@ -67,7 +66,7 @@ class Writer:
                 continue
             others = {g: i.reshape(size, -1) for g, i in table.items() if g != group}
             if all((i == i[0]).all() for i in others.values()):
-                rest = self._axis({g: i[0] for g, i in others.items()}, n // size, depth + 1)
+                rest = self.axis({g: i[0] for g, i in others.items()}, n // size, depth + 1)
                 return None if rest is None else product((Ref(self.names[group]), rest))
         return None
 
@@ -77,7 +76,7 @@ class Writer:
         again = np.flatnonzero((combined[:, 1:] == combined[:, :1]).all(axis=0)) + 1
         for period in again:
             if n % period == 0 and np.array_equal(combined[:, period:], combined[:, :-period]):
-                rest = self._axis({g: i[:period] for g, i in table.items()}, int(period), depth + 1)
+                rest = self.axis({g: i[:period] for g, i in table.items()}, int(period), depth + 1)
                 return None if rest is None else product((Fixed(n // int(period)), rest))
         return None
 
@@ -96,7 +95,7 @@ class Writer:
         for start, stop in pairwise(edges):
             # no group begins or ends within a part
             here = compress(table.items(), signature[:, start])
-            part = self._axis({g: i[start:stop] for g, i in here}, stop - start, depth + 1)
+            part = self.axis({g: i[start:stop] for g, i in here}, stop - start, depth + 1)
             if part is None:
                 return None
             parts.append(part)
@@ -106,7 +105,7 @@ class Writer:
         """Interleaving: positions taken in turns."""
         for turns in range(2, min(MAX_TURNS, n // 2) + 1):
             parts = [
-                self._axis({g: i[k::turns] for g, i in table.items()}, len(range(k, n, turns)), depth + 1)
+                self.axis({g: i[k::turns] for g, i in table.items()}, len(range(k, n, turns)), depth + 1)
                 for k in range(turns)
             ]
             whole = tuple(part for part in parts if part is not None)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import UnitGroup
 from starcli.symmetry.archspec.expression import Ref
 from starcli.symmetry.archspec.kind_names import PairLayout
@@ -115,17 +114,9 @@ def _found(setting: GenericSetting) -> list[_Pairs]:
     if not written or (not divided and max(lengths.values(), default=0) < 2):
         return []  # what is read alone (pixels, positions behind a pooling) no weight turns
     at = [place for part in parts for place in part.places]
-    try:
-        found = place_derivatives(
-            spec,
-            setting.reference,
-            at,
-            dict.fromkeys(names, PASSES),
-            setting.generator,
-            [setting.reference.inputs],
-            most=MOST_FIXED,
-        )
-    except (RuntimeError, StarcliError):
+    reference, passes = setting.reference, dict.fromkeys(names, PASSES)
+    found = place_derivatives(spec, reference, at, passes, setting.generator, [reference.inputs], most=MOST_FIXED)
+    if not found:
         return []  # it cannot be differentiated
     slopes: list[Tensor] = []
     for part in parts:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from starcli.errors import StarcliError
 from starcli.symmetry.archspec.blocks import Block
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.proof.evaluation import Reference
@@ -69,8 +70,8 @@ def place_derivatives(
 ) -> dict[GroupPlace, PlaceDerivatives]:
     """M of every place for the tensors T of the subject as it is now, on each of `inputs`.
 
-    `passes`: random projections of the outputs for each group; `most`: units of a group in minors. RuntimeError where
-    the network cannot be differentiated.
+    `passes`: random projections of the outputs for each group; `most`: units of a group in minors. Nothing where the
+    network cannot be differentiated.
     """
     state = reference.subject.state
     units = {name: torch.randperm(group.size, generator=generator)[:most] for name, group in spec.groups.items()}
@@ -86,16 +87,19 @@ def place_derivatives(
             parts = (gradient[:count], tensor, product[:count])
             found[place].append(_contracted(spec, place, *parts, units[place.group]))
 
-    for x in inputs:
-        kept: dict[str, list[Tensor]] = {}
-        for number, (_, gradients) in enumerate(gradients_at(spec, reference, places, passes, generator, x)):
-            for name, gradient in gradients.items():
-                if gradient.numel() <= FEW_NUMBERS:
-                    kept.setdefault(name, []).append(gradient)
-                else:
-                    contract(name, gradient, (place for place in at[name] if passes[place.group] > number))
-        for name, each in kept.items():
-            contract(name, torch.stack(each), at[name])
+    try:
+        for x in inputs:
+            kept: dict[str, list[Tensor]] = {}
+            for number, (_, gradients) in enumerate(gradients_at(spec, reference, places, passes, generator, x)):
+                for name, gradient in gradients.items():
+                    if gradient.numel() <= FEW_NUMBERS:
+                        kept.setdefault(name, []).append(gradient)
+                    else:
+                        contract(name, gradient, (place for place in at[name] if passes[place.group] > number))
+            for name, each in kept.items():
+                contract(name, torch.stack(each), at[name])
+    except (RuntimeError, StarcliError):
+        return {}
     return {
         place: PlaceDerivatives(torch.cat([d for d, _ in each]), torch.cat([m for _, m in each]), units[place.group])
         for place, each in found.items()

@@ -86,12 +86,10 @@ class GenericSetting:
         at = in_order(place for own in inert.values() for place in own)
         if not at:
             return False
-        once = dict.fromkeys(inert, 1)
-        try:
-            found = place_derivatives(self.spec, self.reference, at, once, self.generator, [others])
-        except (RuntimeError, StarcliError):
-            return True
-        return any(inert_places(self.found[name] | {p: found[p] for p in own}) != own for name, own in inert.items())
+        found = place_derivatives(self.spec, self.reference, at, dict.fromkeys(inert, 1), self.generator, [others])
+        return not found or any(
+            inert_places(self.found[name] | {p: found[p] for p in own}) != own for name, own in inert.items()
+        )
 
     def with_groups(self, spec: Resolved, groups: Sequence[str]) -> "GenericSetting":
         """The same with `groups` besides, of a spec that has them all."""
@@ -144,14 +142,10 @@ class GenericSetting:
         at = [place for name in wanted for place in self.places[name]]
         if not at:
             return {}
-        moved, inputs = moved or {}, inputs or [self.reference.inputs]
+        inputs = inputs or [self.reference.inputs]
         passes = {name: math.ceil(self.passes[name] / len(inputs)) for name in wanted}
-
-        try:
-            with self.moved_to(moved):
-                found = place_derivatives(self.spec, self.reference, at, passes, self.generator, inputs)
-        except (RuntimeError, StarcliError):
-            found = {}
+        with self.moved_to(moved or {}):
+            found = place_derivatives(self.spec, self.reference, at, passes, self.generator, inputs)
         return {name: {p: found[p] for p in self.places[name]} for name in wanted if found}
 
     def scalings(self, group: str) -> list[dict[GroupPlace, int]]:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
-from starcli.errors import StarcliError
 from starcli.symmetry.kinds import claims
 from starcli.symmetry.kinds.derivatives import PlaceDerivatives
 from starcli.symmetry.kinds.elements import Acts, diagonal_acts, random_signs
@@ -182,10 +181,7 @@ def even_places(setting: GenericSetting, elements: Mapping[Claim, Acts]) -> set[
     while len(at) > FEW_TRIALS and before - len(at) > FEW_TRIALS:
         places, before = claims.in_order(at), len(at)
         units = dict(zip(places, spread_units(setting, [place.group for place in places]), strict=True))
-        try:
-            slopes = slopes_at_zero(setting, units, setting.reference.inputs)
-        except (RuntimeError, StarcliError):
-            return at
+        slopes = slopes_at_zero(setting, units, setting.reference.inputs)
         at = {p for p in at if not float(slopes[p].norm() if p in slopes else 0) * len(units) > THRESHOLD}
     return at
 

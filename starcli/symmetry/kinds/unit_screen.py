@@ -96,7 +96,7 @@ class UnitScreen:
             for place in elements[claim]:
                 at.setdefault(place, []).append(units[claim])
         joined = {place: torch.unique(torch.cat(each)) for place, each in at.items()}
-        slopes = self._slopes_at_zero(joined)
+        slopes = slopes_at_zero(self.setting, joined, self.inputs)
         found = set()
         for claim in claims:
             for place in (place for place in elements[claim] if place in slopes):
@@ -104,12 +104,6 @@ class UnitScreen:
                 if float(own.norm()) * len(joined) > THRESHOLD:
                     found.add(claim)
         return found
-
-    def _slopes_at_zero(self, units: UnitNumbers) -> dict[GroupPlace, Tensor]:
-        try:
-            return slopes_at_zero(self.setting, units, self.inputs)
-        except (RuntimeError, StarcliError):
-            return {}
 
     def _factors(self, elements: Mapping[Claim, Acts], units: Mapping[Claim, Tensor]) -> dict[GroupPlace, Tensor]:
         """What these claims do to what writes some units each, on which they act as on the first."""
@@ -157,16 +151,10 @@ class UnitScreen:
     def _derivatives(
         self, at: Sequence[GroupPlace], factors: Mapping[GroupPlace, Tensor]
     ) -> tuple[float, dict[GroupPlace, Tensor]]:
-        """A projection of the outputs, always the same one, and its derivatives by the screened units at some places.
-
-        Not a number, and nothing, where the network cannot be differentiated or gives out what is not finite.
-        """
+        """The same projection of the outputs each time, and its derivatives by the screened units at some places."""
         units = {place: self.units[place.group] for place in at}
-        try:
-            with self._read_by_zeros(factors):
-                return _slopes(self.setting, units, self.inputs, torch.Generator().manual_seed(self.seed))
-        except (RuntimeError, StarcliError):
-            return math.nan, {}
+        with self._read_by_zeros(factors):
+            return _slopes(self.setting, units, self.inputs, torch.Generator().manual_seed(self.seed))
 
     def _read_by_zeros(self, factors: Mapping[GroupPlace, Tensor]) -> AbstractContextManager[None]:
         """The subject where some units of all groups are read by zeros, and multiplied at some places.
@@ -222,12 +210,16 @@ def slopes_at_zero(setting: GenericSetting, units: UnitNumbers, inputs: tuple[Te
 def _slopes(
     setting: GenericSetting, units: UnitNumbers, inputs: tuple[Tensor, ...], generator: torch.Generator
 ) -> tuple[float, dict[GroupPlace, Tensor]]:
-    """A random projection of the outputs, and its derivatives along the generic weights of some units at each place."""
+    """A random projection of the outputs, and its derivatives along the generic weights of some units at each place.
+
+    Not a number, and nothing, where the network cannot be differentiated or gives out what is not finite.
+    """
     once = dict.fromkeys((place.group for place in units), 1)
     passes = gradients_at(setting.spec, setting.reference, list(units), once, generator, inputs)
-    value, gradients = next(passes, (math.nan, None))
-    if gradients is None:
-        return value, {}
+    try:
+        value, gradients = next(passes)
+    except (RuntimeError, StarcliError, StopIteration):
+        return math.nan, {}
     return value, {
         place: unit_slopes(setting.spec, place, gradients[place.tensor], setting.base[place.tensor], some)
         for place, some in units.items()
