@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.networks import unusual
 from support.networks.dense import Layered, Stepped
 from support.networks.recurrent import LastOutput
 from support.shipped import CASES, resolve, shrunk
@@ -463,3 +464,10 @@ def test_a_network_may_give_a_single_number() -> None:
 
     network = WithLoss(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
     assert derive_kinds(network, (torch.zeros(2, 9),)).continuous_dimension == 6
+
+
+def test_a_norm_of_several_values_a_unit_has_no_scale_of_it() -> None:
+    """Six channels of four positions each, from a layer with a norm: scales are of channels, 6 here and 4 behind."""
+    found = kinds_of(unusual.Painted(), (torch.zeros(4, 5),))
+    assert [kind.kind for kind in bearing(found, "norm.weight")] == ["scaled"]
+    assert found.continuous_dimension == 6 + 4
