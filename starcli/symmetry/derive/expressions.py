@@ -32,10 +32,6 @@ class Writer:
         table = {group: index for group, index in table.items() if (index >= 0).any()}
         if not table:
             return Fixed(n)
-        if len(table) == 1:
-            (group, index) = next(iter(table.items()))
-            if n == self.sizes[group] and np.array_equal(index, np.arange(n)):
-                return product((Ref(self.names[group]), Fixed(1)))
         if depth > DEEPEST_DERIVED or not all(self._complete(group, index) for group, index in table.items()):
             return None
         for way in (self._inner, self._outer, self._copies, self._parts, self._turns):

@@ -151,11 +151,8 @@ def _apart(now: Tensor, before: Tensor, ways: Sequence[Tensor]) -> float:
     still = (now - before).abs()
     best = float(still.max())
     for axis in range(now.dim()) if ways else ():
-        n = ways[0].shape[-1]
-        if now.shape[axis] % n:
-            continue
-        for shape in {(-1, n, 1), (1, n, -1)}:
-            rows = before.movedim(axis, -1).reshape(-1, *_cut(now.shape[axis], n, shape))
+        for shape in _layouts(now.shape[axis], ways[0].shape[-1]):
+            rows = before.movedim(axis, -1).reshape(-1, *shape)
             moved = now.movedim(axis, -1).reshape(rows.shape)
             near = (moved - rows).abs()
             for way in ways:
@@ -168,12 +165,12 @@ def _apart(now: Tensor, before: Tensor, ways: Sequence[Tensor]) -> float:
 def _all_but_first(tensor: Tensor, n: int) -> Iterator[Tensor]:
     """Masks of all but the first of n units, for every axis and order in which they could stand there."""
     for axis, length in enumerate(tensor.shape):
-        for shape in {(-1, n, 1), (1, n, -1)} if length % n == 0 else ():
-            others = torch.arange(n).ne(0).reshape(1, n, 1).expand(_cut(length, n, shape)).reshape(-1)
+        for shape in _layouts(length, n):
+            others = torch.arange(n).ne(0).reshape(1, n, 1).expand(shape).reshape(-1)
             yield others.reshape([-1 if k == axis else 1 for k in range(tensor.dim())]).expand(tensor.shape)
 
 
-def _cut(length: int, n: int, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The shape (a, n, b) of an axis of that length, with -1 filled in."""
-    rest = length // n
-    return (rest if shape[0] < 0 else 1, n, rest if shape[2] < 0 else 1)
+def _layouts(length: int, n: int) -> set[tuple[int, int, int]]:
+    """Shapes (a, n, b) of an axis of that length on which n units stand: all of them each time, or each in a row."""
+    times, rest = divmod(length, n)
+    return set() if rest else {(times, n, 1), (1, n, times)}
