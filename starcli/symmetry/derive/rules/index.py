@@ -79,18 +79,13 @@ def _read_at(call: Call, value: Value, axes: list[int], indices: list[Any]) -> V
 
     Where one counts all positions of its axis, `x[arange(n), chosen]`, these are those of the result.
     """
-    given = [each for each in indices if each is not None]
-    width, here = max(len(each.shape) for each in given), axes[0]
+    places = [place for each in indices if (place := call.as_value(each)) is not None]
+    width, here = max(len(place.shape) for place in places), axes[0]
     counted = [_counts(each, value.shape[axis]) for axis, each in zip(axes, indices, strict=True)]
     stays = next((k for k, each in enumerate(counted) if each), None)
     told = [k for k in range(len(axes)) if k != stays]
-    places = [call.as_value(each) for each in indices]
     value = _looked_up(call, value, [axes[k] for k in told], [places[k] for k in told])
-    spread = [
-        place.padded(width).aligned(range(here, here + width), len(call.shape))
-        for k in told
-        if (place := places[k]) is not None
-    ]
+    spread = [places[k].padded(width).aligned(range(here, here + width), len(call.shape)) for k in told]
     kept = []
     for factor in value.factors:
         if any(factor.shape[axes[k]] > 1 for k in told):
@@ -107,17 +102,16 @@ def _counts(index: Any, n: int) -> bool:
     return isinstance(index, torch.Tensor) and torch.equal(index.flatten(), torch.arange(n))
 
 
-def _looked_up(call: Call, value: Value, axes: list[int], places: list[Value | None]) -> Value:
+def _looked_up(call: Call, value: Value, axes: list[int], places: list[Value]) -> Value:
     """What is looked up along `axes`, which are pinned; not where integers name the units along the only one."""
-    if len(axes) == 1 and places[0] is not None:
+    if len(axes) == 1:
         parameter = call.parameters.get("self")
         biases = axes == [0] and len(value.shape) == 2 and places[0].named(value.shape[0]) is not None
         if biases and parameter is not None and parameter.first_use == call.step:
             value = tell_by_both(call, parameter)
         return looked_up(call, value, axes[0], places[0], _ROWS)
     for place in places:
-        if place is not None:
-            call.pin_names(place)
+        call.pin_names(place)
     return rows_of_input(call, value, axes, _ROWS)
 
 
