@@ -14,7 +14,7 @@ from torch import Tensor
 from starcli.errors import StarcliError, number_of
 from starcli.runtime.memory import row_slices
 from starcli.symmetry.archspec.blocks import Block, blocks, spread_axes
-from starcli.symmetry.archspec.resolved import Resolved, misfits
+from starcli.symmetry.archspec.resolved import Resolved, outside_spec
 from starcli.symmetry.archspec.stacked import unstacked
 
 
@@ -196,7 +196,7 @@ class Permutation:
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         """Raise StarcliError for tensors that the spec does not know or that have another shape."""
-        if problems := misfits({name: tuple(each.shape) for name, each in tensors.items()}, self.spec.shapes):
+        if problems := outside_spec({name: tuple(each.shape) for name, each in tensors.items()}, self.spec.shapes):
             raise StarcliError("the tensors do not fit the spec of the permutation", problems)
 
     def _moves(self, group: str | None) -> bool:

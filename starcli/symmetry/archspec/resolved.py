@@ -231,11 +231,11 @@ class Resolved:
         """Raise StarcliError with every tensor (name -> shape) that is missing, unknown or of another shape."""
         known = self.member_shapes
         problems = [f"{name}: missing" for name in known if name not in tensors]
-        if problems := [*problems, *misfits(tensors, known)]:
+        if problems := [*problems, *outside_spec(tensors, known)]:
             raise StarcliError("the tensors do not fit the spec", problems)
 
 
-def misfits(tensors: Mapping[str, tuple[int, ...]], known: Mapping[str, tuple[int, ...]]) -> list[str]:
+def outside_spec(tensors: Mapping[str, tuple[int, ...]], known: Mapping[str, tuple[int, ...]]) -> list[str]:
     """A line for each tensor (name -> shape) that is not among the `known` ones, or of another shape."""
     problems = [f"{name}: the spec does not know it" for name in tensors if name not in known]
     return problems + [

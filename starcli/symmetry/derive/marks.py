@@ -19,7 +19,7 @@ kind of symmetry of a stack says."""
 _INTO_ROWS = {"index_add", "index_put", "scatter_add"}
 """Operators that write, or add, what a member computed to rows of what all members write to."""
 _JOINING = {*_ANY_ORDER, *_INTO_ROWS, "where"}
-_PASSING = {*nodes.AS_IT_IS, *nodes.RESHAPED, *nodes.TURNED, *nodes.SIDE_BY_SIDE, "dropout", "add"}
+_PASSING = {*nodes.AS_IT_IS, *nodes.RESHAPED, *nodes.TURNED, *nodes.CONCATENATED, "dropout", "add"}
 """Operators after which a summand is still one."""
 _LINEAR = {"neg", "mul", "div", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"}
 """Linear maps of one operand, the same for each member: what is added before is added behind."""
@@ -101,7 +101,7 @@ class MemberWalk:
                 self.joins[node] = sources
             else:
                 self.marks[node] = MemberMark(members, sources, "add" if name in _INTO_ROWS else name)
-        elif name in nodes.SIDE_BY_SIDE and (first := self._in_order(node)) is not None:
+        elif name in nodes.CONCATENATED and (first := self._in_order(node)) is not None:
             self.met.append(sources)
             self.joins[node] = sources
             self.side_by_side[node] = first

@@ -16,7 +16,7 @@ AS_IT_IS = ("to", "_to_copy", "clone", "contiguous", "detach", "alias")
 """Operators, by name, that give back what they are given."""
 RESHAPED = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
 TURNED = ("permute", "transpose", "t", "swapaxes", "swapdims", "numpy_T", "mT")
-SIDE_BY_SIDE = ("cat", "concat", "concatenate", "stack")
+CONCATENATED = ("cat", "concat", "concatenate", "stack")
 IN_PIECES = ("chunk", "split", "split_with_sizes", "tensor_split", "unsafe_chunk", "unsafe_split")
 """Operators that show it in another shape, with its axes in another order, beside others, cut along an axis."""
 CREATION = {
@@ -112,7 +112,7 @@ def cut_and_laid(node: fx.Node) -> tuple[fx.Node, int, int, bool] | None:
 
     That tensor, the axis of the pieces, how many there are, and whether they were cut, not taken out one by one.
     """
-    listed: Any = node.args[0] if node.args and name(node.target) in SIDE_BY_SIDE else []
+    listed: Any = node.args[0] if node.args and name(node.target) in CONCATENATED else []
     taken = [(each.args[0], each.args[1]) for each in listed if each.target is operator.getitem]
     source: Any = taken[0][0] if taken and len(taken) == len(listed) else None
     cut = source is not None and name(source.target) in IN_PIECES

@@ -123,7 +123,7 @@ def everywhere(call: Call) -> RuleResult:
     return Value.of(call.shape, (run(call, np.broadcast_to(factor, value.shape))[0] for factor in value.factors))
 
 
-@rule(*nodes.SIDE_BY_SIDE)
+@rule(*nodes.CONCATENATED)
 def cat(call: Call) -> RuleResult:
     """Concatenation along an axis, or along a new one."""
     axis = call.arguments.get("dim", 0) % len(call.shape)
