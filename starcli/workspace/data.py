@@ -15,7 +15,7 @@ from starcli.data.normalisation import BYTES
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, option_of
 from starcli.models.build import MisfitError
 from starcli.models.names import is_external
 from starcli.registry.tasks import CLASSES, NEXT_TOKEN
@@ -136,14 +136,12 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
     """`open_named`, compared with what `model` records, and notes for those who read what is measured.
 
     What measures may do so on other data, which are then normalised as the model's own were; anything else must not:
-    what it writes would be of both. A validation split must be the one that the model was trained beside, or its images
-    are among those that the model has seen.
+    what it writes would be of both.
     """
     dataset = open_named(choices, record, model)
     if record is None:
         return dataset, scaling_notes(dataset) or _standardised_note(dataset, choices)
     if dataset.fingerprint == record.fingerprint:
-        refuse_leaks(dataset, record, model)
         return as_trained(dataset, choices, record, model)
     trained = "all the data" if record.name == JOINED else "the data"
     what = f"{choices.data or dataset.name}: not {trained} that {model} was trained on{_lengths(dataset, record)}"
@@ -205,14 +203,10 @@ def _lengths(dataset: Dataset, record: DataRecord) -> str:
 
 
 def agreed_data(
-    choices: "Choices", given: Dataset | None, record: DataRecord | None, model: str, *, needed: bool
-) -> tuple[Dataset | None, tuple[str, ...]]:
-    """The data of models, and notes: those `given` in memory, else as of `open_agreed` if `needed` or named at all."""
-    if given is not None:
-        return agreed_in_memory(given, choices, record, model)
-    if needed or choices.names_data:
-        return open_agreed(choices, record, model)
-    return None, ()
+    choices: "Choices", given: Dataset | None, record: DataRecord | None, model: str
+) -> tuple[Dataset, tuple[str, ...]]:
+    """The data of models, and notes: those `given` in memory, else as of `open_agreed`."""
+    return open_agreed(choices, record, model) if given is None else agreed_in_memory(given, choices, record, model)
 
 
 def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRecord | None) -> tuple[str, ...]:
@@ -286,20 +280,21 @@ def agreed_in_memory(
 
 
 def refuse_leaks(dataset: Dataset, record: DataRecord | None, model: str) -> None:
-    """Raise StarcliError where the validation split of a model's own data holds examples that it was trained on."""
-    if record is None or dataset.fingerprint != record.fingerprint:
+    """Raise StarcliError where the validation split of a model's own data holds examples that it was trained on.
+
+    It must be the one that the model was trained beside.
+    """
+    if record is None or dataset.fingerprint != record.fingerprint or not dataset.val_fraction:
         return
-    split = {name: getattr(dataset, name) for name in ("val_fraction", "split_seed", "limit")}
-    trained = {name: getattr(record, name) for name in split}
-    if dataset.val_fraction and split != trained:
-        words = {"val_fraction": "--val-fraction", "split_seed": "--split-seed", "limit": "--limit"}
-        different = [name for name, value in split.items() if trained[name] != value]
-        said = [{name: "none" if each[name] is None else each[name] for name in words} for each in (trained, split)]
-        problems = [f"{words[name]}: {said[0][name]} there, {said[1][name]} here" for name in different]
-        problems.append("--val-fraction 0 does without a validation split")
-        if record.val_fraction:
-            raise StarcliError(f"the validation split would hold examples that {model} was trained on", problems)
-        problems.append(
-            "of a model from elsewhere that was trained beside such a split, convert --val-fraction records it"
-        )
-        raise StarcliError(f"{model} records no validation split: one would hold examples of its training", problems)
+    problems = []
+    for name in ("val_fraction", "split_seed", "limit"):
+        if (there := getattr(record, name)) != (here := getattr(dataset, name)):
+            said = ["none" if each is None else each for each in (there, here)]
+            problems.append(f"{option_of(name)}: {said[0]} there, {said[1]} here")
+    if not problems:
+        return
+    problems.append("--val-fraction 0 does without a validation split")
+    if record.val_fraction:
+        raise StarcliError(f"the validation split would hold examples that {model} was trained on", problems)
+    problems.append("of a model from elsewhere that was trained beside such a split, convert --val-fraction records it")
+    raise StarcliError(f"{model} records no validation split: one would hold examples of its training", problems)

@@ -17,19 +17,21 @@ from starcli.workspace.given import Given
 def opened_data(
     choices: Choices, given: Given, record: DataRecord | None, model: str, *, needed: bool
 ) -> tuple[Dataset | None, tuple[str, ...]]:
-    """The data of models, and notes, as of `agreed_data`; with `--train-data` the two that are named there as one."""
+    """The data of models, and notes, as of `agreed_data`; with `--train-data` the two that are named there as one.
+
+    None where they are neither `needed` nor named at all.
+    """
     held, held_train = given.dataset, given.train_dataset
     if choices.train_data is None and held_train is None:
-        return agreed_data(choices, held, record, model, needed=needed)
+        known = needed or choices.names_data or held is not None
+        return agreed_data(choices, held, record, model) if known else (None, ())
     if held is None and choices.data is None:
         raise StarcliError("--train-data goes with --data: the data that models are measured on, where they are others")
     of_training = replace(choices, data=choices.train_data)
-    own, of_own = agreed_data(of_training, held_train, record, model, needed=True)
+    own, of_own = agreed_data(of_training, held_train, record, model)
     # nothing but their test split is read
     of_test = replace(choices, limit=None, val_fraction=0.0)
-    other, of_other = agreed_data(of_test, held, record, model, needed=True)
-    assert own is not None
-    assert other is not None
+    other, of_other = agreed_data(of_test, held, record, model)
     if record is None:
         of_other = ()  # on how they are normalised, which is as the models' own data are
     elif own.fingerprint != record.fingerprint:

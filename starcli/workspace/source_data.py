@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset
 from starcli.data.joined import joined_data, refuse_other_tasks
 from starcli.data.names import data_in_words, needs_path
 from starcli.errors import StarcliError, number_of
 from starcli.workspace.agreement import data_differ
 from starcli.workspace.choices import Choices
-from starcli.workspace.data import agreed_in_memory, open_agreed, record_of, refuse_leaks
+from starcli.workspace.data import agreed_data, record_of, refuse_leaks
 from starcli.workspace.directories import directory_among, settled_by
 from starcli.workspace.given import NOTHING_GIVEN, Given
 from starcli.workspace.workspace import Workspace, workspace_of
@@ -77,21 +76,12 @@ def _opened(
         if key not in opened:
             chosen = replace(choices, data=name if isinstance(name, str) else None, measures=True)
             chosen = settled_by(directory_among(chosen, [source]), chosen, recorded=record is not None)
-            opened[key] = _agreed(chosen, in_memory, record, source.name)
+            opened[key] = agreed_data(chosen, in_memory, record, source.name)
         dataset, more = opened[key]
         # two folders of files of the same names and sizes are not the same data
         found.append(distinct.setdefault((record_of(dataset).model_dump_json(), dataset.written), dataset))
         notes |= dict.fromkeys(more)
     return tuple(found), tuple(notes)
-
-
-def _agreed(
-    choices: Choices, dataset: Dataset | None, record: DataRecord | None, model: str
-) -> tuple[Dataset, tuple[str, ...]]:
-    """The data of one source, normalised as it was trained with, and notes."""
-    if dataset is not None:
-        return agreed_in_memory(dataset, choices, record, model)
-    return open_agreed(choices, record, model)
 
 
 def _refuse_unknown(
