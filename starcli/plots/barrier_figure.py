@@ -68,8 +68,9 @@ def barrier_figure(results: Mapping[str, Sequence[DrawnLine]], kind: str, look: 
         if len(bundles) > 1 or len(bundles[0].lines) > 1:
             handles = [legend_line(**_look(bundle)) for bundle in bundles]
             numbers = [f": {bundle.numbers(splits)}" for bundle in bundles]
-            labels, title = [bundle.label for bundle in bundles], _legend_title(bundles, splits)
-            legend_below(figure, look, handles, labels, tails=numbers, title=title)
+            labels, files = [bundle.label for bundle in bundles], [bundle.file for bundle in bundles]
+            title = _legend_title(bundles, splits)
+            legend_below(figure, look, handles, labels, files=files, tails=numbers, title=title)
 
     return draw_figure(paint, kind, look)
 

@@ -53,8 +53,9 @@ PANELS_OF = {task: (("loss", loss_title(task), False), *_OTHERS) for task in (RE
 
 @dataclass(frozen=True)
 class PosteriorCurve:
-    """The rows of one posterior in one file, by number of models."""
+    """The rows of one posterior in one file, by number of models; the file is named where there are several."""
 
+    file: str
     label: str
     posterior: str
     style: tuple[str, str, str]
@@ -97,12 +98,15 @@ def bma_figure(results: Mapping[str, Sequence[DrawnPosterior]], kind: str, look:
         for axis in axes[:metric_rows].flat[len(panels) :]:
             axis.remove()
         diagrams = [
-            Diagram(f"{curve.label} ({row.samples})" if row.samples > 1 else curve.label, row.measures["ece"], bins)
+            Diagram(
+                curve.file, curve.label + (f" ({row.samples})" if row.samples > 1 else ""), row.measures["ece"], bins
+            )
             for curve, row, bins in drawn
         ]
         parts = paint_diagrams(axes[metric_rows:], diagrams, look) if drawn else []
-        labels = DIAGRAM_LABELS if drawn else ()
-        legend_below(figure, look, [*handles, *parts], [*(curve.label for curve in curves), *labels])
+        labels = [*(curve.label for curve in curves), *(DIAGRAM_LABELS if drawn else ())]
+        files = [*(curve.file for curve in curves), *[""] * len(parts)]
+        legend_below(figure, look, [*handles, *parts], labels, files=files)
 
     return draw_figure(paint, kind, look)
 
@@ -116,9 +120,10 @@ def _curves(results: Mapping[str, Sequence[DrawnPosterior]]) -> list[PosteriorCu
             mine.sort(key=lambda row: row.samples)
             colour, marker, dash = BMA_STYLES[posterior]
             if len(results) > 1:
-                colour, name = LINE_STYLES[number % len(LINE_STYLES)][0], f"{file}: {name}"
+                colour = LINE_STYLES[number % len(LINE_STYLES)][0]
             if mine:
-                found.append(PosteriorCurve(name, posterior, (colour, marker, dash), mine))
+                named = file if len(results) > 1 else ""
+                found.append(PosteriorCurve(named, name, posterior, (colour, marker, dash), mine))
     return found
 
 

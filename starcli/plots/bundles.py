@@ -25,8 +25,9 @@ FileLine = tuple[str, DrawnLine]
 
 @dataclass(frozen=True)
 class Bundle:
-    """Lines of one style under one label, at the same values of t."""
+    """Lines of one style under one label, at the same values of t; their file is named where there are several."""
 
+    file: str
     label: str
     style: Style
     lines: Sequence[DrawnLine]
@@ -66,24 +67,19 @@ def bundles_of(results: Mapping[str, Sequence[DrawnLine]]) -> list[Bundle]:
     others = [(file, line) for file, line in lines if line.group != UNALIGNED]
     lines = others or lines
     alone = len(lines) <= MOST_LABELLED and not any(line.group for _, line in lines)
-    labels = _line_labels(lines) if alone else _group_labels(lines)
+    several = len({file for file, _ in lines}) > 1
+    labels = _line_labels(lines) if alone else [line.group or "lines" for _, line in lines]
     bundled: dict[Any, list[FileLine]] = {}
     for label, (file, line) in zip(labels, lines, strict=True):
-        bundled.setdefault((label, tuple(line.t)), []).append((file, line))
-    several = len({file for file, _ in lines}) > 1
+        named = file if several and not alone else ""
+        bundled.setdefault((named, label, tuple(line.t)), []).append((file, line))
     found: list[Bundle] = []
-    for (label, _), members in bundled.items():
+    for (named, label, _), members in bundled.items():
         own = None if several else GROUP_STYLES.get(members[0][1].group or "")
         count = "" if alone else f" ({number_of(len(members), 'pair')})"
         style = own or LINE_STYLES[len(found) % len(LINE_STYLES)]
-        found.append(Bundle(label + count, style, [line for _, line in members]))
+        found.append(Bundle(named, label + count, style, [line for _, line in members]))
     return found
-
-
-def _group_labels(lines: Sequence[FileLine]) -> list[str]:
-    """Label of each line's group, and of its file where there are several."""
-    several = len({file for file, _ in lines}) > 1
-    return [": ".join(filter(None, [file if several else "", line.group or "lines"])) for file, line in lines]
 
 
 def _line_labels(lines: Sequence[FileLine]) -> list[str]:

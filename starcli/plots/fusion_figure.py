@@ -48,7 +48,7 @@ def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look:
     splits = [split for split in SPLIT_STYLES if any(row.split == split for row in rows)]
     chosen = sorted({row.selected_on for row in rows if row.selected_on})
     places = {
-        (file, model, data): (_label(file if len(results) > 1 else "", name, data), members)
+        (file, model, data): (name + (f", data of {few(data, 2)}" if data else ""), members)
         for file, found in results.items()
         for model, name in FUSION_NAMES.items()
         for data in dict.fromkeys(row.data_of for row in found)
@@ -58,26 +58,26 @@ def fusion_figure(results: Mapping[str, Sequence[DrawnScores]], kind: str, look:
     def paint(figure: "Figure") -> None:
         heading(figure, look, [f"best source: chosen on {' and '.join(chosen)}"] if chosen else [])
         axes = figure.subplots(1, 2, sharey=True)
-        grow(figure, 0.3 * len(places) + 0.5)
+        ruler, width = Ruler(look, look.small), (1 - NAMES_ROOM) * look.width / 2 - 0.15
         titles = {"loss": loss_title(rows[0].task), rows[0].metric: METRICS[rows[0].metric].title}
-        for axis, (metric, title) in zip(axes, titles.items(), strict=True):
+        below = {metric: Ruler(look).wrap(title, width) for metric, title in titles.items()}
+        grow(figure, 0.3 * len(places) + 0.35 + Ruler(look).line * max(map(len, below.values())))
+        for axis, (metric, lines) in zip(axes, below.items(), strict=True):
             for place, (_, members) in enumerate(places.values()):
                 _paint_scores(axis, place, members, metric, splits)
-            axis.set_xlabel(title)
+            axis.set_xlabel("\n".join(lines))
+            axis.margins(x=0.08)  # points are whole at the ends
             axis.grid(visible=False, axis="y")
-            few_ticks(axis.xaxis, room=(1 - NAMES_ROOM) * look.width / 2)
-        labels = Ruler(look, look.small).distinct([label for label, _ in places.values()], NAMES_ROOM * look.width)
-        axes[0].set_yticks(range(len(places)), labels)
+            few_ticks(axis.xaxis, room=width, ruler=ruler)
+        labels, room = [label for label, _ in places.values()], NAMES_ROOM * look.width
+        if len(results) > 1:
+            files = [file for file, _, _ in places]
+            labels = ruler.after_files(files, labels, room - max(ruler.width(f": {label}") for label in labels))
+        axes[0].set_yticks(range(len(places)), ruler.distinct(labels, room))
         axes[0].set_ylim(len(places) - 0.5, -0.5)
         legend_below(figure, look, [legend_line(**_look(split)) for split in splits], splits)
 
     return draw_figure(paint, kind, look)
-
-
-def _label(file: str, name: str, data_of: Sequence[str]) -> str:
-    """What stands beside a place: a kind of model, its file where there are several, whose data it is measured on."""
-    label = f"{file}: {name}" if file else name
-    return f"{label}, data of {few(data_of, 2)}" if data_of else label
 
 
 def _paint_scores(axis: "Axes", place: int, rows: Sequence[DrawnScores], metric: str, splits: Sequence[str]) -> None:

@@ -63,17 +63,25 @@ def panel_columns(look: Look, panels: int) -> int:
     return min(max(int(look.width / NARROWEST_PANEL), 1), panels)
 
 
-def few_ticks(axis: "Axis", *, integer: bool = False, room: float = math.inf) -> None:
+def few_ticks(axis: "Axis", *, integer: bool = False, room: float = math.inf, ruler: Ruler | None = None) -> None:
     """Choose ticks of an axis by its range alone: by default they depend on the layout, which depends on them.
 
-    room: about how many inches the axis has.
+    room: about how many inches the axis has. ruler: of their texts; where they would touch, some are left out.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FixedLocator, MaxNLocator
 
     spaces = max(int(min(room / TICK_WIDTH, MOST_SPACES)), 2)
     axis.set_major_locator(
         MaxNLocator(nbins=spaces, steps=[1, 2, 2.5, 5, 10], integer=integer, min_n_ticks=1 if integer else 2)
     )
+    if ruler is None:
+        return
+    low, high = axis.get_view_interval()
+    ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+    if len(ticks) > 1:
+        widest = max(map(ruler.width, axis.get_major_formatter().format_ticks(ticks))) + ruler.size / 144
+        step = math.ceil(widest / (room * (ticks[1] - ticks[0]) / (high - low)))
+        axis.set_major_locator(FixedLocator(ticks[::step]))
 
 
 def treatment_words(alignment: str | None, renormalise: str) -> str:
@@ -135,16 +143,19 @@ def legend_below(
     handles: Sequence[Any],
     labels: Sequence[str],
     *,
+    files: Sequence[str] = (),
     tails: Sequence[str] = (),
     title: str = "",
 ) -> None:
     """Draw a legend below the panels, in as many columns as fit.
 
-    Long labels are wrapped, those of long words shortened, but not their `tails`.
+    Long labels are wrapped, those of long words shortened, but not their `tails`. files: what stands before each.
     """
     ruler, em = Ruler(look), look.size / 72
     room = look.width - 0.2
-    texts = ruler.within(labels, room - (HANDLE + 1) * em, tails)
+    beside = room - (HANDLE + 1) * em
+    named = ruler.after_files(files, labels, beside - ruler.width(":")) if files else labels
+    texts = ruler.within(named, beside, tails)
     column = max(ruler.width(line) for text in texts for line in text.split("\n")) + (HANDLE + SPACE) * em
     columns = min(max(int((room + SPACE * em) / column), 1), len(texts))
     lines = [line for part in title.splitlines() for line in ruler.wrap(part, room)]

@@ -29,8 +29,9 @@ COUNTS = 0.3
 
 @dataclass(frozen=True)
 class Diagram:
-    """One diagram: its title, the ECE, and the bins."""
+    """One diagram: its file, where there are several, its title, the ECE, and the bins."""
 
+    file: str
     title: str
     error: float
     bins: DrawnBins
@@ -62,14 +63,12 @@ def reliability_figure(results: Mapping[str, Sequence[DrawnModel]], kind: str, l
 
 
 def _diagrams(file: str, model: DrawnModel, *, several_splits: bool) -> list[Diagram]:
-    """A diagram of a model, and one at the temperature if there is one; a `file` of several is named."""
-    name = f"{file}: {model_name(model.model)}" if file else model_name(model.model)
-    name += f" ({model.split})" if several_splits else ""
-    found = [Diagram(name, model.ece, model.reliability)]
+    """A diagram of a model, and one at the temperature if there is one."""
+    name = model_name(model.model) + (f" ({model.split})" if several_splits else "")
+    found = [Diagram(file, name, model.ece, model.reliability)]
     if model.scaled is not None:
-        found.append(
-            Diagram(f"{name}, T = {two_digits(model.temperature)}", model.scaled.ece, model.scaled.reliability)
-        )
+        title = f"{name}, T = {two_digits(model.temperature)}"
+        found.append(Diagram(file, title, model.scaled.ece, model.scaled.reliability))
     return found
 
 
@@ -85,7 +84,9 @@ def paint_diagrams(axes: Any, diagrams: Sequence[Diagram], look: Look) -> Sequen
     Returns what the legend explains by `DIAGRAM_LABELS`.
     """
     columns = axes.shape[1]
-    titles = Ruler(look).within([diagram.title for diagram in diagrams], 0.95 * look.width / columns - 0.35)
+    ruler, room = Ruler(look), 0.95 * look.width / columns - 0.35
+    files, names = [diagram.file for diagram in diagrams], [diagram.title for diagram in diagrams]
+    titles = ruler.within(ruler.after_files(files, names, room - ruler.width(":")), room)
     handles: Sequence[Any] = ()
     for number in range(axes.size // 2):
         row, column = divmod(number, columns)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
 
@@ -29,22 +29,31 @@ def as_object(row: Any) -> Mapping[str, Any]:
     return row
 
 
-class DrawnCurve(BaseModel):
-    """Loss and the first metric along a line, and its barriers."""
+class DrawnMetric(BaseModel):
+    """What has the first metric of a row. FIELDS: those of the metric, by their keys in the row."""
+
+    FIELDS: ClassVar[Mapping[str, str]]
 
     metric: str
-    loss: list[Number]
-    values: list[Number]
-    loss_barrier: Number
-    metric_barrier: Number
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, row: Any) -> Any:
         """Take the metric that a row has."""
         name, row = metric_in(row), as_object(row)
-        keys = {"values": name, "metric_barrier": f"{name}_barrier"}
+        keys = {field: key.format(name) for field, key in cls.FIELDS.items()}
         return {"metric": name, **row, **{field: row[key] for field, key in keys.items() if key in row}}
+
+
+class DrawnCurve(DrawnMetric):
+    """Loss and the first metric along a line, and its barriers."""
+
+    FIELDS = {"values": "{}", "metric_barrier": "{}_barrier"}
+
+    loss: list[Number]
+    values: list[Number]
+    loss_barrier: Number
+    metric_barrier: Number
 
 
 def _by_split(row: BaseModel) -> dict[str, Any]:
@@ -83,19 +92,13 @@ class DrawnLine(BaseModel):
         return self
 
 
-class DrawnGrid(BaseModel):
+class DrawnGrid(DrawnMetric):
     """Loss and the first metric on a grid: a list for each y, with a value for each x."""
 
-    metric: str
+    FIELDS = {"values": "{}"}
+
     loss: list[list[Number]]
     values: list[list[Number]]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, row: Any) -> Any:
-        """Take the metric that a row has."""
-        name, row = metric_in(row), as_object(row)
-        return {"metric": name, **row, **({"values": row[name]} if name in row else {})}
 
 
 ON_PLANE = 1e-3
@@ -238,24 +241,18 @@ class DrawnModel(DrawnCalibration):
         return row
 
 
-class DrawnScores(BaseModel):
+class DrawnScores(DrawnMetric):
     """A row of `fuse`: loss and the first metric of a model on a split."""
+
+    FIELDS = {"value": "{}"}
 
     model: str
     split: str
     task: str = CLASSES
-    metric: str
     loss: Number
     value: Number
     selected_on: str | None = None
     data_of: tuple[str, ...] = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _named(cls, row: Any) -> Any:
-        """Take the metric that a row has."""
-        name, row = metric_in(row), as_object(row)
-        return {"metric": name, **row, **({"value": row[name]} if name in row else {})}
 
 
 class DrawnEpoch(BaseModel):

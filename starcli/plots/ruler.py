@@ -79,6 +79,12 @@ class Ruler:
             wrapped.append("\n".join([*before, end]))
         return wrapped
 
+    def after_files(self, files: Sequence[str], texts: Sequence[str], inches: float) -> list[str]:
+        """Each text after its file, `file: text`, or alone where that is empty; names of files fit into a width."""
+        names = list(dict.fromkeys(filter(None, files)))
+        short = dict(zip(names, self.distinct(names, inches), strict=True)) if names else {}
+        return [f"{short[file]}: {text}" if file else text for file, text in zip(files, texts, strict=True)]
+
     def distinct(self, names: Sequence[str], inches: float) -> list[str]:
         """Names that fit into a width and still differ where the names do: what all have in common goes first."""
         plain = [self.plain(name) for name in names]
