@@ -26,10 +26,12 @@ from starcli.library.plans import fusion_plan
 from starcli.library.star import SearchKeywords, StarModel, search_for_star, understood_search
 from starcli.library.train import inherited, split_options
 from starcli.library.where import DataLike, split_keywords
+from starcli.merging.merge import Merge
 from starcli.recipes.recipe import Recipe
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.entry import lookup
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.runtime.progress import Progress
 from starcli.star.check_sources import note_doubtful_solutions
 from starcli.star.settings import StarSettings
 
@@ -145,11 +147,7 @@ def _fused(
         read = as_checkpoints(given)
         if need_no_network(read):
             need_as_given(fusion.alignment if said else AS_GIVEN)
-            has_base, name = ends["base"] is not None, f"fused-{fusion.seed}"
-            [one] = merges_of_files(fusion.merge, read, [fusion.seed], base=has_base, progress=Warnings())
-            _, metadata = one.plan.finish(one.tensors, **one.facts)
-            hashed, directory = one.plan.parents[: len(sources)], one.plan.directory
-            return StarModel(one.tensors, metadata, name, sources=hashed, directory=directory)
+            return _merged_as_given(fusion.merge, read, len(sources), fusion.seed, where.get("progress") or Warnings())
         # a module says what network it is, what was read of it does not
         given = [one if isinstance(one, nn.Module) else model for one, model in zip(given, read, strict=True)]
     opened: tuple[Dataset, ...] = ()
@@ -171,3 +169,11 @@ def _fused(
     facts |= {"sources": own, "alignment": fusion.alignment, "renormalise": fusion.renormalise, "base": fusion.base}
     facts["source_data"] = fusion.source_data
     return made(StarModel, workspace, plan, found.tensors, name, **facts)
+
+
+def _merged_as_given(merge: Merge, models: Sequence[Checkpoint], count: int, seed: int, watcher: Progress) -> StarModel:
+    """The merge of models of which not all say data: so many sources and, behind them, the base where there is one."""
+    [found] = merges_of_files(merge, models, [seed], base=len(models) > count, progress=watcher)
+    _, metadata = found.plan.finish(found.tensors, **found.facts)
+    sources, directory = found.plan.parents[:count], found.plan.directory
+    return StarModel(found.tensors, metadata, f"fused-{seed}", sources=sources, directory=directory)

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.program import run_here
 from support.refused import refused
+from support.training import Stopping
 
 import starcli as sc
 from starcli.checkpoints.checkpoint import read_metadata
@@ -71,6 +72,14 @@ def test_files_without_data_are_merged_as_they_are(foreign, place):
     fused = sc.fuse(["0.safetensors", "s"], method="task-arithmetic", base="2.safetensors", scale=0.5)
     sc.save(fused, "mine.safetensors")
     assert (place / "mine.safetensors").read_bytes() == (place / "m.safetensors").read_bytes()
+
+
+def test_who_watches_a_merge_without_data_gets_its_notes(foreign, place):
+    for number, model in enumerate(foreign):
+        save_file({**model, "norm.running_mean": torch.ones(8)}, f"{number}.safetensors")
+    watcher = Stopping()
+    sc.fuse(["0.safetensors", "2.safetensors"], method="linear", progress=watcher)  # a warning would be an error
+    assert any("BatchNorm statistics are averaged" in note for note in watcher.notes)
 
 
 def test_what_a_merge_cannot_do_is_said_before_it(foreign, place):
