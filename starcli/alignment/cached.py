@@ -43,7 +43,7 @@ def match_settings(workspace: "Workspace", alignment: Alignment) -> dict[str, An
         "program": __version__,
         **({"written": written} if (written := workspace.dataset.written) else {}),
         **({"network": workspace.fingerprint} if workspace.fingerprint else {}),
-        **({"average_buffers": True} if workspace.choices.average_buffers else {}),
+        **({"average_buffers": True} if workspace.average_buffers else {}),
     }
 
 

@@ -154,7 +154,7 @@ class Evaluator:
 
     def admit(self, models: Sequence[Mapping[str, Tensor]]) -> None:
         """Check that points between `models` have buffers (see `admit_buffers`), before any work."""
-        admit_buffers(self.network, models, average=self.workspace.choices.average_buffers)
+        admit_buffers(self.network, models, average=self.workspace.average_buffers)
 
     def _vector(self, model: Mapping[str, Tensor], slot: int) -> Tensor:
         """A model's learnable parameters (P,) in a reused buffer, a slot for each node of a path; kept if there."""

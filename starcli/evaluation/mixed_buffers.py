@@ -87,7 +87,7 @@ def admit_points(
     """Check, before any training, that `what` is trained on points between `models` can have buffers."""
     if len(workspace.dataset.train) == 1 and has_batch_statistics(flat.network):
         raise StarcliError(f"the BatchNorm statistics of {what} need at least 2 training examples, found 1")
-    differing = admit_buffers(flat, models, average=workspace.choices.average_buffers)
+    differing = admit_buffers(flat, models, average=workspace.average_buffers)
     if averaged := [name for name in differing if _is_float(flat, name)]:
         progress.note(f"averaged like weights: {few(averaged, 3)}")
 

@@ -164,6 +164,11 @@ class Workspace:
         return self.choices.precision
 
     @property
+    def average_buffers(self) -> bool | None:
+        """Whether buffers in which models differ may be averaged; None: no, and nobody can choose it."""
+        return self.choices.average_buffers
+
+    @property
     def is_known(self) -> bool:
         """Whether it is known for sure which network and data these are, so that results may be kept."""
         return IN_MEMORY not in (self.dataset.name, self.dataset.test_name) and self.fingerprint is not None
