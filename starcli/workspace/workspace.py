@@ -107,11 +107,12 @@ class Workspace:
     def network(self, seed: int | None = None, *, dtype: torch.dtype = torch.float32) -> FlatNetwork:
         """A fresh network on the device, its weights drawn from `seed` (None: they will be loaded).
 
-        One of another type than float32 is for arithmetic, and stays on the CPU: not every device has the type.
+        One of another type than float32 is for arithmetic, and stays on the CPU: not every device has the type. The
+        entries of its vector have the same order.
         """
         generator = None if seed is None else torch.Generator().manual_seed(seed)
         if dtype != torch.float32:
-            return FlatNetwork(self.build(generator), dtype=dtype)
+            return FlatNetwork(self.build(generator), dtype=dtype, memory_format=self._layout)
         flat = FlatNetwork(self.build(generator), memory_format=self._layout).to(self.device)
         if self.is_users_own:
             give_own_inputs_(flat.network, self._layout)

@@ -42,8 +42,26 @@ def test_the_loss_of_the_mean_network_by_hand() -> None:
     assert MidpointJudge(workspace, examples=50).loss(a, b) == pytest.approx(float(loss), rel=1e-5)
 
 
+@pytest.mark.parametrize("arch", NETWORKS)
+def test_the_loss_of_the_mean_of_three_by_hand(arch: str) -> None:
+    """BatchNorm's statistics are those of the mean itself."""
+    workspace = opened(arch)
+    models = [workspace.network(seed).state() for seed in range(3)]
+    evaluator = Evaluator(workspace)
+    mean = {
+        name: torch.stack([model[name].double() for model in models]).mean(0).to(tensor.dtype)
+        for name, tensor in models[0].items()
+    }
+    evaluator.load(mean)
+    expected = evaluator.scores()["train"].loss
+    judge = MidpointJudge(workspace)
+    assert judge.loss_of_mean(models) == pytest.approx(expected, rel=1e-6)
+    assert judge.loss_of_mean(models[:1]) == pytest.approx(judge.loss(models[0], models[0]), rel=1e-6)
+
+
 def test_what_is_no_number_is_never_best() -> None:
     workspace = opened("mlp")
     a = workspace.network(0).state()
     broken = {name: tensor * float("nan") if tensor.is_floating_point() else tensor for name, tensor in a.items()}
     assert MidpointJudge(workspace).loss(a, broken) == float("inf")
+    assert MidpointJudge(workspace).loss_of_mean([a, broken, a]) == float("inf")

@@ -8,6 +8,7 @@ from support.barriers import Model
 
 from starcli.barriers.interpolation import interpolate_models, perturb_model
 from starcli.errors import StarcliError
+from starcli.evaluation.evaluator import Evaluator
 from starcli.workspace.workspace import Workspace
 
 
@@ -39,6 +40,24 @@ def test_interpolation_keeps_integers_and_re_estimates_statistics(workspace: Wor
 def test_wrong_weights_are_errors(workspace: Workspace, models: list[Model], weights: list[float]) -> None:
     with pytest.raises(StarcliError):
         interpolate_models(workspace, models[:2], weights)
+
+
+def test_points_of_other_types_have_the_statistics_of_their_own_weights(
+    workspace: Workspace, models: list[Model]
+) -> None:
+    """Estimated in float32, of weights that are computed in float64: they are of one point all the same."""
+    wide, other = ({n: t.double() if t.is_floating_point() else t for n, t in model.items()} for model in models[:2])
+    evaluator = Evaluator(workspace)
+    for found in (
+        perturb_model(workspace, wide, 9.0, torch.Generator().manual_seed(3)),
+        interpolate_models(workspace, [wide, other], [0.25, 0.75]),
+        interpolate_models(workspace, [wide, other, wide], [0.2, 0.5, 0.3]),
+    ):
+        assert all(tensor.dtype == torch.float64 for tensor in found.values() if tensor.is_floating_point())
+        evaluator.load({n: t.float() if t.is_floating_point() else t for n, t in found.items()})
+        again = evaluator.network.state()
+        for name in (name for name in found if "running" in name):
+            torch.testing.assert_close(found[name].float(), again[name], rtol=1e-4, atol=1e-5)
 
 
 def test_perturbations_lie_on_the_sphere(workspace: Workspace, models: list[Model]) -> None:

@@ -137,6 +137,12 @@ def test_labels_in_any_form_are_the_same_numbers(numbers, dtype):
         assert np.array_equal(found, expected)
 
 
+@pytest.mark.parametrize("wrong", [0.5, -1.5, np.nan, np.inf])
+def test_classes_are_whole_numbers_and_never_rounded(wrong):
+    for form in (np.array([0.0, wrong]), np.array([[0.0], [wrong]]), np.array([0.0, wrong], dtype="f4")):
+        refused(lambda form=form: class_numbers(form, "labels"), "that are no whole numbers, expected integers (N,)")
+
+
 @pytest.mark.parametrize(
     ("labels", "note"),
     [

@@ -66,6 +66,21 @@ def test_larger_stored_images_are_cut() -> None:
     assert not torch.equal(x, y)
 
 
+def test_parts_and_other_normalisations_keep_what_a_split_knows() -> None:
+    """The window that a network sees, the names of files, places in the array: whichever is done first."""
+    part = split(size=8, input_size=6)
+    part = MemorySplit(
+        part.raw, part.labels, NORMALISATION, input_shape=(3, 6, 6), names=tuple("abcdefghijklmnopqrstuvw"),
+        index=100 + torch.arange(23),
+    )  # fmt: skip
+    some, other = torch.tensor([7, 2, 20]), Normalisation(255.0, (0.0,), (1.0,))
+    for found in (part.subset(some).normalised(other), part.normalised(other).subset(some)):
+        assert (found.names, found.index.tolist()) == (("h", "c", "u"), [107, 102, 120])
+        [(inputs, labels)] = found.batches(3)
+        torch.testing.assert_close(inputs, part.raw[some][:, :, 1:7, 1:7].float() / 255)
+        assert torch.equal(labels, part.labels[some])
+
+
 def test_padding_is_black_and_draws_repeat() -> None:
     part = MemorySplit(torch.full((64, 3, 6, 6), 255, dtype=torch.uint8), torch.zeros(64).long(), NORMALISATION)
 

@@ -45,6 +45,11 @@ def test_targets_that_are_none() -> None:
     assert task_of_targets(np.eye(3)) == "classes"
     with pytest.raises(StarcliError, match="y: 1 rows have a target that is no number, the first at position 1"):
         read_targets(np.array([0.5, np.nan]), "regression", "y")
+    for row in ([np.nan, 1.0], [1.0, np.inf]):  # one of several columns is enough
+        with pytest.raises(StarcliError, match="y: 1 rows have a target that is no number, the first at position 1"):
+            read_targets(np.array([[0.5, 2.0], row]), "regression", "y")
+    with pytest.raises(StarcliError, match=r"of shape \(4, 3, 2\), expected numbers"):
+        read_targets(np.ones((4, 3, 2)), "regression", "y")
     with pytest.raises(StarcliError, match="are 0 or 1"):
         read_targets(np.array([[0, 2]]), "multi-label", "y")
     pair = (torch.from_numpy(INPUTS), torch.from_numpy(NUMBERS))

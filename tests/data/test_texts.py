@@ -32,6 +32,15 @@ def texts_of(data: Dataset) -> list[str]:
     return [bytes(token for token in row if 0 <= token < 256).decode() for row in rows]
 
 
+def test_long_texts_keep_the_order_of_their_tokens() -> None:
+    """Padded before or behind: longer than any sort by insertion."""
+    ids, mask = np.arange(600).reshape(3, 200), np.zeros((3, 200), dtype=np.int64)
+    mask[0, :150], mask[1, 70:], mask[2, 40:160] = 1, 1, 1
+    found = token_rows(ids, mask, "x")
+    for row, (start, stop) in enumerate([(0, 150), (70, 200), (40, 160)]):
+        assert found[row].tolist() == [*range(200 * row + start, 200 * row + stop), *[NO_TOKEN] * (200 - stop + start)]
+
+
 def test_descriptions_of_packages_are_bytes_with_sections_as_classes() -> None:
     data = open_data(f"text:{PACKAGES}", texts=TextOptions(length=90))
     lines = PACKAGES.read_text().splitlines()[1:]

@@ -7,7 +7,7 @@ import torch
 
 from starcli.errors import StarcliError
 from starcli.evaluation.tasks.classification import CLASSIFICATION
-from starcli.evaluation.tasks.multi_label import MULTI_LABEL_TASK
+from starcli.evaluation.tasks.multi_label import MULTI_LABEL_TASK, f1_scores
 from starcli.evaluation.tasks.regression import REGRESSION_TASK, r_squared
 from starcli.registry.tasks import METRICS, TASKS
 
@@ -81,6 +81,71 @@ def test_a_student_of_one_teacher_has_the_least_loss_as_the_teacher() -> None:
         student = teacher.clone().requires_grad_()
         [gradient] = torch.autograd.grad(task.loss_to(student, [teacher]), student)
         torch.testing.assert_close(gradient, torch.zeros_like(gradient))
+
+
+def test_a_student_of_several_teachers_has_the_least_loss_at_their_mean_prediction() -> None:
+    teachers = list(2 * drawn(3, 6, 4))
+    means = {
+        CLASSIFICATION: torch.stack([each.softmax(1) for each in teachers]).mean(0).log(),
+        REGRESSION_TASK: torch.stack(teachers).mean(0),
+        MULTI_LABEL_TASK: torch.stack([each.sigmoid() for each in teachers]).mean(0).logit(),
+    }
+    for task, mean in means.items():
+        student = mean.clone().requires_grad_()
+        [gradient] = torch.autograd.grad(task.loss_to(student, teachers), student)
+        torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("weights", [None, torch.arange(1.0, 7, dtype=torch.float64)])
+def test_smoothed_labels_of_teachers_by_hand(weights: torch.Tensor | None) -> None:
+    outputs, teachers = drawn(6, 4), list(drawn(2, 6, 4, seed=1))
+    taught = 0.8 * torch.stack([each.softmax(1) for each in teachers]).mean(0) + 0.2 / 4
+    each = -(taught * outputs.log_softmax(1)).sum(1)
+    expected = each.mean() if weights is None else (weights * each).sum() / weights.sum()
+    torch.testing.assert_close(
+        CLASSIFICATION.loss_to(outputs, teachers, label_smoothing=0.2, weights=weights), expected
+    )
+
+
+def test_losses_of_drawn_targets_are_entropies_in_the_mean() -> None:
+    """E[- log p(y)] of y ~ p is the entropy of p; of numbers with errors of variance 1 half of their count."""
+    outputs = 2 * drawn(2, 3)
+    chances, there = outputs.softmax(1), outputs.sigmoid()
+    entropies = {
+        CLASSIFICATION: -(chances * chances.log()).sum(),
+        MULTI_LABEL_TASK: -(there * there.log() + (1 - there) * (1 - there).log()).sum(),
+        REGRESSION_TASK: torch.tensor(outputs.numel() / 2),
+    }
+    for task, entropy in entropies.items():
+        draws = torch.Generator().manual_seed(0)
+        losses = torch.stack([task.drawn_loss(outputs, draws) for _ in range(4000)])
+        assert float(losses.mean()) == pytest.approx(float(entropy), rel=0.03)
+        again = task.drawn_loss(outputs, torch.Generator().manual_seed(0))
+        assert torch.equal(again, losses[0])
+
+
+def test_a_loss_that_is_large_is_the_mean_variance_of_numbers() -> None:
+    targets = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    assert REGRESSION_TASK.loss_unit(targets) == 0.5  # (1 + 0) / 2
+    assert REGRESSION_TASK.loss_unit(targets[:, 1:]) == 1  # nothing varies
+    assert CLASSIFICATION.loss_unit(torch.tensor([0, 1])) == 1
+
+
+def test_classes_are_scored_over_all_pieces_together() -> None:
+    """Pieces of unequal sizes, of which each prediction counts alike."""
+    found, labels = drawn(13, 4).log_softmax(1), torch.arange(13) % 4
+    for pieces in ([(found, labels)], list(zip(found.split([1, 9, 3]), labels.split([1, 9, 3]), strict=True))):
+        scores = CLASSIFICATION.score(pieces)
+        assert scores.loss == pytest.approx(-float(found[torch.arange(13), labels].sum()) / 13, rel=1e-12)
+        assert (scores.accuracy, scores.count) == (int((found.argmax(1) == labels).sum()) / 13, 13)
+
+
+def test_labels_that_neither_occur_nor_are_predicted_have_an_f1_of_zero() -> None:
+    """As scikit-learn has it, whose f1_score(..., zero_division=0) gives these."""
+    chosen, true = torch.tensor([[True, False], [True, False]]), torch.tensor([[1, 0], [0, 0]])
+    assert f1_scores(chosen, true) == {"micro_f1": pytest.approx(2 / 3), "macro_f1": pytest.approx(1 / 3)}
+    nothing = torch.zeros(3, 2)
+    assert f1_scores(nothing.bool(), nothing) == {"micro_f1": 0.0, "macro_f1": 0.0}
 
 
 def test_what_other_tasks_do_not_have_is_refused() -> None:

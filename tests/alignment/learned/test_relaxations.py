@@ -128,6 +128,16 @@ def test_it_begins_where_it_is_told_to(name: str, method: str) -> None:
         assert float((tensor - expected[key]).norm() / expected[key].norm()) < 0.06
 
 
+def test_units_begin_with_a_hundredth_of_all_others_together() -> None:
+    spec = case("mlp")
+    model, start = draw(spec, 0), random(spec, 1)
+    mixed = ParameterLayout(spec).views(SinkhornPermutation(spec, model, start, 10, 0, CPU).weights())
+    for layer in (1, 2, 3):
+        own = start.apply(model)[f"fc{layer}.bias"]
+        others = (own.sum() - own) / (len(own) - 1)
+        torch.testing.assert_close(mixed[f"fc{layer}.bias"], 0.99 * own + 0.01 * others)
+
+
 @pytest.mark.parametrize("method", RELAXATIONS)
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_undo_what_changed_places(name: str, method: str) -> None:

@@ -57,6 +57,10 @@ SMALL = {
         "tensors: {a.weight: [h], b.weight: [i, h], c.weight: [_, h+i]}",
         a_weight=(4, 2), b_weight=(3, 4), c_weight=(2, 7),
     ),
+    "beside what stays": resolved(
+        "tensors: {a.weight: [h], b.weight: [i, h+2], c.weight: [_, i+3]}",
+        a_weight=(4, 2), b_weight=(3, 6), c_weight=(2, 6),
+    ),
     "nested": resolved(
         "groups: {head: {size: 3}, qk: {within: head}}\n"
         "tensors: {q.weight: [(head qk), s], o.weight: [s, (head qk)], t: [head], e.weight: [_, s]}",

@@ -99,6 +99,20 @@ def test_rounding_to_bytes_keeps_products() -> None:
     assert costs.round_to_int8(torch.zeros(3, 2))[1] == 0.0
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_units_count_as_moved_where_they_are_not_where_the_start_had_them(name: str) -> None:
+    spec = case(name)
+    a, b = draw(spec, 0), draw(spec, 1)
+    for start in (None, Permutation.random(spec, torch.Generator().manual_seed(4))):
+        match = match_weights(a, b, spec, start=start)
+        before = (Permutation.identity(spec) if start is None else start).index
+        found = [
+            (group, where) for group, index in match.permutation.index.items() for where in np.ndindex(index.shape)
+        ]
+        moved = [match.permutation.index[group][where] != before[group][where] for group, where in found]
+        assert match.moved == sum(map(bool, moved)) > 0
+
+
 def test_warm_start_at_the_optimum_moves_nothing() -> None:
     spec = case("residual")
     a, b = draw(spec, 0), draw(spec, 1)
@@ -233,11 +247,19 @@ def test_wrong_input_is_named() -> None:
     b["fc2.bias"][3] = float("nan")
     with pytest.raises(StarcliError, match=r"fc2\.bias"):
         match_weights(a, b, spec)
+    with pytest.raises(StarcliError, match=r"model 1 has weights that are not finite\n  fc2\.bias"):
+        match_many(a, [a, b], spec)
     del b["fc2.bias"]
     with pytest.raises(StarcliError, match=r"fc2\.bias: missing"):
         match_weights(a, b, spec)
     with pytest.raises(ValueError, match="restarts"):
         match_weights(a, a, spec, restarts=-1)
+    spec = case("tied")
+    a, b = draw(spec, 0), draw(spec, 1)
+    b["decoder.weight"] = b["decoder.weight"] + 1
+    for pair in ((a, b), (b, a)):
+        with pytest.raises(StarcliError, match=r"encoder\.weight and decoder\.weight are tied, but differ by up to 1"):
+            match_weights(*pair, spec)
 
 
 @pytest.mark.parametrize("name", CASES)
