@@ -84,6 +84,7 @@ def test_the_objective_is_the_mean_over_pairs_and_more_starts_never_lower_it(met
     models = [drawn(workspace, seed) for seed in range(4)]
     found = [match_jointly(Aligner(Alignment(method, restarts=n), workspace), models) for n in (1, 3)]
     assert found[1].objective >= found[0].objective
+    assert all(each.sweeps >= len(models) for each in found)  # each is matched once at least
     aligner = Aligner(Alignment(method), workspace)
     spec, compared = aligner.compared_spec, aligner.compared(models)
     placed = [

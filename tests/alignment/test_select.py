@@ -10,8 +10,10 @@ from support.tensors import same
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
-from starcli.alignment.joint import match_jointly
+from starcli.alignment.joint import apply_jointly, match_jointly
 from starcli.alignment.midpoint import MidpointJudge
+from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.star.settings import StarSettings
 from starcli.symmetry.element import Element
@@ -114,6 +116,14 @@ def test_of_several_models_the_end_whose_mean_is_best_is_kept(workspace: Workspa
     assert found.midpoint_loss <= judge.loss_of_mean(models)
     alike = match_jointly(Aligner(how, workspace), [models[0]] * 3)
     assert all(each.is_identity() for each in alike.symmetries)
+
+
+def test_models_that_are_aligned_together_tell_the_loss_of_their_mean(workspace: Workspace) -> None:
+    checkpoints = [Checkpoint(workspace.network(seed).state(), Metadata(), f"m{seed}") for seed in range(3)]
+    aligner = Aligner(Alignment("weight", select="midpoint", ends=2), workspace)
+    found = apply_jointly(aligner, checkpoints[0], checkpoints[1:])
+    loss = MidpointJudge(workspace).loss_of_mean([checkpoints[0].tensors, *(each.tensors for each in found)])
+    assert [each.match.midpoint_loss for each in found] == pytest.approx([loss] * 2, rel=1e-5)
 
 
 def test_the_mean_of_two_is_half_way_between_them(workspace: Workspace) -> None:

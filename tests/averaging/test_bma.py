@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
@@ -18,7 +19,7 @@ from starcli.averaging.posterior_row import PosteriorRow, choose_samples
 from starcli.averaging.sampling import PointSampling
 from starcli.errors import StarcliError
 from starcli.evaluation.calibration import Reliability
-from starcli.evaluation.confidence import CONFIDENCE_METRICS, confidence
+from starcli.evaluation.confidence import CONFIDENCE_METRICS, Judged, confidence
 from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.evaluation.scoring import Scoring
 from starcli.evaluation.tasks.classification import CLASSIFICATION
@@ -206,6 +207,29 @@ def test_the_star_is_compared_with_an_ensemble(measured: tuple[Counting, list[Po
             assert found.difference == pytest.approx(row.mean[metric] - ensemble[metric])
             assert found.low < found.difference < found.high
         assert PosteriorRow.from_dict(json.loads(json.dumps(asdict(row), sort_keys=True))) == row
+
+
+def test_the_interval_is_of_the_mean_over_repeats_by_hand(workspace: Workspace, models: list[Model]) -> None:
+    """Each repeat draws its models, all are measured on the same resamples of the examples."""
+    star, *sources = models
+    draws, scoring = Draws(samples=2, repeats=3, seed=5), Scoring(workspace.dataset)
+    rows = average_models(Evaluator(workspace), star, sources, draws)
+    [row] = [row for row in rows if (row.posterior, row.samples) == ("star", 2)]
+    members, generator = Members(Evaluator(workspace), star, sources, scoring.outputs), seeded(5)
+    resampled = []
+    for _ in range(3):
+        draw = draw_members(3, 2, draws.points, generator)
+        points = torch.stack([members.between(*point) for point in draw.points])
+        ensemble = torch.stack([members.source(position) for position in draw.order])
+        both = []
+        for outputs in (points, ensemble):
+            judged = Judged()
+            judged.add(outputs.exp().mean(0).log(), workspace.dataset.test.labels)
+            both.append(scoring.resamples.metrics(judged))
+        resampled.append({name: both[0][name] - both[1][name] for name in both[0]})
+    for name, found in row.against_ensemble.items():
+        means = torch.stack([each[name] for each in resampled]).mean(0)
+        assert [found.low, found.high] == pytest.approx(np.quantile(means.numpy(), [0.025, 0.975]), rel=1e-6, abs=1e-9)
 
 
 def test_at_the_sources_the_star_domain_is_their_ensemble(workspace: Workspace, models: list[Model]) -> None:

@@ -1,10 +1,12 @@
 """Curves: a step's gradient is autograd's, the bend of a quadratic loss is where its formula says, and stopped runs."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from support.stars import RECIPE
 from support.tensors import same
-from support.training import Memory, Stopping
+from support.training import Memory, Small, Stopping
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -15,6 +17,8 @@ from starcli.curves.curve import train_curve
 from starcli.curves.curve_step import OnCurve
 from starcli.curves.settings import CurveSettings
 from starcli.errors import StarcliError
+from starcli.models.build import build_network
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Interrupted
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.train import train_network
@@ -50,6 +54,40 @@ def test_the_gradient_by_each_bend_is_autograds(mlp, form, bends):
     objective.clip(0.01)
     clipped = torch.cat([gradient.flatten() for gradient in objective.gradients()])
     torch.testing.assert_close(clipped, expected * (0.01 / expected.norm()), rtol=1e-3, atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Frozen(Small):
+    """Networks whose first layer stays as it was drawn."""
+
+    def network(self, seed=None):
+        network = build_network(self.name, generator=torch.Generator().manual_seed(seed or 0), **self.arguments)
+        network.fc1.requires_grad_(False)
+        return FlatNetwork(network)
+
+
+@pytest.mark.parametrize("form", ["bezier", "polygon"])
+def test_bends_begin_evenly_and_what_is_fixed_goes_along_the_curve(mlp, form):
+    where = Frozen(mlp.name, mlp.arguments, mlp.dataset)
+    ends, flat = [where.network(seed).state() for seed in (1, 2)], where.network(0)
+    settings = CurveSettings(form=form, bends=3)
+    objective = OnCurve(where, flat, ends, RECIPE, 0, settings, SILENT)
+    nodes = [{name: (1 - k / 4) * ends[0][name] + k / 4 * ends[1][name] for name in ends[0]} for k in range(5)]
+    for k, bend in enumerate(objective.bends, 1):
+        torch.testing.assert_close(bend, flat.flatten(nodes[k]))
+        objective.put_bend(k - 1)
+        for name, tensor in flat.state().items():
+            torch.testing.assert_close(tensor, nodes[k][name])
+    objective.begin_epoch(0)
+    inputs, labels = next(where.dataset.train.batches(48))
+    loss, _ = objective.step(inputs, labels, 0, 0)
+    weights = objective.weights(objective.draw(0, 0, 0))
+    point = {name: sum(w * node[name] for w, node in zip(weights, nodes, strict=True)) for name in ends[0]}
+    for name in ("fc1.weight", "fc1.bias"):
+        torch.testing.assert_close(flat.state()[name], point[name])
+    network = where.network().network
+    network.load_state_dict(point)
+    torch.testing.assert_close(loss, cross_entropy(network(inputs), labels).detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_t_is_drawn_from_everywhere_and_is_one_for_ranks_with_common_statistics(mlp):

@@ -8,7 +8,8 @@ import torch
 from support.proof import proof_of
 from torch import Tensor, nn
 
-from starcli.symmetry.proof.evaluation import ProofNetwork, last_example_alone, precision, spreads
+from starcli.errors import StarcliError
+from starcli.symmetry.proof.evaluation import ProofNetwork, difference, last_example_alone, precision, spreads
 
 
 class Norms(nn.Module):
@@ -217,3 +218,53 @@ def test_what_varies_by_rounding_alone_is_measured_by_its_size():
     second = first * (1 + 2**-23)
     assert spreads([first], [second]) == [0.5]
     assert spreads([first.double()], [second.double()])[0] < 1e-7
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_spread_of_an_output_is_its_deviation_over_inputs_whatever_its_size(dtype):
+    one, other = (100 + torch.randn(10_000, generator=torch.Generator().manual_seed(seed)).to(dtype) for seed in (0, 1))
+    assert spreads([one], [other]) == [pytest.approx(1, rel=0.02)]
+
+
+def test_outputs_differ_where_one_of_several_does():
+    """Each in units of its own spread."""
+    same, more = torch.zeros(3), torch.tensor([0.0, 0.0, 0.5])
+    for first, second in (([same, same], [same, more]), ([same, same], [more, same])):
+        assert difference(first, second, [2.0, 2.0]) == 0.25
+    assert difference([same, same], [same, torch.zeros(2)], [1.0, 1.0]) == float("inf")
+
+
+class Half(nn.Module):
+    """Two outputs, of which one number is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.layer(x)
+        return y, torch.where(torch.arange(3) == 1, y / 0, y)
+
+
+def test_an_output_that_is_finite_in_part_is_refused():
+    network = Half()
+    subject = ProofNetwork(network, network.state_dict(), torch.float64)
+    with pytest.raises(StarcliError, match="not finite at random weights"):
+        subject.run((torch.ones(2, 4),))
+
+
+class TwoOutputs(nn.Module):
+    """Of which the second alone tells hidden units apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.down = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.up(x).relu()
+        return self.down(h), h[:, :2]
+
+
+def test_what_one_of_several_outputs_tells_apart_is_refuted():
+    text = "format: 1\ntensors: {up.weight: [h], up.bias: [h], down.weight: [_, h], down.bias: []}"
+    assert proof_of(TwoOutputs(), text, (torch.zeros(2, 4),)).failed == ("h",)
