@@ -7,8 +7,18 @@ import torch
 from scipy import stats
 
 import starcli as sc
-from starcli.averaging.sampling import PointSampling, beta_t, constant_t, ends_t, sampling_of, uniform_t
+from starcli.averaging.sampling import (
+    PointSampling,
+    beta_t,
+    check_renormalised,
+    constant_t,
+    ends_t,
+    sampling_of,
+    uniform_t,
+)
 from starcli.errors import StarcliError
+from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.registry.samplings import SAMPLINGS
 from starcli.training.seeds import generator
 
 
@@ -57,6 +67,30 @@ def test_names_stand_for_functions() -> None:
     assert sampling_of("constant:0.9")(generator(0)) == 0.9
     assert sampling_of(constant_t) is constant_t
     assert {sampling_of("ends")(generator(seed)) for seed in range(9)} == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("name", [*SAMPLINGS, "beta:5,1"])
+def test_draws_are_those_of_their_generator_and_of_no_other(name: str) -> None:
+    before, draw_t = torch.get_rng_state(), sampling_of(name)
+    one, again = ([draw_t(place) for _ in range(20)] for place in (generator(3), generator(3)))
+    assert one == again
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_beta_draws_as_stars_were_always_made_by() -> None:
+    """The middle one of three uniform numbers, in float64."""
+    place, same = generator(1), generator(1)
+    expected = [sorted(torch.rand(3, generator=same, dtype=torch.float64).tolist())[1] for _ in range(50)]
+    assert [beta_t(place) for _ in range(50)] == expected
+
+
+def test_what_is_never_read_is_refused_before_any_work() -> None:
+    with pytest.raises(StarcliError, match="unknown sampling"):
+        PointSampling("spline")
+    with pytest.raises(StarcliError, match="--sampling ends draws none"):
+        check_renormalised(PointSampling("ends"), Renormalise("repair"))
+    check_renormalised(PointSampling("ends"), RECALIBRATE)
+    check_renormalised(PointSampling("midpoint"), Renormalise("repair"))
 
 
 def test_sources_in_turn_come_as_often_as_each_other() -> None:

@@ -111,12 +111,14 @@ def test_predictions_that_are_no_numbers_give_no_verdict_but_on_accuracy() -> No
     }
 
 
-def test_few_errors_give_no_verdict_on_what_errors_decide() -> None:
+@pytest.mark.parametrize("errors", [20, 60])
+def test_few_errors_give_no_verdict_on_what_errors_decide(errors: int) -> None:
+    """Of one of the two, however many the other has."""
     labels = torch.zeros(400, dtype=torch.int64)
     logits = torch.zeros(400, 2, dtype=torch.float64)
     logits[:, 0] = 1.0
     worse = logits.clone()
-    worse[:20] *= -1  # 20 errors more
+    worse[:errors] *= -1  # the other has none
     resamples = Resamples(torch.arange(400), count=200)
     a, b = judged((worse.log_softmax(1), labels)), judged((logits.log_softmax(1), labels))
     drawn = less(resamples.metrics(a), resamples.metrics(b))

@@ -6,7 +6,7 @@ from support.network_kinds import CONTINUOUS, case, close
 from torch import Tensor, nn
 
 from starcli.alignment.learned.continuous_motion import ContinuousMotion
-from starcli.alignment.learned.moving_factors import LARGEST_FACTOR, Rotations
+from starcli.alignment.learned.moving_factors import LARGEST_FACTOR, Invertible, Rotations
 from starcli.symmetry.element import Element
 from starcli.symmetry.kinds.derive_kinds import derive_kinds
 from starcli.symmetry.kinds.kinds import Kinds
@@ -14,6 +14,7 @@ from starcli.symmetry.normal_form import normal_element
 from starcli.symmetry.permutation import Permutation
 
 CPU = torch.device("cpu")
+LARGEST, LEAST = LARGEST_FACTOR, 1 / LARGEST_FACTOR
 
 
 def normal(name: str) -> tuple[Kinds, dict[str, Tensor]]:
@@ -48,6 +49,30 @@ def test_factors_act_as_the_element_that_they_are(name: str) -> None:
     again = motion.element(element.permutation)
     assert all(torch.allclose(g, again.matrices[group], atol=1e-6) for group, g in element.matrices.items())
     assert all(torch.allclose(each, again.scales[group]) for group, each in element.scales.items())
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_what_does_nothing_leaves_the_weights_as_they_are_wherever_it_was_before(name: str) -> None:
+    kinds, tensors = normal(name)
+    motion = motion_at(kinds, factors(kinds, 0))
+    weights = motion.layout.vector(tensors)
+    assert not torch.allclose(motion.act(weights), weights, rtol=1e-2)
+    motion.place(Element.identity(kinds))
+    torch.testing.assert_close(motion.act(weights), weights, rtol=1e-5, atol=1e-6)
+
+
+def test_matrices_beyond_the_bounds_are_brought_back_along_their_own_directions() -> None:
+    """Singular values are cut, singular vectors stay; the inverse transpose acts where units are read."""
+    q, r = (torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(n)))[0] for n in (0, 1))
+    found, expected = (q * torch.tensor(values) @ r for values in ([1e3, 2.0, 0.5, 1e-3], [LARGEST, 2.0, 0.5, LEAST]))
+    weights = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
+    for exponent, by in ((1, expected), (-1, torch.linalg.inv(expected).T)):
+        factor = Invertible({"g": 1}, {exponent: torch.arange(24).view(1, 4, 6)}, torch.eye(4)[None])
+        factor.place({"g": found})
+        vector = weights.flatten().clone()
+        factor.act_(vector, adjoint=False)
+        torch.testing.assert_close(vector.view(4, 6), by @ weights, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(factor.exact()[0].float(), expected, rtol=1e-3, atol=1e-4)
 
 
 def test_matrices_that_move_together_act_as_each_by_itself() -> None:
