@@ -1,5 +1,6 @@
 """Barriers of one line against hand calculations and invariants: ends, symmetry, a model against itself."""
 
+import json
 import math
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from support.barriers import Model, Watcher
 
 from starcli.barriers.interpolation import interpolate_models
-from starcli.barriers.line_barrier import Curve, grid, loss_barrier, measure_line, metric_barrier, rises
+from starcli.barriers.line_barrier import Barrier, Curve, grid, loss_barrier, measure_line, metric_barrier, rises
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.scores import Scores
@@ -20,7 +21,9 @@ def test_a_barrier_is_the_rise_above_the_line() -> None:
     ts = grid(5)
     assert ts == (0.0, 0.25, 0.5, 0.75, 1.0)
     assert loss_barrier(ts, [1.0, 2.0, 2.5, 2.0, 3.0]) == pytest.approx(0.5)  # lines at 1.5, 2, 2.5
-    assert metric_barrier(ts, [0.9, 0.7, 0.8, 0.5, 0.5]) == pytest.approx(0.1)  # lines at 0.8, 0.7, 0.6
+    metric = [0.9, 0.5, 0.8, 0.5, 0.5]  # lines at 0.8, 0.7, 0.6: it drops by 0.3 and 0.1, and rises by 0.1
+    assert metric_barrier(ts, metric) == pytest.approx(0.3)
+    assert metric_barrier(ts, metric, falls=True) == pytest.approx(0.1)
     assert loss_barrier(ts, [1.0, 0.0, 0.0, 0.0, 1.0]) == 0  # a valley is no barrier, and not below 0
     assert rises(ts, [0.1] * 5) == (0.0,) * 5
     assert math.isnan(loss_barrier(ts, [1.0, math.nan, 2.0, 2.0, 1.0]))
@@ -90,6 +93,22 @@ def test_a_signal_stops_a_path(workspace: Workspace, models: list[Model]) -> Non
 def test_a_model_that_does_not_fit_is_an_error(evaluator: Evaluator, models: list[Model]) -> None:
     with pytest.raises(StarcliError, match="do not fit"):
         measure_line(evaluator, models[0], {"fc.weight": torch.zeros(1)})
+
+
+def test_each_metric_worsens_in_its_own_direction() -> None:
+    """Of R2 more is better, of RMSE less; both through JSON too."""
+    ts = grid(5)
+    scores = [
+        Scores(1.0, {"r2": r2, "rmse": rmse}, 9) for r2, rmse in zip([0.9, 0.5, 0.8, 0.5, 0.5], range(5), strict=True)
+    ]
+    scores[1] = Scores(2.0, {"r2": 0.5, "rmse": 4.0}, 9)
+    barrier = Barrier(ts, {"train": Curve.of(ts, scores), "test": Curve.of(ts, scores[::-1])})
+    curve = barrier.curves["train"]
+    assert (curve.loss_barrier, curve.r2_barrier, curve.rmse_barrier) == pytest.approx((1.0, 0.3, 3.0))
+    assert (curve.loss_max, curve.t_max) == (2.0, 0.25)
+    again = Barrier.from_dict(json.loads(json.dumps({"model": "a", **barrier.to_dict()}, sort_keys=True)))
+    assert again == barrier
+    assert again.about == {"model": "a"}
 
 
 def test_curves_with_nan_have_no_maximum() -> None:

@@ -71,6 +71,15 @@ def test_rotations_that_fix_ones_are_the_best_of_these(seed: int) -> None:
         assert float((fixed * m).sum()) <= float((q * m).sum()) + 1e-12
 
 
+@pytest.mark.parametrize("fix", [False, True])
+def test_what_rotations_gain_is_what_the_best_one_gains(fix: bool) -> None:
+    rotated = kinds(h=GroupKind("h", "orthogonal", fixes_ones=fix))
+    told = {(("h",), NONE): gains(7, 4, 4), (("h",), frozenset({0})): gains(8, 4, 4)}
+    [q] = best_parts(rotated, "h", told).matrices["h"]
+    assert float(best_values(rotated, "h", told)) == pytest.approx(float((q * sum(told.values())).sum()))
+    assert torch.allclose(q @ torch.ones(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)) == fix
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_heads_are_assigned_by_what_their_rotations_can_do(seed: int) -> None:
     """Four heads of three rotated units each, and a bias a head: all 24 orders of heads tried."""
