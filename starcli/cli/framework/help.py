@@ -95,14 +95,12 @@ def _grouped(parameters: list[Any], ctx: Any) -> dict[str, list[tuple[str, str]]
     """Rows of a command's parameters, by heading: arguments, the command's own options, then the bundles'."""
     groups: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
     for parameter in parameters:
-        if parameter.hidden:
-            continue
         if isinstance(parameter, TyperOption):
             title = parameter.rich_help_panel or ("General" if "--help" in parameter.opts else "Options")
             words = ", ".join(sorted([*parameter.opts, *parameter.secondary_opts], key=len))
             row = (f"{words} {_value(parameter, ctx)}".rstrip(), _explained(parameter))
         else:
-            title, row = "Arguments", (parameter.metavar or parameter.name, _explained(parameter))
+            title, row = "Arguments", (parameter.metavar, _explained(parameter))
         groups.setdefault(title, []).append(row)
     if not any(name == "-h, --help" for rows in groups.values() for name, _ in rows):
         groups.setdefault("General", []).append(("-h, --help", "Show this page and end."))
