@@ -47,26 +47,13 @@ class Pattern:
             result.extend([("text", other)] if other else [] for other in others)
         return tuple(tuple(segment) for segment in result)
 
-    @cached_property
-    def known(self) -> tuple[str | None, ...]:
-        """The words between the dots, None for those that hold a wildcard."""
-        return tuple(
-            None if any(kind != "text" for kind, _ in segment) else "".join(word for _, word in segment)
-            for segment in self.segments
-        )
-
     def match(self, name: str) -> dict[str, int | str] | None:
         """Values of the wildcards in `name`, or None where it does not match.
 
         Takes time linear in the length of the name.
         """
-        if self.is_literal:
-            return {} if name == self.literal else None
         words = name.split(".")
         if len(words) != len(self.segments):
-            return None
-        # Words without wildcards first: they rule out most names at once.
-        if any(known is not None and known != word for known, word in zip(self.known, words, strict=True)):
             return None
         bindings: dict[str, int | str] = {}
         for segment, word in zip(self.segments, words, strict=True):

@@ -1,5 +1,6 @@
 """From a spec as written and the shapes of one network to a `Resolved`: match names, expand templates, solve sizes."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -222,13 +223,14 @@ class _Resolver:
     def buffer_names(self, buffers: Collection[str]) -> frozenset[str]:
         """Tensors that the spec's patterns match (`*` also stands for dots), or that are buffers of the network."""
         first = {name: members(name, 1)[0] for name in self.shapes}
-        patterns = [pattern.text for pattern in self.spec.buffers]
-        if len(patterns) > MAX_PATTERNS or len(patterns) * len(self.shapes) > MAX_TRIES:
-            raise StarcliError(f"{self.spec.source}: {len(patterns)} patterns of buffers are too many")
+        count = len(self.spec.buffers)
+        if count > MAX_PATTERNS or count * len(self.shapes) > MAX_TRIES:
+            raise StarcliError(f"{self.spec.source}: {count} patterns of buffers are too many")
+        globs = [_glob(pattern.text) for pattern in self.spec.buffers]
         return frozenset(
             name
             for name in self.shapes
-            if name in buffers or first[name] in buffers or any(_glob(pattern, name) for pattern in patterns)
+            if name in buffers or first[name] in buffers or any(glob.fullmatch(name) for glob in globs)
         )
 
     def tied_names(self) -> tuple[tuple[str, ...], ...]:
@@ -246,21 +248,11 @@ def _nearest(name: str, known: Collection[str], number: int) -> str:
     return words if words.startswith("; did you mean") else ""
 
 
-def _glob(pattern: str, name: str) -> bool:
-    """Whether `name` matches `pattern`, in which each `*` stands for any characters.
+def _glob(pattern: str) -> re.Pattern[str]:
+    """What matches `pattern`, in which each `*` stands for any characters.
 
-    The earliest place is taken for each part, so that it takes time linear in the name.
+    Each part is taken at its earliest place, and at no other, so that it takes time linear in the name.
     """
-    first, *others = pattern.split("*")
-    if not others:
-        return name == pattern
-    last = others.pop()
-    if not name.startswith(first) or not name.endswith(last) or len(name) < len(first) + len(last):
-        return False
-    here, end = len(first), len(name) - len(last)
-    for part in others:
-        found = name.find(part, here, end)
-        if found < 0:
-            return False
-        here = found + len(part)
-    return True
+    first, *others = map(re.escape, pattern.split("*"))
+    inner = "".join(f"(?>.*?{part})" for part in others[:-1])
+    return re.compile(f"{first}{inner}.*{others[-1]}" if others else first, re.DOTALL)
