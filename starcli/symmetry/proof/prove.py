@@ -27,9 +27,7 @@ class Proof:
     """The verdict of a proof on each group, and the largest difference with all groups permuted together."""
 
     worst_difference: float
-    """Largest change of an output, in units of its spread over inputs.
-
-    Infinite (null in JSON) where not even the shape stayed, NaN (left out of JSON) where it was not kept."""
+    """Largest change of an output, in units of its spread; infinite (null in JSON) where not even the shape stayed."""
     verdicts: Mapping[str, Verdict]
     reasons: Mapping[str, str] = field(default_factory=dict)
     """For each group that is not proved the reason, with names of tensors."""
@@ -71,9 +69,7 @@ class Proof:
             read = _ProofJson.model_validate(value)
         except ValidationError as error:
             raise StarcliError("this is no record of a proof", wrong_fields(error)) from None
-        kept = "worst_difference" in read.model_fields_set
-        worst = math.nan if not kept else math.inf if read.worst_difference is None else read.worst_difference
-        proof = cls(worst, read.verdicts, read.reasons)
+        proof = cls(math.inf if read.worst_difference is None else read.worst_difference, read.verdicts, read.reasons)
         if proof.proved != read.proved:
             raise StarcliError("this is no record of a proof", ["`proved` contradicts the verdicts"])
         return proof
@@ -84,7 +80,7 @@ class _ProofJson(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
     proved: bool
-    worst_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    worst_difference: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None
     verdicts: dict[str, Verdict]
     reasons: dict[str, str]
 

@@ -15,7 +15,6 @@ from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.proof.places import GroupPlace
-from starcli.symmetry.proof.prove import Proof
 
 SHAPES = {f"{part}.{i}.{kind}": shape for i in range(20) for part in ("layer", "head")
           for kind, shape in (("weight", (16, 16)), ("bias", (16,)))}  # fmt: skip
@@ -29,8 +28,6 @@ def read_checkpoint(path: Path) -> None:
     if found.metadata.spec is not None:
         resolved = resolved_from_json(found.metadata.spec.resolved)
         _ = resolved.blocks, resolved.sha256, resolved.log10_symmetries(), resolved.movable()
-        if found.metadata.spec.proof is not None:
-            Proof.from_json(found.metadata.spec.proof)
     found.metadata.to_text()
     lineage.describe(path, verify=True).to_json()
 
