@@ -4,7 +4,8 @@ relate: two factors on the same positions (elementwise).   merge: the factors of
 what remains when axes are summed over, a bundle of the atoms in each sum.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -140,17 +141,25 @@ def reduce(atoms: Atoms, value: Value, axes: Iterable[int], *, whole: bool = Tru
     axes = tuple(axes)
     left: list[AtomLabels] = []
     for factor in value.factors:
-        inside = [axis for axis in varies(factor) if axis in axes]
-        if not inside:
+        rows = _rows(factor, axes)
+        if rows.shape[1] == 1:
             left.append(factor)
-            continue
-        outside = [axis for axis in range(factor.ndim) if axis not in inside]
-        if factor.size == np.prod([factor.shape[axis] for axis in inside]) and not whole:
-            continue
-        rows = factor.transpose(outside + inside).reshape(int(np.prod([factor.shape[axis] for axis in outside])), -1)
-        left.append(_bundled(atoms, rows).reshape([1 if axis in inside else n for axis, n in enumerate(factor.shape)]))
+        elif whole or len(rows) > 1:
+            left.append(_of_rows(_bundled(atoms, rows), factor, axes))
     shape = [1 if axis in axes else n for axis, n in enumerate(value.shape)]
     return Value.of(shape, left)
+
+
+def _rows(factor: AtomLabels, axes: Collection[int]) -> AtomLabels:
+    """The factor as (rows, positions along `axes`), with a row for each position along the other axes."""
+    others = [axis for axis in range(factor.ndim) if axis not in axes]
+    rows = np.moveaxis(factor, others, range(len(others)))
+    return rows.reshape(math.prod(rows.shape[: len(others)]), -1)
+
+
+def _of_rows(labels: AtomLabels, factor: AtomLabels, axes: Collection[int]) -> AtomLabels:
+    """A label for each of `_rows`, where the factor has them, with size 1 along `axes`."""
+    return labels.reshape([1 if axis in axes else n for axis, n in enumerate(factor.shape)])
 
 
 def _bundled(atoms: Atoms, rows: AtomLabels) -> AtomLabels:
@@ -198,33 +207,21 @@ def _units_over(atoms: Atoms, factor: AtomLabels, axes: set[int]) -> AtomLabels 
 
     Channels that a pixel shuffle spreads over positions are such, and those of a layer whose units are made an image.
     """
-    inside = [axis for axis in varies(factor) if axis in axes]
-    outside = [axis for axis in varies(factor) if axis not in axes]
-    if not inside or not outside:
+    rows = atoms.find(_rows(factor, axes))
+    if 1 in rows.shape:
         return None
-    rows = atoms.find(np.moveaxis(factor, outside, range(len(outside))))
-    lengths = rows.shape[: len(outside)]
-    rows = rows.reshape(int(np.prod(lengths)), -1)
     _, first, place = np.unique(rows[0], return_index=True, return_inverse=True)
     own = rows[:, first]  # (units, atoms of each)
     if len(unique(own)) < own.size or atoms.is_fixed(own).any() or not np.array_equal(own[:, place.reshape(-1)], rows):
         return None
     atoms.place(own, atoms.new(len(first), fixed="positions of the input"))
-    units = atoms.bundles(own).reshape(lengths)
-    return units.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])
+    return _of_rows(atoms.bundles(own), factor, axes)
 
 
 def _apart(atoms: Atoms, factor: AtomLabels, axes: set[int]) -> AtomLabels | None:
     """What a pinned factor determines along other axes than those (space folded into channels); None for nothing."""
-    inside = [axis for axis in varies(factor) if axis in axes]
-    outside = [axis for axis in varies(factor) if axis not in axes]
-    if not inside:
-        return factor
-    if not outside:
-        return None
-    rows = np.moveaxis(factor, outside, range(len(outside)))
-    lengths = rows.shape[: len(outside)]
-    # in order: a shifted row is another one
-    kinds, index = distinct_rows(rows.reshape(int(np.prod(lengths)), -1))
-    labels = atoms.new(len(kinds), fixed="positions of the input")[index.reshape(lengths)]
-    return labels.reshape([n if axis in outside else 1 for axis, n in enumerate(factor.shape)])
+    rows = _rows(factor, axes)
+    if 1 in rows.shape:
+        return factor if rows.shape[1] == 1 else None
+    kinds, index = distinct_rows(rows)  # in order: a shifted row is another one
+    return _of_rows(atoms.new(len(kinds), fixed="positions of the input")[index], factor, axes)
