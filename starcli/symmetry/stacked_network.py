@@ -11,7 +11,7 @@ from starcli.symmetry.archspec.resolved import Resolved
 
 
 def with_stacks(network: nn.Module, spec: Resolved) -> nn.Module:
-    """A network whose state dict has the names of `spec`: itself, or, where the spec has stacks, a copy of it.
+    """A copy of a network whose state dict has the names of `spec`, those of its stacks.
 
     The copy computes the same function of its state dict; what a stack holds is differentiated as one tensor.
 
@@ -24,8 +24,6 @@ def with_stacks(network: nn.Module, spec: Resolved) -> nn.Module:
     >>> {name: tuple(tensor.shape) for name, tensor in with_stacks(network, spec).state_dict().items()}
     {'[].bias': (2, 3), '[].weight': (2, 3, 2)}
     """
-    if not spec.stacks:
-        return network
     copy = copy_network(network)
     lent = _Lent(copy, spec.stacks)
     copy.register_forward_pre_hook(lent.lend)

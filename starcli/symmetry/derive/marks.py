@@ -54,7 +54,7 @@ class MemberMark:
 
 
 class MemberWalk:
-    """One walk through a graph; `broken` are the sources whose members met otherwise than lists do."""
+    """One walk through a graph; `broken` are the sources, of equally many members each, that met as no list does."""
 
     def __init__(self, sources: Sequence[MemberSource]) -> None:
         self.sources = list(sources)
@@ -89,9 +89,7 @@ class MemberWalk:
         alone = {mark.members for mark in marks}
         name = nodes.name(node.target)
         written = nodes.mutates(node.target)
-        if len({source.count for source in sources}) > 1:
-            self.refuse(given)
-        elif len(alone) == 1 and not any(mark.joined_by for mark in marks) and not self._writes_elsewhere(node, given):
+        if len(alone) == 1 and not any(mark.joined_by for mark in marks) and not self._writes_elsewhere(node, given):
             self.met.append(sources)
             self.marks[node] = MemberMark(marks[0].members, sources)
         elif (name in _ANY_ORDER and self._joinable(node, marks, name)) or self._fills(node, given):

@@ -159,8 +159,6 @@ def _sparsest(basis: Tensor, sizes: Tensor, coordinate: int) -> Tensor | None:
     """The vector of least L1 norm with entry 1 at `coordinate`; None where all have 0 there."""
     if float(basis[:, coordinate].abs().max()) < 1e-6:
         return None
-    if len(basis) == 1:
-        return basis[0] / basis[0, coordinate]
     from scipy.optimize import linprog  # a quarter of a second, which most commands have no use for
 
     d, m = basis.shape
