@@ -73,13 +73,16 @@ def list_images(directory: Path) -> ImageListing:
     """List the images below `directory` as torchvision's ImageFolder does.
 
     Each folder in it is a class, hidden ones too, in the order of their names; images are all files below it with one
-    of SUFFIXES, however deep and through links. Raises StarcliError for a folder without images, as torchvision does.
+    of SUFFIXES, however deep and through links. Raises StarcliError for a folder without images, as torchvision does,
+    and for one whose name is no text, which no file could record.
     """
     entries = _entries(directory)
     classes = tuple(entry.name for entry in entries if entry.is_dir())
     if not classes:
         there = few([_shown(entry) for entry in entries], 10) or "nothing"
         raise StarcliError(f"{directory}: expected a folder of images for every class, found {there}")
+    if strange := [name for name in classes if any("\ud800" <= letter <= "\udfff" for letter in name)]:
+        raise StarcliError(f"{directory / strange[0]}/: names of classes are text in UTF-8: rename it")
     others = [entry.name for entry in entries if not entry.is_dir() and not entry.name.startswith(".")]
     listing = ImageListing(directory, classes, unread=others)
     for label, name in enumerate(classes):

@@ -239,6 +239,14 @@ def test_folders_that_are_refused(tmp_path: Path, names: list[str], words: list[
     refused(lambda: open_data(f"folder:{make(tmp_path, *names)}"), *words)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are text there")
+def test_names_of_images_may_be_any_bytes_and_those_of_classes_not(tmp_path: Path) -> None:
+    root = make(tmp_path, *six("train", "test"), "train/cat/\udce9.png")
+    assert open_data(f"folder:{root}").train.names[-4:] == ("cat/\udce9.png", *(f"dog/{n}.png" for n in range(3)))
+    make(root, "train/caf\udce9/1.png")
+    refused(lambda: open_data(f"folder:{root}"), "/: names of classes are text in UTF-8: rename it")
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     root = make(tmp_path, *six("train", "test"))
     (root / "train/cat/gone.png").symlink_to("nowhere")
