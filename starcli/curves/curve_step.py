@@ -67,10 +67,9 @@ class OnCurve(PlainObjective):
         self.batchnorm.counted = weight > 0
         weights = self.weights(self.draw(epoch, step, number))
         self._put(weights)
-        for parameter in self.parameters:
-            parameter.grad = None
+        super().clear()
         found = self.accumulate(inputs, labels, weight)
-        gradients = [parameter.grad for parameter in self.parameters]
+        gradients = super().gradients()
         shares = [(share, gradient) for share in weights[1:-1] for gradient in gradients]
         for place, (share, gradient) in enumerate(shares):
             if gradient is not None:
@@ -106,7 +105,8 @@ class OnCurve(PlainObjective):
         return [tensor for name, tensor in self.flat.buffers.items() if name not in self.point]
 
     def clear(self) -> None:
-        """Forget the gradients."""
+        """Forget the gradients, those at the point too: a first backward pass may have left some, and begin again."""
+        super().clear()
         self.slopes = [None] * len(self.parts)
 
     def gradients(self) -> Sequence[Tensor | None]:

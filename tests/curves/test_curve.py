@@ -19,6 +19,7 @@ from starcli.curves.settings import CurveSettings
 from starcli.errors import StarcliError
 from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
+from starcli.runtime.arithmetic import WARNS, arithmetic_restored
 from starcli.runtime.progress import SILENT, Interrupted
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.train import train_network
@@ -88,6 +89,40 @@ def test_bends_begin_evenly_and_what_is_fixed_goes_along_the_curve(mlp, form):
     network = where.network().network
     network.load_state_dict(point)
     torch.testing.assert_close(loss, cross_entropy(network(inputs), labels).detach(), rtol=1e-5, atol=1e-6)
+
+
+class Awkward(torch.autograd.Function):
+    """x, whose gradient goes through an operator that has no deterministic way."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.zeros_like(gradient).put_(torch.arange(gradient.numel()), gradient)
+
+
+@pytest.mark.filterwarnings("ignore:put_")
+def test_a_backward_pass_that_has_to_begin_again_leaves_nothing_of_the_first(mlp):
+    """The last layers have their gradients before the pass fails at the first one."""
+    ends, (inputs, labels), found = ends_in(mlp), next(mlp.dataset.train.batches(48)), []
+    for mode in (0, WARNS):
+        with arithmetic_restored():
+            torch.set_deterministic_debug_mode(mode)
+            flat, progress = mlp.network(0), Stopping()
+            next(each for each in flat.network.modules() if isinstance(each, nn.Linear)).register_forward_hook(
+                lambda module, arguments, output: Awkward.apply(output)
+            )
+            objective = OnCurve(mlp, flat, [end.tensors for end in ends], RECIPE, 0, CurveSettings(), progress)
+            objective.begin_epoch(0)
+            objective.clear()
+            for piece in cut_batch(48, 2):
+                rows = slice(piece.start, piece.stop)
+                objective.step(inputs[rows], labels[rows], 0, 0, piece.number, piece.weight)
+            found.append([gradient.clone() for gradient in objective.gradients()])
+            assert len(progress.notes) == (mode == WARNS)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 
 def test_t_is_drawn_from_everywhere_and_is_one_for_ranks_with_common_statistics(mlp):
