@@ -23,7 +23,7 @@ from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
 from starcli.star.companions import train_companions
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.star_search import StarSearch
-from starcli.star.starlight_step import HeldOut, OnLines
+from starcli.star.starlight_step import OnLines
 from starcli.symmetry.symmetries import Symmetry
 from starcli.training.objective import Row
 from starcli.training.run import TrainingRun
@@ -78,10 +78,9 @@ def starlight(
     recipe = settings.own_recipe(search.recipe)
     init = None if search.init is None else search.init.tensors
     bank = _bank(workspace, [*sources, *companions], own_seed, init)
-    watched = HeldOut(held_out, settings.eval_every or recipe.epochs)
     how: dict[str, Any] = {"at_mean": init is None and settings.begins_at_mean}
     how |= {"turns": None if search.growth is None else search.growth.turns()}
-    objective = OnLines(workspace, bank, recipe, own_seed, settings, watched, progress, **how)
+    objective = OnLines(workspace, bank, recipe, own_seed, settings, held_out, progress, **how)
     ends = [*search.sources, *search.held_out, *([search.init] if search.init is not None else [])]
     admit_points(workspace, bank.flat, (model.fresh_tensors() for model in ends), "a star", progress)
     objective.fix(sources[0].open() if init is None else init)

@@ -8,7 +8,6 @@ times the gradient at the point.
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.barriers.line_barrier import measure_line
-from starcli.evaluation.evaluator import Evaluator
+from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.models.spectral_norm import approach_spectral_norms_
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed, sharing
@@ -34,14 +33,6 @@ if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """Models that training never sees: the barrier to each is logged every so many epochs; nothing selects by it."""
-
-    models: Sequence[Source]
-    every: int
-
-
 class OnLines(PlainObjective):
     """The objective of Starlight. The network's own parameters are the point on the line; the star is apart.
 
@@ -55,7 +46,7 @@ class OnLines(PlainObjective):
         recipe: Recipe,
         seed: int,
         settings: StarSettings,
-        held_out: HeldOut,
+        held_out: Sequence[Source],
         progress: Progress,
         *,
         at_mean: bool = False,
@@ -63,13 +54,14 @@ class OnLines(PlainObjective):
     ) -> None:
         """Begin with the star as `bank.flat` is; `at_mean`: at the mean of the sources, all aligned to the first.
 
+        held_out: models that training never sees: the barrier to each is logged, and nothing selects by it.
         turns: numbers of sources, one of which is drawn in each step, see `Growth.turns` (None: all of them alike).
         """
         super().__init__(workspace, bank.flat, recipe, progress, sync_batchnorm=settings.sync_batchnorm)
         self.bank, self.seed, self.settings, self.held_out = bank, seed, settings, held_out
         self.passes = 2 if settings.mu > 0 else 1
         self.draws_per_step, self.draw_t = settings.draws(recipe), settings.draw_t
-        self.batch_size = recipe.batch_size
+        self.batch_size, self.eval_every = recipe.batch_size, settings.eval_every or recipe.epochs
         self.vector = bank.flat.parameters.clone()
         self.parts = list(bank.flat.views(self.vector).values())
         self.point = fixed_in_training(bank.flat, workspace.dataset.train)
@@ -221,9 +213,9 @@ class OnLines(PlainObjective):
 
     def end_epoch(self, epoch: int) -> Row:
         """The barrier to each held-out model, where it is time; the validation split is left to the end."""
-        if not self.held_out.models or (epoch + 1) % self.held_out.every:
+        if not self.held_out or (epoch + 1) % self.eval_every:
             return {}
-        what = f"barriers to {len(self.held_out.models)} held-out models"
+        what = f"barriers to {len(self.held_out)} held-out models"
         return {"held_out": once_if_rehearsed(what, self._barriers)}
 
     def describe(self, epoch: int, step: int) -> str:
@@ -266,14 +258,13 @@ class OnLines(PlainObjective):
     def _barriers(self) -> list[Row]:
         if self._evaluator is None:
             self._evaluator = Evaluator(self.workspace, renormalise=self.settings.renormalise)
-        evaluator, star = self._evaluator, self._named()
+        evaluator, star = self._evaluator, PathEnd(self._named())
 
         def measured(number: int) -> Row:
-            model = self.held_out.models[number]
-            tensors = model.open()
-            tensors = self.aligner.permuted(star, tensors, seed=substream(self.seed, "held-out", number))
+            model = self.held_out[number]
+            tensors = self.aligner.permuted(star.model, model.open(), seed=substream(self.seed, "held-out", number))
             curves = measure_line(evaluator, star, tensors).curves
             barriers = {f"{split}_barrier": c.loss_barrier for split, c in curves.items()}
             return {"model": model.name, **barriers, **self.settings.renormalise.settings()}
 
-        return sharing.share_out(range(len(self.held_out.models)), measured)
+        return sharing.share_out(range(len(self.held_out)), measured)

@@ -23,7 +23,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.recipes.recipe import Recipe
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Realignment, Source, SourceBank
-from starcli.star.starlight_step import HeldOut, OnLines
+from starcli.star.starlight_step import OnLines
 from starcli.training.run import TrainingRun
 
 IMAGES, BATCH, SOURCES = 50_000, 128, 50
@@ -69,7 +69,7 @@ def alignments(
     bank = Timed([Source(str(i), lambda state=state: state) for i, state in enumerate(found)], workspace.network(0))  # type: ignore[misc]
     recipe = Recipe(epochs=epochs, batch_size=batch, lr=0.02)
     settings = StarSettings(alignment=Alignment("weight"), draws_per_step=1)
-    objective = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
+    objective = OnLines(workspace, bank, recipe, 0, settings, (), Stopping())  # type: ignore[arg-type]
     TrainingRun(objective, workspace.dataset, recipe, 0).run()
     bank.close()
     return bank.alignments, sources * sum(group.size for group in workspace.spec.resolved.groups.values())

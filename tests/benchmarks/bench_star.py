@@ -31,7 +31,7 @@ from starcli.runtime.progress import Progress
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
 from starcli.star.starlight import starlight
-from starcli.star.starlight_step import HeldOut, OnLines
+from starcli.star.starlight_step import OnLines
 from starcli.training.batch_pieces import cut_batch
 from starcli.training.run import TrainingRun
 from starcli.training.train import PlainObjective, train_network
@@ -71,7 +71,7 @@ def steps(label: str, rounds: int) -> Row:
     settings = StarSettings(alignment=Alignment(None), draws_per_step=1)
     bank = SourceBank(sources, workspace.network(0))
     plain = PlainObjective(workspace, workspace.network(0), recipe)  # type: ignore[arg-type]
-    star = OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), Stopping())  # type: ignore[arg-type]
+    star = OnLines(workspace, bank, recipe, 0, settings, (), Stopping())  # type: ignore[arg-type]
     batch = next(workspace.dataset.train.batches(batch_size, channels_last=True))
     [piece] = cut_batch(batch_size, 1)
 

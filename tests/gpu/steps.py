@@ -13,7 +13,7 @@ from starcli.runtime.progress import SILENT
 from starcli.star import source_bank
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
-from starcli.star.starlight_step import HeldOut, OnLines
+from starcli.star.starlight_step import OnLines
 from starcli.training.train import PlainObjective
 from starcli.workspace.workspace import Workspace
 
@@ -35,7 +35,7 @@ def star(workspace: Workspace, found: list[Source], recipe: Recipe) -> OnLines:
     """The objective of a star whose sources are taken as they are."""
     settings = StarSettings(alignment=Alignment(None), draws_per_step=1)
     bank = SourceBank(found, workspace.network(0))
-    return OnLines(workspace, bank, recipe, 0, settings, HeldOut((), 1), SILENT)
+    return OnLines(workspace, bank, recipe, 0, settings, (), SILENT)
 
 
 def compared(

@@ -11,7 +11,7 @@ from starcli.errors import StarcliError
 from starcli.recipes.recipe import Recipe
 from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source, SourceBank
-from starcli.star.starlight_step import HeldOut, OnLines
+from starcli.star.starlight_step import OnLines
 from starcli.symmetry.element import Element
 from starcli.training.train import train_network
 from starcli.workspace.choices import Choices
@@ -70,7 +70,7 @@ def test_it_begins_at_the_mean_of_the_aligned_sources_or_where_it_is_told(vit, v
     def begun(at_mean: bool) -> OnLines:
         bank = SourceBank(vits, vit.network(9))
         settings = settings_of(**ALL)
-        objective = OnLines(vit, bank, RECIPE, 0, settings, HeldOut((), 1), Stopping(), at_mean=at_mean)
+        objective = OnLines(vit, bank, RECIPE, 0, settings, (), Stopping(), at_mean=at_mean)
         objective.begin_epoch(0)
         return objective
 

@@ -15,7 +15,7 @@ from starcli.star.settings import StarSettings
 from starcli.star.source_bank import SourceBank
 from starcli.star.star_search import StarSearch
 from starcli.star.starlight import starlight
-from starcli.star.starlight_step import HeldOut, OnLines
+from starcli.star.starlight_step import OnLines
 
 RECIPE = Recipe(epochs=3, batch_size=48, lr=0.05)
 
@@ -29,7 +29,7 @@ def settings_of(**options):
 def objective_of(workspace, models, **changes):
     settings = settings_of(**{"sampling": uniform_t, "method": None, "draws_per_step": 1} | changes)
     bank = SourceBank(models, workspace.network(9))
-    return OnLines(workspace, bank, RECIPE, 0, settings, HeldOut((), 1), Stopping())
+    return OnLines(workspace, bank, RECIPE, 0, settings, (), Stopping())
 
 
 def checkpoint_of(source):
