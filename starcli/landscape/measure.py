@@ -110,9 +110,7 @@ def plane_landscape(measure: Measure, models: Sequence[Checkpoint], *, margin: f
     """
     given, nodes = models, bends.tensors(measure.workspace, models[:2], measure.alignment, measure.progress)
     if len(models) == 3:
-        third = [models[2].tensors]
-        if measure.alignment.active:
-            third = list(measure.aligner.tensors_of_all(models[0], models[2:], progress=measure.progress))
+        third = measure.aligner.tensors_of_all(models[0], models[2:], progress=measure.progress)
     else:
         models, third = [*models, bends.models[0]], [nodes[1]]
     corners = [nodes[0], nodes[-1], *third]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median_low
 from typing import TYPE_CHECKING
 
 import torch
@@ -62,7 +63,7 @@ def _first_examples(workspace: "Workspace") -> str:
 
 def outliers(losses: Sequence[float], unit: float = 1.0) -> list[int]:
     """Positions of the losses above 0.5 nats (or of another `unit`) plus twice the (lower) median."""
-    usual = sorted(losses)[(len(losses) - 1) // 2]
+    usual = median_low(losses)
     return [number for number, loss in enumerate(losses) if loss > 0.5 * unit + 2 * usual]
 
 
@@ -79,10 +80,9 @@ def warn_of_outliers(workspace: "Workspace", sources: Sequence[Source], progress
     if broken:
         raise StarcliError("the loss of a source is not finite", broken)
     for number in outliers(losses, _loss_unit(workspace)):
-        usual = sorted(losses)[(len(losses) - 1) // 2]
         progress.note(
             f"{sources[number].name} is hardly a solution: its training loss is {losses[number]:.2f}, "
-            f"that of most sources at most {usual:.2f} ({_first_examples(workspace)})"
+            f"that of most sources at most {median_low(losses):.2f} ({_first_examples(workspace)})"
         )
     return losses
 
