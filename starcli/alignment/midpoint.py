@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from starcli.evaluation.batches import Batches
 from starcli.evaluation.evaluator import Evaluator, PathEnd
 from starcli.runtime.progress import SILENT, Progress
 
@@ -39,6 +40,11 @@ class MidpointJudge:
         part = replace(dataset, train=dataset.train.subset(self.rows))
         self._evaluator = Evaluator(replace(workspace, opened=part), splits=("train",))
         self._lock = threading.Lock()  # models may be matched side by side, and share the network
+
+    @property
+    def batches(self) -> Batches:
+        """The examples as they are scored."""
+        return self._evaluator.batches("train", scored=True)
 
     def loss(
         self, reference: Mapping[str, Tensor], model: Mapping[str, Tensor], *, progress: Progress = SILENT

@@ -104,10 +104,10 @@ class Evaluator:
         self._folding = folding_of(self.network.network, workspace.precision)
         self._repair: Repair | None = None
         if layers := layers_to_repair(workspace, renormalise, progress):
-            how = (self._split("train"), self.recalibrate, self._autocast, progress)
+            how = (self.batches("train"), self.recalibrate, self._autocast, progress)
             self._repair = Repair(self.network.network, layers, *how)
 
-    def _split(self, which: "str | Split", *, scored: bool = False) -> Batches:
+    def batches(self, which: "str | Split", *, scored: bool = False) -> Batches:
         """Batches of a split, by name or its own: of the size that statistics need, or that suits the device."""
         if isinstance(which, str):
             dataset = self.workspace.dataset
@@ -201,7 +201,7 @@ class Evaluator:
         """Compute anew what weights and data decide: spectral norms' vectors, statistics over the training split."""
         solve_spectral_norms_(self.network.network)
         if self.has_statistics:
-            batches = self._split("train")
+            batches = self.batches("train")
             recalibrate_from_(self.network.network, batches, autocast=self._autocast, progress=self.progress)
 
     def scores(self) -> dict[str, Scores]:
@@ -210,7 +210,7 @@ class Evaluator:
 
     def predictions(self, split: "str | Split") -> Iterator[tuple[Tensor, Tensor]]:
         """Predictions (n, ...) of what is loaded over a split, as of its task, piece by piece, and their targets."""
-        batches = self._split(split, scored=True)
+        batches = self.batches(split, scored=True)
         return predictions_of(self.network.network, self.task, batches, self._autocast, self._folding, self.progress)
 
     def end_scores(self, end: PathEnd) -> Mapping[str, Scores]:

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from starcli.alignment.kinds.best_step import Parts, best_parts
-from starcli.alignment.kinds.paths import added_up, is_rotated, unit_paths
+from starcli.alignment.kinds.paths import added_up, unit_paths
 from starcli.alignment.matching.descent import MAX_SWEEPS
 from starcli.alignment.objective import inner_product
 from starcli.runtime.progress import Progress
@@ -138,4 +138,4 @@ class Ascent:
 
 def only_permutes(kinds: Kinds) -> bool:
     """Whether what acts between normal forms is permutations alone."""
-    return not any(is_rotated(kind) or kind.signs for kind in kinds.groups.values())
+    return not any(kind.by_matrix or kind.signs for kind in kinds.groups.values())

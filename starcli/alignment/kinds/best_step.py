@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from starcli.alignment.kinds.paths import Gains, is_rotated
+from starcli.alignment.kinds.paths import Gains
 from starcli.alignment.matching.linear_assignment import assign
 from starcli.symmetry.kinds.elements import complement_of_ones
 from starcli.symmetry.kinds.group_kind import GroupKind
@@ -35,7 +35,7 @@ class Parts:
 
 def best_values(kinds: Kinds, group: str, gains: Gains) -> Tensor:
     """The largest gain of `group` with all groups within it: (batch,)."""
-    if is_rotated(kinds.groups[group]):
+    if kinds.groups[group].by_matrix:
         return _rotation_values(_single(gains), kinds.groups[group])
     pairs, _ = _pairs(kinds, group, gains)
     return torch.stack([each.gather(1, _assigned(each).unsqueeze(1)).sum() for each in pairs])
@@ -43,7 +43,7 @@ def best_values(kinds: Kinds, group: str, gains: Gains) -> Tensor:
 
 def best_parts(kinds: Kinds, group: str, gains: Gains) -> Parts:
     """The parts of the element of `group` and all within it that gains most."""
-    if is_rotated(kinds.groups[group]):
+    if kinds.groups[group].by_matrix:
         return Parts(matrices={group: _best_rotation(_single(gains), kinds.groups[group])})
     pairs, signs = _pairs(kinds, group, gains)
     order = torch.stack([_assigned(each) for each in pairs])  # (batch, n)

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from starcli.alignment.matching.stacks import ChainPlace, places_of
 from starcli.symmetry.archspec.blocks import Block
-from starcli.symmetry.kinds.group_kind import GroupKind
 from starcli.symmetry.kinds.kinds import Kinds
 from starcli.symmetry.proof.places import GroupPlace
 
@@ -97,13 +96,8 @@ def _paths(kinds: Kinds, block: Block, place: ChainPlace, beside: frozenset[str]
 def _acts(kinds: Kinds, block: Block, axis: int) -> bool:
     """Whether a matrix acts on a sub-axis, where its group has one."""
     kind = kinds.groups[str(block.groups[axis])]
-    return not is_rotated(kind) or _place(block, axis) in kind.exponents
+    return not kind.by_matrix or _place(block, axis) in kind.exponents
 
 
 def _place(block: Block, axis: int) -> GroupPlace:
     return GroupPlace(block.tensor, block.axes[axis], block.starts[block.axes[axis]], str(block.groups[axis]))
-
-
-def is_rotated(kind: GroupKind) -> bool:
-    """Whether matrices act on a group: what is left of them between normal forms is orthogonal."""
-    return kind.by_matrix

@@ -26,7 +26,6 @@ from starcli.alignment.learned.relaxation import JUDGED_EVERY, Mover, Relaxation
 from starcli.alignment.matching.problem import costs_device
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
-from starcli.evaluation.batches import Batches, outputs_per_example, scoring_batch_size
 from starcli.runtime.progress import Interrupted
 from starcli.runtime.rehearsal import few_if_rehearsed
 from starcli.symmetry.archspec.resolved import Resolved
@@ -66,10 +65,6 @@ class Learner:
         self.workspace, self.relax = workspace, relax
         self._batch = _batch(workspace)
         self.judge = MidpointJudge(workspace, examples=min(JUDGED * self._batch // BATCH, count // 2))
-        judged = workspace.dataset.train.subset(self.judge.rows)
-        outputs = outputs_per_example(judged, workspace.dataset.num_classes)
-        size = scoring_batch_size(workspace.dataset.extent, len(judged), workspace.device, outputs)
-        self._judged_on = Batches(judged, size, workspace.device)
         unseen = torch.ones(count, dtype=torch.bool)
         unseen[self.judge.rows] = False
         self._rows = unseen.nonzero().squeeze(1)
@@ -106,7 +101,7 @@ class Learner:
         most = self.relax.round_steps
 
         def judged(found: Sought, weights: Tensor) -> Learned[Sought]:
-            return Learned(found, between.loss(weights, self._judged_on, progress=progress))
+            return Learned(found, between.loss(weights, self.judge.batches, progress=progress))
 
         with between.learning(), _kept_when_stopped(lesson):
             best, done = _resumed(lesson, start, mover) or (judged(start, layout.vector(begun)), 0)

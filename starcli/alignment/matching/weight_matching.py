@@ -63,22 +63,16 @@ def match_many(
     models: Sequence[Mapping[str, Tensor]],
     spec: Resolved,
     *,
-    seeds: Sequence[int] | None = None,
-    restarts: int = 1,
-    starts: Sequence[Permutation | None] | None = None,
-    workers: int | None = None,
+    seeds: Sequence[int],
+    restarts: int,
+    starts: Sequence[Permutation | None],
     device: torch.device | str = "cpu",
-    progress: Progress = SILENT,
 ) -> list[Match]:
-    """`match_weights` of each model against one reference, each with its seed (default 0, 1, ...) and its start.
+    """`match_weights` of each model against one reference, each with its seed and its start.
 
-    The reference is laid out once. `workers` models are matched at a time (default: torch's number of threads); each is
-    laid out only when its turn comes, so that memory grows with the cores and not with the models.
+    The reference is laid out once. As many models are matched at a time as torch has threads; each is laid out only
+    when its turn comes, so that memory grows with the cores and not with the models.
     """
-    seeds = range(len(models)) if seeds is None else seeds
-    starts = [None] * len(models) if starts is None else starts
-    if not len(models) == len(seeds) == len(starts):
-        raise ValueError(f"{len(models)} models, {len(seeds)} seeds, {len(starts)} starts")
     _check(reference, spec, "the reference")
     side = StackedModel(spec, reference, device)
 
@@ -86,18 +80,15 @@ def match_many(
         model = models[number]  # once: it may be made when it is asked for
         _check(model, spec, f"model {number}")
         own = StackedModel(spec, model, device)
-        return _match(side, own, seeds[number], restarts, starts[number], progress)
+        return _match(side, own, seeds[number], restarts, starts[number], SILENT)
 
-    progress.start("aligning", len(models))
     found, size, matched = [], sum(tensor.nbytes for tensor in side.tensors.values()), 0
-    for match in in_threads(one, range(len(models)), workers):
+    for match in in_threads(one, range(len(models))):
         found.append(match)
         matched += size
         if matched >= GIVEN_BACK_AFTER:
             give_back_freed_memory()
             matched = 0
-        progress.step()
-    progress.finish()
     return found
 
 
