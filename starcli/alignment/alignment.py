@@ -263,7 +263,7 @@ class Alignment:
         return {"alignment": label, **({"seed": self.seed} if label == self.title and self.active else {})}
 
     def settings(self) -> dict[str, Any]:
-        """`method`, `restarts` and `seed`, as a file's recipe and the cache keep them, and of activations the rest."""
+        """`method`, `restarts`, `seed` and what else is set, as a file's recipe and the cache keep them."""
         return {name: value for name, value in asdict(self).items() if name in OF_EVERY_METHOD or value is not None}
 
     def kinds_in(self, workspace: "Workspace") -> dict[str, str]:

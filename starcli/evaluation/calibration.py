@@ -32,38 +32,39 @@ class Reliability:
         return cls(**{name: tuple(values) for name, values in value.items()})
 
 
-def calibration_error(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> float:
-    """Expected calibration error: sum over `bins` equal-width bins of share * |accuracy - mean confidence|.
+def calibration_error(confidence: Tensor, correct: Tensor) -> float:
+    """Expected calibration error: sum over `ECE_BINS` bins b of equal width of share * |accuracy - mean confidence|.
 
-    confidence: (N,) in [0, 1]; bins are [i / bins, (i + 1) / bins), the last one closed. Guo et al. 2017.
+    confidence: (N,) in [0, 1]; of B bins b is [b / B, (b + 1) / B), the last one closed. Guo et al. 2017.
 
     >>> round(calibration_error(torch.tensor([0.75, 0.75]), torch.tensor([True, False])), 2)
     0.25
     """
-    gaps = _bin_sums(confidence, correct.double() - confidence.double(), bins)
+    gaps = _bin_sums(confidence, correct.double() - confidence.double())
     return float(gaps.abs().sum()) / len(confidence)
 
 
-def _bin_sums(confidence: Tensor, values: Tensor, bins: int) -> Tensor:
+def _bin_sums(confidence: Tensor, values: Tensor) -> Tensor:
     """Sum of float64 `values` (N,) over the examples of each bin of confidence: (bins,)."""
-    return torch.zeros(bins, dtype=torch.float64).index_add_(0, bin_of(confidence, bins), values)
+    return torch.zeros(ECE_BINS, dtype=torch.float64).index_add_(0, bin_of(confidence), values)
 
 
-def bin_of(confidence: Tensor, bins: int = ECE_BINS) -> Tensor:
+def bin_of(confidence: Tensor) -> Tensor:
     """Number of the bin of each confidence (N,), as of `calibration_error`; NaN is in the first, and makes it NaN."""
-    return (confidence.nan_to_num() * bins).long().clamp_(max=bins - 1)
+    return (confidence.nan_to_num() * ECE_BINS).long().clamp_(max=ECE_BINS - 1)
 
 
-def reliability(confidence: Tensor, correct: Tensor, bins: int = ECE_BINS) -> Reliability:
+def reliability(confidence: Tensor, correct: Tensor) -> Reliability:
     """Mean confidence, accuracy and count in each of the bins of `calibration_error`; Guo et al. 2017, fig. 1.
 
     confidence: (N,) in [0, 1]; correct: (N,) bool.
 
-    >>> reliability(torch.tensor([0.75, 0.75]), torch.tensor([True, False]), bins=2)
-    Reliability(confidence=(None, 0.75), accuracy=(None, 0.5), count=(0, 2))
+    >>> found = reliability(torch.tensor([0.75, 0.75]), torch.tensor([True, False]))
+    >>> found.confidence[11], found.accuracy[11], found.count[10:]
+    (0.75, 0.5, (0, 2, 0, 0, 0))
     """
-    count = _bin_sums(confidence, torch.ones(len(confidence), dtype=torch.float64), bins)
-    certain, right = (_bin_sums(confidence, values.double(), bins) for values in (confidence, correct))
+    count = _bin_sums(confidence, torch.ones(len(confidence), dtype=torch.float64))
+    certain, right = (_bin_sums(confidence, values.double()) for values in (confidence, correct))
     return _reliability(certain, right, count)
 
 

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from starcli.evaluation.column_predictions import ColumnPredictions
-from starcli.evaluation.confidence import auroc
+from starcli.evaluation.confidence import auroc, ranked
 from starcli.evaluation.tasks.column_task import ColumnTask
 from starcli.evaluation.tasks.task import Scores
 from starcli.registry.tasks import MULTI_LABEL
@@ -44,11 +44,10 @@ def average_precision(scores: Tensor, positive: Tensor) -> float:
     """
     if not bool(positive.any()) or bool(scores.isnan().any()):
         return math.nan
-    ordered, order = scores.sort(descending=True)
-    _, group, lengths = torch.unique_consecutive(ordered, return_inverse=True, return_counts=True)
-    last = lengths.cumsum(0) - 1  # where each run of equals ends
-    precision = positive[order].cumsum(0)[last].double() / (last + 1)  # (runs,)
-    return float(precision[group][positive[order]].mean())
+    ranking = ranked(scores, ~positive)
+    hits = positive[ranking.order]
+    precision = hits.cumsum(0)[ranking.last - 1].double() / ranking.last  # at the end of each one's run of equals
+    return float(precision[hits].mean())
 
 
 def _mean_over_labels(values: list[float]) -> float:
