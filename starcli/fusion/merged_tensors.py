@@ -115,7 +115,7 @@ class _Merging:
         reads = [part.read for part in parts]
         base = reads[self.sources] if self.merge.how.base else None
         types = computing_type([torch_dtype(part.form.dtype) for part in parts])
-        return Stack(name, self.forms[name].numel, reads[: self.sources], base, types)
+        return Stack(name, tuple(self.forms[name].shape), reads[: self.sources], base, types)
 
     def _merged(self, name: str, settings: TensorSettings) -> Tensor:
         """The merged numbers of a tensor, as one axis in its type."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 import torch
 from torch import Tensor
@@ -16,13 +17,13 @@ ReadPart = Callable[[int, int], Tensor]
 
 @dataclass(frozen=True)
 class Stack:
-    """The tensor `name` of n sources, and of the base where there is one, as `numel` numbers in one axis each.
+    """The tensor `name` of n sources, and of the base where there is one, of this shape; all are read as one axis.
 
     dtype: what is computed in: float32, or float64 where a model has it. Rows are sources, in their order.
     """
 
     name: str
-    numel: int
+    shape: tuple[int, ...]
     sources: Sequence[ReadPart]
     base: ReadPart | None = None
     dtype: torch.dtype = torch.float32
@@ -37,7 +38,7 @@ class Stack:
         """
         own = None if base is None else _slices(base)
         types = [tensor.dtype for tensor in (*sources, *([] if base is None else [base]))]
-        return cls(name, sources[0].numel(), [*map(_slices, sources)], own, computing_type(types))
+        return cls(name, tuple(sources[0].shape), [*map(_slices, sources)], own, computing_type(types))
 
     def chunks(self) -> Iterator[Tensor]:
         """The sources' numbers, chunk by chunk: (sources, numbers)."""
@@ -52,7 +53,8 @@ class Stack:
             yield torch.stack([self._read(part, begin, end) for part in self.sources]).sub_(base), base
 
     def _places(self) -> Iterator[tuple[int, int]]:
-        return pairwise([*range(0, self.numel, CHUNK_NUMBERS), self.numel])
+        count = prod(self.shape)
+        return pairwise([*range(0, count, CHUNK_NUMBERS), count])
 
     def _read(self, part: ReadPart, begin: int, end: int) -> Tensor:
         return part(begin, end).to(self.dtype)

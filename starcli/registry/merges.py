@@ -14,5 +14,7 @@ MERGES: Mapping[str, Entry] = {
     "model-stock": Entry(
         "starcli.merging.task_vectors:MODEL_STOCK", "between base and mean, as the angles of changes say"
     ),
+    "tsv": Entry("starcli.merging.task_matrices:TSV", "base and what each changed most, along orthogonal directions"),
+    "iso-c": Entry("starcli.merging.task_matrices:ISO_C", "base and the sum of changes, as large in all directions"),
 }
 """Values of `starcli.merging.method.MergeMethod`."""

@@ -9,6 +9,7 @@ from starcli.merging.linear import LINEAR, SLERP
 from starcli.merging.method import TensorSettings
 from starcli.merging.sparse import least_kept
 from starcli.merging.stack import Stack
+from starcli.merging.task_matrices import ISO_C, TSV
 from starcli.merging.task_vectors import DARE_LINEAR, DARE_TIES, MODEL_STOCK, TASK_ARITHMETIC, TIES
 
 SHAPE, SEED = (13, 31), 5
@@ -133,3 +134,76 @@ def test_model_stock_without_finite_ratio_is_the_base():
     base, change = torch.randn(9, generator=torch.Generator().manual_seed(0)), torch.ones(9)
     close(merged(MODEL_STOCK, [base, base + change, base - change]), base.double().numpy())
     close(merged(MODEL_STOCK, [base, base, base]), base.double().numpy())
+
+
+def inverse_root(gram):
+    """gram^(-1/2) by its eigenvalues, of those that are not 0."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > 1e-6 * values.max()
+    return vectors[:, kept] / np.sqrt(values[kept]) @ vectors[:, kept].T
+
+
+def leading(delta, count):
+    """Of a matrix the `count` largest singular values and their vectors, by the eigenvalues of its products."""
+    squares, right = np.linalg.eigh(delta.T @ delta)
+    values, right = np.sqrt(squares[::-1][:count]), right[:, ::-1][:, :count]
+    return delta @ right / values, values, right
+
+
+def test_tsv(models):
+    base, *x = (each.reshape(SHAPE) for each in arrays(models))
+    w = (1.0, -0.5, 2.0)
+    parts = [leading(weight * (each - base), 13 // 3) for weight, each in zip(w, x, strict=True)]
+    left, values, right = (np.concatenate(each, -1) for each in zip(*parts, strict=True))
+    change = (left @ inverse_root(left.T @ left)) * values @ (right @ inverse_root(right.T @ right)).T
+    close(merged(TSV, models, weights=w, scale=0.7), (base + 0.7 * change).ravel())
+
+
+def test_tsv_keeps_changes_of_low_rank_that_do_not_meet():
+    draws = torch.Generator().manual_seed(0)
+    directions, _ = torch.linalg.qr(torch.randn(12, 12, generator=draws))
+    base = torch.randn(12, 12, generator=draws)
+    changes = [directions[:, n : n + 3] @ directions[n : n + 3] for n in (0, 3, 6)]
+    found = merged(TSV, [base, *(base + each for each in changes)])
+    close(found, (base + sum(changes)).double().numpy().ravel())
+    close(merged(TSV, [base, base + changes[0]]), (base + changes[0]).double().numpy().ravel())
+
+
+def test_tsv_of_equal_changes_is_the_change_and_what_did_not_change_counts_nothing():
+    draws = torch.Generator().manual_seed(0)
+    base = torch.randn(SHAPE, generator=draws)
+    same = base + torch.randn(13, 4, generator=draws) @ torch.randn(4, 31, generator=draws)
+    close(merged(TSV, [base, same, same, same]), same.double().numpy().ravel())
+    close(merged(TSV, [base, same, base, base]), same.double().numpy().ravel())
+    close(merged(TSV, [base, base, base]), base.double().numpy().ravel())
+
+
+def test_iso_c(models):
+    base, *x = (each.reshape(SHAPE) for each in arrays(models))
+    w = (1.0, -0.5, 2.0)
+    total = sum(weight * (each - base) for weight, each in zip(w, x, strict=True))
+    size = np.linalg.svd(total, compute_uv=False).mean()
+    change = size * inverse_root(total @ total.T) @ total
+    close(merged(ISO_C, models, weights=w, scale=0.7), (base + 0.7 * change).ravel())
+
+
+def test_iso_c_of_a_change_of_low_rank_stays_of_that_rank():
+    draws = torch.Generator().manual_seed(0)
+    base = torch.zeros(SHAPE)
+    change = torch.randn(13, 2, generator=draws) @ torch.randn(2, 31, generator=draws)
+    found = merged(ISO_C, [base, 0.5 * change, 0.5 * change]).reshape(SHAPE)
+    values = np.linalg.svd(found, compute_uv=False)
+    np.testing.assert_allclose(values[:2], np.linalg.svd(change.numpy(), compute_uv=False)[:2].mean(), rtol=1e-5)
+    assert values[2:].max() < 1e-5
+    close(merged(ISO_C, [base, base]), np.zeros(base.numel()))
+
+
+@pytest.mark.parametrize("method", [TSV, ISO_C])
+def test_vectors_take_the_mean_and_convolutions_are_matrices(method):
+    draws = torch.Generator().manual_seed(0)
+    models = [torch.randn(4, 3, 2, 2, generator=draws) for _ in range(3)]
+    flat = merged(method, [each.reshape(1, 4, 12) for each in models], weights=(1, 2), scale=0.5)
+    close(merged(method, models, weights=(1, 2), scale=0.5), flat)
+    base, *x = arrays(models)
+    vectors = [each.reshape(1, 48, 1) for each in models]
+    close(merged(method, vectors, weights=(1, 2), scale=0.5), base + 0.25 * ((x[0] - base) + 2 * (x[1] - base)))

@@ -26,7 +26,8 @@ class MergeOptions:
         Path | None,
         typer.Option(
             "--base", metavar="MODEL", rich_help_panel=MERGING,
-            help="What the sources descend from: of task-arithmetic, ties, dare-linear, dare-ties and model-stock.",
+            help="What the sources descend from: of task-arithmetic, ties, dare-linear, dare-ties, model-stock, tsv "
+            "and iso-c.",
         ),
         IN,
     ] = None  # fmt: skip
