@@ -8,7 +8,7 @@ from torch import Tensor
 from starcli.merging.method import MergeMethod, TensorSettings
 from starcli.merging.stack import Stack
 
-ROUNDING = torch.finfo(torch.float32).eps
+ROUNDING_OF_WEIGHTS = torch.finfo(torch.float32).eps
 """Relative error of weights: changes of low rank, as LoRA's, are known to this only."""
 
 
@@ -98,7 +98,7 @@ def _leading(matrix: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor]:
     Left ones (rows, k), right ones (columns, k), k at most `most`.
     """
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    least = values.max() * max(matrix.shape) * ROUNDING if len(values) else 0
+    least = values.max() * max(matrix.shape) * ROUNDING_OF_WEIGHTS if len(values) else 0
     count = min(most, int((values > least).sum()))
     return left[:, :count], values[:count], right[:count].T
 
