@@ -97,17 +97,28 @@ class BarrierGroup:
     barriers: tuple[Barrier, ...]
     summaries: Mapping[str, Summary]
     """Of the loss barriers, by split."""
+    metric_summaries: Mapping[str, Mapping[str, Summary]]
+    """Of the barriers of the task's metrics, by split and `accuracy_barrier` or its like."""
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What a result says beside, as of `Barrier`, and what the group is called."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The summaries as plain numbers, by split, beside what they are of."""
-        summaries = {split: summary.to_dict() for split, summary in self.summaries.items()}
+        """The summaries as plain numbers, by split, beside what they are of; within a split also those of metrics."""
+        summaries = {
+            split: {**each.to_dict(), **{name: m.to_dict() for name, m in self.metric_summaries[split].items()}}
+            for split, each in self.summaries.items()
+        }
         return {**self.about, "count": len(self.pairs), **summaries}
 
 
 def group_of(pairs: Sequence[Pair], found: Sequence[Barrier], strata: Sequence[Sequence[int]]) -> BarrierGroup:
     """Summarise the barriers of `pairs`; `strata` as in `summarise`."""
-    values = {split: [barrier.curves[split].loss_barrier for barrier in found] for split in found[0].curves}
-    summaries = {split: summarise(each, pairs, strata, least=0.0) for split, each in values.items()}
-    return BarrierGroup(tuple(pairs), tuple(found), summaries)
+    summaries, metrics = {}, {}
+    for split, first in found[0].curves.items():
+        curves = [barrier.curves[split] for barrier in found]
+        summaries[split] = summarise([curve.loss_barrier for curve in curves], pairs, strata, least=0.0)
+        metrics[split] = {
+            f"{name}_barrier": summarise([curve.barriers[name] for curve in curves], pairs, strata, least=0.0)
+            for name in first.barriers
+        }
+    return BarrierGroup(tuple(pairs), tuple(found), summaries, metrics)

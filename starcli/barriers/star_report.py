@@ -42,11 +42,21 @@ class StarReport:
         return f"StarReport({'; '.join(found)})"
 
     def to_frame(self) -> Any:
-        """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers."""
+        """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers.
+
+        Before it stand mean, standard deviation and interval of the metrics' barriers, as `accuracy_barrier`,
+        `accuracy_barrier_std` and `accuracy_barrier_interval`.
+        """
         # a narrow terminal shows the first and the last columns
         order = ("count", "std", "min", "max", "mean", "interval")
         return frame_of(
-            {"group": name, "split": split, "pairs": len(group.pairs), **{key: summary.to_dict()[key] for key in order}}
+            {
+                "group": name,
+                "split": split,
+                "pairs": len(group.pairs),
+                **_metric_columns(group.metric_summaries[split]),
+                **{key: summary.to_dict()[key] for key in order},
+            }
             for name, group in self.groups.items()
             for split, summary in group.summaries.items()
         )
@@ -62,6 +72,14 @@ class StarReport:
             "groups": {name: group.to_dict() for name, group in self.groups.items()},
             "differences": {split: summary.to_dict() for split, summary in self.differences.items()},
         }
+
+
+def _metric_columns(summaries: Mapping[str, Summary]) -> dict[str, Any]:
+    """Mean, standard deviation and interval of each metric's barriers, under flat names."""
+    found: dict[str, Any] = {}
+    for name, each in summaries.items():
+        found |= {name: each.mean, f"{name}_std": each.std, f"{name}_interval": list(each.interval)}
+    return found
 
 
 STAR = -1

@@ -49,21 +49,22 @@ class Column:
     usual: str | None = None
 
     @classmethod
-    def of_metrics(cls, key: str, heading: str, *, optional: int = 0, main: bool = False) -> "tuple[Column, ...]":
+    def of_metrics(
+        cls, key: str, heading: str, *, spread: str = "", optional: int = 0, main: bool = False
+    ) -> "tuple[Column, ...]":
         """A column for each metric of any task, named by `{}` in key and heading; those of other tasks stay empty.
 
-        A second `{}` in the heading is how it worsens: drop, or rise.
+        A second `{}` in the heading is how it worsens: drop, or rise. spread: the key of standard deviations, which
+        then have a column behind each.
         """
-        return tuple(
-            cls(
-                key.format(name),
-                heading.format(each.heading, each.worsening),
-                SHARE if each.share else LOSS,
-                optional=optional,
-                main=main,
-            )
-            for name, each in METRICS.items()
-        )
+        columns = []
+        for name, each in METRICS.items():
+            form = SHARE if each.share else LOSS
+            words = heading.format(each.heading, each.worsening)
+            columns.append(cls(key.format(name), words, form, optional=optional, main=main))
+            if spread:
+                columns.append(cls(spread.format(name), SPREAD, form, optional=optional))
+        return tuple(columns)
 
     def value(self, row: Mapping[str, Any]) -> Any:
         """Value of a row under this column's key, or None."""

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.program import run_here
 
@@ -190,6 +191,15 @@ def test_a_star(solutions, star, place):
     assert groups["star-held-out"]["count"] == 2
     assert groups["star-source (training)"]["alignment"] == "training's own"
     assert len([row for row in rows["barrier"] if row["group"] == "star-held-out"]) == 2
+    for group, summary in groups.items():  # of accuracy: what the rows of its lines say
+        drops = [row["test"]["accuracy_barrier"] for row in rows["barrier"] if row["group"] == group]
+        found = summary["test"]["accuracy_barrier"]
+        assert (found["count"], found["min"], found["max"]) == (len(drops), min(drops), max(drops))
+        assert (found["mean"], found["std"]) == pytest.approx((np.mean(drops), np.std(drops, ddof=1)))
+    low, high = groups["star-source"]["test"]["accuracy_barrier"]["interval"]  # Student's: a source has one line
+    drops = [row["test"]["accuracy_barrier"] for row in rows["barrier"] if row["group"] == "star-source"]
+    half = 4.302653 * np.std(drops, ddof=1) / np.sqrt(3)
+    assert (low, high) == pytest.approx((max(np.mean(drops) - half, 0), np.mean(drops) + half), rel=1e-5)
     [verdict] = rows["star"]
     assert {"star_loss", "regular_loss", "differences"} <= set(verdict)
     assert (place / "s.svg").read_text().startswith("<?xml")

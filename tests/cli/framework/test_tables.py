@@ -27,12 +27,12 @@ OF_OTHERS = {"loss_kind", "loss", "loss_std", "validation_loss", "mae", "auroc",
 def of_task(columns, task):
     """The columns that have values where a network is for `task`; what losses are is said where it is not usual."""
 
-    def metric(column):
-        return column.key.rpartition(".")[2].removesuffix("_barrier")
+    def metrics(column):
+        return {part.removesuffix("_barrier") for part in column.key.split(".")}
 
     others = set(METRICS) - OF_TASKS[task]
     rest = OF_OTHERS if task == "classes" else OF_CLASSES
-    return tuple(column for column in columns if metric(column) not in others and column.key not in rest)
+    return tuple(column for column in columns if not metrics(column) & others and column.key not in rest)
 
 
 def column_tuples():
@@ -94,7 +94,8 @@ def test_main_columns_stay_and_what_goes_is_named(columns):
         below = " ".join(below.split())
         head = table.partition("─")[0].split()
         for place, column in enumerate(columns):
-            shown = re.search(rf"(^|, ){re.escape(column.heading)}[,;]", below) is None
+            name = f"± of {columns[place - 1].heading}" if column.heading == SPREAD else column.heading
+            shown = re.search(rf"(^|, ){re.escape(name)}[,;]", below) is None
             if place == 0 or column.main:
                 assert shown, text
             if shown and column.heading != SPREAD and not column.common:
