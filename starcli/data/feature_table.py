@@ -10,7 +10,6 @@ otherwise. Without a test part a fifth of the rows is held out for testing (`hel
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 
 from starcli.data.arrays import divided, with_training
 from starcli.data.loading import Array, Loaded, Part, Request, assemble
+from starcli.data.number_columns import flags_as_numbers, numbers_of_columns
 from starcli.data.tables import as_test_part, column_names, heading_hint, part_tables, read_columns
 from starcli.data.targets import Targets, read_targets, task_of_targets
 from starcli.data.text import LABEL, number_parts
@@ -53,7 +53,7 @@ class _Labels:
 
     def numbers(self) -> NDArray[np.float32]:
         """The columns as numbers (N, columns)."""
-        return np.stack([_numbers(words, name, self.path) for name, words in self.columns.items()], axis=1)
+        return numbers_of_columns(self.columns, self.path)
 
 
 def load_table(request: Request) -> Loaded:
@@ -66,9 +66,11 @@ def load_table(request: Request) -> Loaded:
     for role, file in files.items():
         columns = _columns(file, wanted, options, next(iter(files.values())), read)
         read = read or tuple(name for name in columns if name not in wanted)
-        features[role] = np.stack([_numbers(columns[name], name, file) for name in read], axis=1)
+        features[role] = numbers_of_columns({name: columns[name] for name in read}, file)
         words = {name: columns[name] for name in wanted}
-        labels[role] = _Labels(words if len(wanted) == 1 else {name: _flags(words[name]) for name in wanted}, file)
+        labels[role] = _Labels(
+            words if len(wanted) == 1 else {name: flags_as_numbers(words[name]) for name in wanted}, file
+        )
     task = _task([*labels.values()], options)
     targets, names = _targets(labels, task, options)
     parts, notes = with_training({role: Part(features[role], targets[role], str(files[role])) for role in files}, path)
@@ -119,8 +121,7 @@ def unlabelled_rows(path: Path, options: TextOptions) -> NDArray[np.float32]:
     def choose(names: Sequence[str]) -> Sequence[str]:
         return _read_by_model(names, (), options, path)
 
-    columns = read_columns(path, choose)
-    return np.stack([_numbers(words, name, path) for name, words in columns.items()], axis=1)
+    return numbers_of_columns(read_columns(path, choose), path)
 
 
 def _read_by_model(names: Sequence[str], wanted: Sequence[str], options: TextOptions, path: Path) -> Sequence[str]:
@@ -174,16 +175,6 @@ def _targets(
         raise StarcliError(error.summary, [hint]) from error
 
 
-def _flags(words: Sequence[str]) -> Sequence[str]:
-    """A column of true and false as one of 1 and 0, as it is one of several labels; any other as it is.
-
-    >>> _flags(["True", "false"]), _flags(["True", "owl"])
-    (['1', '0'], ['True', 'owl'])
-    """
-    numbers = {"true": "1", "false": "0"}
-    return [numbers[word.lower()] for word in words] if {*map(str.lower, words)} <= numbers.keys() else words
-
-
 def _whole(word: str) -> str:
     """A number as whole numbers are written, if it is one.
 
@@ -204,13 +195,3 @@ def _refuse_nearly_numbers(parts: Sequence[_Labels]) -> None:
                     what = f"{part.path}: {name}: row {row}: {word!r:.40} is no number, and the others are"
                     hint = "write numbers without commas, leave out rows without one; --task classes takes all as words"
                     raise StarcliError(what, [hint])
-
-
-def _numbers(words: Sequence[str], name: str, path: Path) -> NDArray[np.float32]:
-    """A column as finite numbers (N,). StarcliError with the first row that is none."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is reported as such
-        found = np.array([float(word) if is_number(word) else math.nan for word in words]).astype(np.float32)
-    for row in np.flatnonzero(~np.isfinite(found))[:1]:
-        hint = "leave out columns of words and rows where a value is missing, or write numbers in their place"
-        raise StarcliError(f"{path}: row {row + 1}: {name}: {words[row]!r:.40} is no number (of 32 bits)", [hint])
-    return found

@@ -58,7 +58,7 @@ def load_saved(request: Request) -> Loaded:
     notes += [*alone, *said]
     names = _class_names(splits, columns.label, path) if task == CLASSES else ()
     if vocab_size is not None:
-        loaded = assemble_tokens("hf", *split, vocab_size=vocab_size, class_names=names)
+        loaded = assemble_tokens("hf", *split, task=task, vocab_size=vocab_size, class_names=names)
     else:
         known = names or (options.unnamed or () if alone else ())
         loaded = assemble("hf", *split, task=task, num_classes=len(known) or None)

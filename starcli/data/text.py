@@ -1,10 +1,11 @@
-"""Data set `text:FILE`: a table with a column of texts and, unless its own tokens are predicted, one of labels.
+"""Data set `text:FILE`: a table with a column of texts and, unless its own tokens are predicted, others of labels.
 
 `text:DIR` is a folder of such tables, a part of the data each: train.csv, perhaps val.csv, and test.csv, or one alone.
 
 Labels are words or numbers: classes are these in order (numbers by their size), and keep them as names. A model that
-has classes already gives each label its own. Without a test part a fifth of the rows is held out. Texts are
-cut at `length` tokens, by default those of the longest text, at most `LONGEST`, and padded to it.
+has classes already gives each label its own. With `--task regression` labels are numbers, with `--task multi-label` 0
+or 1, of one column or several. Without a test part a fifth of the rows is held out. Texts are cut at `length` tokens,
+by default those of the longest text, at most `LONGEST`, and padded to it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 from starcli.data.arrays import divided, with_training
 from starcli.data.loading import Loaded, Part, Request
 from starcli.data.masking import mask_tokens
+from starcli.data.number_columns import flags_as_numbers, numbers_of_columns
 from starcli.data.tables import as_test_part, column_names, heading_hint, part_tables, read_columns
+from starcli.data.targets import Targets, read_targets
 from starcli.data.text_options import TextOptions
 from starcli.data.tokenizers import Tokenizer, open_tokenizer
 from starcli.data.tokens import NO_TOKEN, Tokens, assemble_tokens, next_tokens
 from starcli.errors import StarcliError, few, short
-from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, MASKED_TOKEN, MULTI_LABEL, NEXT_TOKEN, OF_TOKENS, REGRESSION
 
 LONGEST = 128
 """Tokens of a text that are read unless `--length` says otherwise."""
@@ -44,9 +47,16 @@ def is_labelled(path: Path, options: TextOptions) -> bool:
     A table of texts alone has none, whatever it is called in the models' own data.
     """
     found = column_names(path)
-    if options.label_column not in (None, *found) and found != [options.text_column or TEXT]:
-        raise StarcliError(f"{path}: no column {options.label_column!r}", _columns(found))
-    return (options.label_column or LABEL) in found
+    missing = [name for name in _label_columns(found, options) if name not in found]
+    if options.label_column is not None and missing and found != [options.text_column or TEXT]:
+        raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 2)}", _columns(found))
+    return not missing
+
+
+def _label_columns(names: Sequence[str], options: TextOptions) -> tuple[str, ...]:
+    """The columns of labels in a table with such columns: the one that is called so, else those between commas."""
+    said = options.label_column or LABEL
+    return (said,) if said in names else tuple(said.split(","))
 
 
 def unlabelled_texts(path: Path, options: TextOptions) -> tuple[Tokens, list[str]]:
@@ -69,15 +79,13 @@ def load_text(request: Request) -> Loaded:
     task, columns = _read(files, options)
     tokenizer = open_tokenizer(options.tokenizer, masked=task == MASKED_TOKEN)
     tokens, notes = _tokens({role: columns[role][0] for role in files}, files, tokenizer, options)
-    names: tuple[str, ...] = ()
-    if task == CLASSES:
-        names, labels = _number_labels({role: columns[role][1] for role in files}, files, options)
+    names, labels = _targets(task, {role: found[1] for role, found in columns.items()}, files, options)
     parts = {}
     for role, file in files.items():
         if task == MASKED_TOKEN:
             parts[role] = Part(*mask_tokens(tokens[role], tokenizer, str(file)), str(file))
         else:
-            found = labels[role] if task == CLASSES else next_tokens(tokens[role], str(file))
+            found = next_tokens(tokens[role], str(file)) if task == NEXT_TOKEN else labels[role]
             parts[role] = Part(tokens[role], found, str(file))
     parts, alone = with_training(parts, path)
     used, said = divided(parts, path, whole_as=as_test_part(next(iter(files.values()))))
@@ -87,26 +95,51 @@ def load_text(request: Request) -> Loaded:
     return replace(loaded, tokenizer=tokenizer.sha256)
 
 
-def _read(files: Mapping[str, Path], options: TextOptions) -> tuple[str, dict[str, list[list[str]]]]:
-    """The task, by default that which the first table is for, and of each the texts; of classes also their labels."""
-    text, label = options.text_column or TEXT, options.label_column or LABEL
-    task = options.task
+_Words = Mapping[str, list[str]]
+"""The words of columns of labels, by name."""
+
+
+def _read(files: Mapping[str, Path], options: TextOptions) -> tuple[str, dict[str, tuple[list[str], _Words]]]:
+    """The task, by default that which the first table is for, and of each the texts, and its columns of labels."""
+    text, task = options.text_column or TEXT, options.task
+    labels: Sequence[str] = ()
 
     def choose(names: Sequence[str]) -> Sequence[str]:
-        nonlocal task
-        task = task or (CLASSES if label in names or options.label_column is not None else NEXT_TOKEN)
-        if options.task == CLASSES and label not in names:
-            raise StarcliError(f"{path}: no column {label!r}, which --task {options.task} needs", _columns(names))
-        wanted = (text, label) if task == CLASSES else (text,)
-        if missing := [name for name in wanted if name not in names]:
+        nonlocal task, labels
+        labels = _label_columns(names, options)
+        there = all(name in names for name in labels)
+        task = task or (CLASSES if there or options.label_column is not None else NEXT_TOKEN)
+        if options.task == CLASSES and not there:
+            raise StarcliError(f"{path}: no column {labels[0]!r}, which --task {options.task} needs", _columns(names))
+        labels = () if task in OF_TOKENS else labels
+        if missing := [name for name in (text, *labels) if name not in names]:
             raise StarcliError(f"{path}: no column {few([repr(name) for name in missing], 2)}", _columns(names))
-        return wanted
+        return (text, *labels)
 
-    found = {}
+    found: dict[str, tuple[list[str], _Words]] = {}
     for role, path in files.items():
         columns = read_columns(path, choose)
-        found[role] = [columns[name] for name in ((text, label) if task == CLASSES else (text,))]
+        found[role] = columns[text], {name: columns[name] for name in labels}
     return task or CLASSES, found
+
+
+def _targets(
+    task: str, words: Mapping[str, _Words], files: Mapping[str, Path], options: TextOptions
+) -> tuple[tuple[str, ...], Mapping[str, Targets]]:
+    """Names of the classes, or of the columns, and what is predicted in each part; nothing where these are tokens."""
+    if task in OF_TOKENS:
+        return (), {}
+    names = tuple(next(iter(words.values())))
+    if task == CLASSES:
+        if len(names) > 1:
+            hint = f"--task {MULTI_LABEL} takes 0 and 1, --task {REGRESSION} numbers"
+            raise StarcliError(f"{next(iter(files.values()))}: several columns of classes, expected one", [hint])
+        return _number_labels({role: part[names[0]] for role, part in words.items()}, files, options)
+    found = {}
+    for role, file in files.items():
+        columns = {name: flags_as_numbers(part) for name, part in words[role].items()}
+        found[role] = read_targets(numbers_of_columns(columns, file), task, f"{file}: {few(names, 3)}")
+    return names, found
 
 
 def _tokens(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from starcli.errors import StarcliError, unknown
-from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS, TASKS
+from starcli.registry.tasks import OF_TOKENS, TASKS
 
 OPTIONS = {
     "text_column": "--text-column",
@@ -31,10 +31,10 @@ OPTIONS_OF_KINDS: Mapping[str, Collection[str]] = {
 class TextOptions:
     """How texts are read; None leaves it to the file.
 
-    text_column, label_column: names of columns of a table, else `text` and `label`. tokenizer: a file of the package
-    `tokenizers`; else tokens are bytes. length: tokens of a text that are read. task: what is predicted (`TASKS`), by
-    default what the labels look like, and the next token where texts have none. classes: the labels in order, of the
-    model that is to read the texts; no option.
+    text_column, label_column: names of columns of a table, else `text` and `label`; of several columns of labels with
+    commas between them. tokenizer: a file of the package `tokenizers`; else tokens are bytes. length: tokens of a text
+    that are read. task: what is predicted (`TASKS`), by default what the labels look like, and the next token where
+    texts have none. classes: the labels in order, of the model that is to read the texts; no option.
     named: the same of a model whose labels may also be their numbers, from 0.
     unnamed: the numbers of the classes, as words, of a model that has no names for them.
     features: the columns of a table of numbers that the model reads, in its order; no option either.
@@ -58,9 +58,6 @@ class TextOptions:
             raise StarcliError(f"{useless[0]} is for texts (text:FILE), and has no effect on {kind} data")
         if self.task is not None and self.task not in TASKS:
             raise unknown("task", self.task, TASKS)
-        if kind == "text" and self.task not in (None, CLASSES, *OF_TOKENS):
-            ways = f"{CLASSES}, {NEXT_TOKEN} or {MASKED_TOKEN}"
-            raise StarcliError(f"--task {self.task} is not for texts: they are for {ways}")
         if self.task in OF_TOKENS and self.label_column is not None:
             raise StarcliError(f"--label-column has no effect with --task {self.task}")
         if self.length is not None and not 2 <= self.length <= 65_536:

@@ -17,6 +17,7 @@ from starcli.data.loading import Loaded, Part, of_parts
 from starcli.data.normalisation import Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.partition import check_labels
+from starcli.data.targets import check_targets
 from starcli.errors import StarcliError
 from starcli.registry.tasks import CLASSES, OF_TOKENS
 
@@ -122,7 +123,9 @@ def assemble_tokens(
     class_names: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> Loaded:
-    """Check tokens in memory and make a data set of them; labels are classes (N,), or of the task's (N, length).
+    """Check tokens in memory and make a data set of them.
+
+    Labels are classes (N,), numbers or labels (N, columns), or of a task of tokens (N, length).
 
     vocab_size: how many tokens there are, by default as many as the largest says; never fewer.
     Raises StarcliError where the labels do not fit the texts, or the parts differ in length.
@@ -137,7 +140,7 @@ def assemble_tokens(
         classes = tokens
     else:
         named = [(part.where, part.labels, len(part.inputs)) for part in parts]
-        classes = check_labels(named, len(class_names) or None)
+        classes = check_labels(named, len(class_names) or None) if task == CLASSES else check_targets(named)
     return of_parts(
         name,
         parts,

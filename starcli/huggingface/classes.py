@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from starcli.huggingface.directory import Directory
+from starcli.huggingface.directory import PROBLEM_TYPES, Directory
+from starcli.registry.tasks import CLASSES
 
 _OF_CLASSES = ("id2label", "label2id", "num_labels", "problem_type")
 """Keys of a config of `transformers`."""
@@ -29,20 +30,24 @@ def without_classes(directory: Directory, name: str | None = None) -> Directory:
     return replace(directory, config={**kept, **({"architectures": [name]} if name else {})})
 
 
-def with_classes(directory: Directory, count: int, names: Sequence[str]) -> Directory:
-    """A directory of a classifier of `count` classes, which have these names (none: the numbers stand for them).
+def with_classes(directory: Directory, count: int, names: Sequence[str], task: str = CLASSES) -> Directory:
+    """A directory of a network of `count` outputs of a task, which have these names unless there are others than that.
+
+    Where they have none, the numbers stand for them.
 
     >>> from pathlib import Path
     >>> with_classes(Directory(Path("bert"), {"architectures": ["A"]}), 2, ["bad", "good"]).class_names
     ('bad', 'good')
     """
-    config = dict(directory.config)
+    config, names = dict(directory.config), names if len(names) == count else ()
     if directory.is_timm:
         config["num_classes"] = count
         if config.get("pretrained_cfg"):
             config["pretrained_cfg"] = {**config["pretrained_cfg"], "num_classes": count}
         return replace(directory, config=config | ({"label_names": list(names)} if names else {}))
     names = names or [f"LABEL_{number}" for number in range(count)]
+    if task in PROBLEM_TYPES:
+        config["problem_type"] = PROBLEM_TYPES[task]
     config["id2label"] = {str(number): name for number, name in enumerate(names)}
     config["label2id"] = {name: number for number, name in enumerate(names)}
     return replace(directory, config=config)

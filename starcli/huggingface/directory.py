@@ -12,6 +12,7 @@ from starcli.files.safetensors import MAXIMUM_HEADER
 from starcli.files.shards import INDEX, WHOLE, file_of, is_index, read_index
 from starcli.files.strict_json import strict_json
 from starcli.huggingface.tasks import input_of_class, task_of
+from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 
 CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -19,6 +20,9 @@ TOKENIZER_CONFIG = "tokenizer_config.json"
 
 PREFIX = "hf:"
 """Before the name of a class of `transformers`, in the name of an architecture."""
+
+PROBLEM_TYPES = {REGRESSION: "regression", MULTI_LABEL: "multi_label_classification"}
+"""What `problem_type` calls tasks whose outputs are no logits of classes."""
 
 _OF_ITS_OWN = (
     "architectures", "model_type", "auto_map", "transformers_version", "dtype", "torch_dtype", "use_cache",
@@ -92,14 +96,20 @@ class Directory:
 
     @property
     def task(self) -> str | None:
-        """The task of texts, as `--task` says it; None of other inputs."""
-        return None if self.is_timm else task_of(self.name).texts
+        """The task as `--task` says it; None of images, where their classes are told apart."""
+        if self.is_timm:
+            return None
+        task = task_of(self.name)
+        if not (task.images or task.texts == CLASSES):
+            return task.texts
+        one = len(self.config.get("id2label") or {}) == 1 or self.config.get("num_labels") == 1
+        said = self.config.get("problem_type") or ("regression" if one else None)
+        return next((each for each, problem in PROBLEM_TYPES.items() if problem == said), task.texts)
 
     @property
-    def has_classes(self) -> bool:
-        """Whether outputs of a classifier are logits of classes, not numbers, or labels of which several may hold."""
-        numbers = len(self.config.get("id2label") or {}) == 1 or self.config.get("num_labels") == 1
-        return not numbers and self.config.get("problem_type") in (None, "single_label_classification")
+    def takes_images(self) -> bool:
+        """Whether inputs are images."""
+        return self.is_timm or task_of(self.name).images
 
     @property
     def tokenizer(self) -> Path | None:
@@ -223,7 +233,7 @@ def why_unknown(path: Path) -> list[str]:
     if not names:
         return [f"{place / CONFIG} names no class of a network (architectures)"]
     read = "read are classifiers of images and texts, causal and masked models"
-    return [f"{place / CONFIG} names {names[0]}; {read}; train --init makes a classifier of a base model"]
+    return [f"{place / CONFIG} names {names[0]}; {read}; train --init gives a base model a head"]
 
 
 def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:

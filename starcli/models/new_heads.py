@@ -1,4 +1,4 @@
-"""Classifiers of `transformers` for models that are none, and which of their tensors these do not have."""
+"""Classes of `transformers` for a task, for models of other classes, and which of their tensors these do not have."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping
@@ -10,23 +10,33 @@ from typing import Any
 import torch
 
 from starcli.errors import StarcliError
+from starcli.huggingface.tasks import task_of
 from starcli.models.huggingface import any_class, class_of, huggingface_network, names_in_class, quiet
+from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
-_MAPPINGS = ("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES")
-"""Tables of `transformers`, from the type of a model to a class."""
+_CLASSIFIERS = ("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES")
+_MAPPINGS: Mapping[str, tuple[str, ...]] = {
+    NEXT_TOKEN: ("MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",),
+    MASKED_TOKEN: ("MODEL_FOR_MASKED_LM_MAPPING_NAMES",),
+}
+"""Tables of `transformers`, from the type of a model to a class, by the task; others are those of classifiers."""
 
 
-def classifier_of_type(model_type: str) -> str:
-    """The class of classifiers of texts, else of images, that `AutoModelFor...` has for a type of models.
+def class_of_type(model_type: str, task: str) -> str:
+    """The class that `AutoModelFor...` has for a task and a type of models: of classifiers that of texts, else images.
 
     StarcliError where `transformers` is missing, or has no such class.
 
-    >>> classifier_of_type("bert"), classifier_of_type("vit")  # doctest: +SKIP
+    >>> class_of_type("bert", "classes"), class_of_type("vit", "regression")  # doctest: +SKIP
     ('BertForSequenceClassification', 'ViTForImageClassification')
+    >>> class_of_type("bert", "masked-token"), class_of_type("gpt2", "next-token")  # doctest: +SKIP
+    ('BertForMaskedLM', 'GPT2LMHeadModel')
     """
-    found = next((name for each in _MAPPINGS if (name := _named_for(each, model_type))), None)
+    named = (_named_for(each, model_type) for each in _MAPPINGS.get(task, _CLASSIFIERS))
+    found = next((name for name in named if name and (task not in OF_TOKENS or task_of(name).texts == task)), None)
     if found is None:
-        raise StarcliError(f"transformers has no classifier of texts or images for models of type {model_type!r}")
+        what = f"head for {task}" if task in OF_TOKENS else "classifier of texts or images"
+        raise StarcliError(f"transformers has no {what} for models of type {model_type!r}")
     return found
 
 
@@ -40,7 +50,7 @@ def _named_for(mapping: str, model_type: str) -> str | None:
 
 
 def names_beyond(name: str, own: str, model_type: str, arguments: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the tensors of the classifier `name` that a model of class `own` does not have.
+    """Names of the tensors of the class `name` that a model of class `own` does not have.
 
     own: a class that the package does not have, or "", stands for the bare network of the type.
     """

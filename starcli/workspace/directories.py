@@ -14,15 +14,22 @@ from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
 from starcli.data.dataset import Dataset
 from starcli.data.image_parts import stored_size
 from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
-from starcli.data.text_options import OF_TEXTS
+from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
 from starcli.files.shards import INDEX, WHOLE, is_index
 from starcli.files.write_shards import SHARD_METADATA
 from starcli.huggingface.classes import with_classes
 from starcli.huggingface.companions import write_companions
-from starcli.huggingface.directory import PREFIX, TOKENIZER, Directory, directory_of, directory_of_any
-from starcli.huggingface.tasks import TEXT_CLASSES
+from starcli.huggingface.directory import (
+    PREFIX,
+    PROBLEM_TYPES,
+    TOKENIZER,
+    Directory,
+    directory_of,
+    directory_of_any,
+)
+from starcli.models.build import MisfitError
 from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk, turned_modules
 from starcli.models.names import is_huggingface
@@ -60,17 +67,15 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
     if choices.data is None:
         return choices
     kind = parse_name(choices.data)[0]
-    if kind in (*OF_TEXTS, "arrays") and directory.task == TEXT_CLASSES.texts and not directory.has_classes:
-        said = directory.config.get("problem_type") or "one output"
-        hint = "without --data it can be aligned, interpolated, merged and converted"
-        raise StarcliError(f"{directory.path}: no classifier ({said}), and texts have classes here", [hint])
-    if kind in OF_TEXTS and directory.task is not None:
+    if kind in OF_TEXTS and not directory.takes_images:
         choices = replace(choices, tokenizer=choices.tokenizer or directory.tokenizer)
     if recorded:
         return choices
-    if kind in ("text", "arrays") and directory.task is not None:
+    if directory.task in PROBLEM_TYPES and kind in OPTIONS_OF_KINDS:
+        choices = replace(choices, task=choices.task or directory.task)
+    if kind in ("text", "arrays") and not directory.takes_images:
         choices = replace(choices, task=choices.task or directory.task, class_names=directory.class_names or None)
-    if directory.task is None:
+    if directory.takes_images:
         choices = replace(choices, normalise=choices.normalise or directory.normalise)
     if kind in IMAGES_OF_ANY_SIZE:
         choices = replace(choices, image_size=choices.image_size or _side(directory))
@@ -96,7 +101,7 @@ def refuse_other_directories(choices: Choices, checkpoints: Sequence[Checkpoint]
         if other := next((each for each in same if each.class_names != named[0].class_names), None):
             names = [f"{few(each.class_names, 5)} in {each.path}" for each in (named[0], other)]
             problems.append(f"their classes are in another order: {', '.join(names)}")
-    if not recorded and choices.normalise is None and any(each.task is None for each in found):
+    if not recorded and choices.normalise is None and any(each.takes_images for each in found):
         said = [each for each in found if each.normalise]
         if other := next((each for each in said if each.normalise != said[0].normalise), None):
             hows = [f"{each.normalise} in {each.path}" for each in (said[0], other)]
@@ -166,9 +171,15 @@ def _side(directory: Directory) -> int | None:
 
 
 def notes_of_directory(directory: Directory | None, dataset: Dataset | None) -> tuple[str, ...]:
-    """Notes on data that are not as a directory says. StarcliError for another order of the same classes."""
+    """Notes on data that are not as a directory says.
+
+    StarcliError for another order of the same classes, and for classes where it is for numbers or any labels.
+    """
     if directory is None or dataset is None:
         return ()
+    if directory.task in PROBLEM_TYPES and dataset.task != directory.task:
+        said = f"data {dataset.name} are for {dataset.task}, and {directory.path} is for {directory.task}"
+        raise MisfitError(said, [f"--task {directory.task} reads labels that are numbers so"])
     return (*_note_of_classes(directory, dataset), *_note_of_resizing(directory, dataset))
 
 
@@ -258,10 +269,11 @@ def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named_classes(config: Mapping[str, Any], metadata: Metadata) -> Mapping[str, Any]:
-    """A config with the names that a model records of its classes, where it has as many of them."""
-    count = metadata.architecture and number_of_classes(metadata.architecture)
-    names = metadata.data.class_names if metadata.data is not None else []
-    return with_classes(Directory(Path(), config), count, names).config if count and len(names) == count else config
+    """A config with what a model records of its outputs: names, where it has as many of them, and another task."""
+    count, data = metadata.architecture and number_of_classes(metadata.architecture), metadata.data
+    if data is None or not count or not (len(data.class_names) == count or data.task_name in PROBLEM_TYPES):
+        return config
+    return with_classes(Directory(Path(), config), count, data.class_names, data.task_name).config
 
 
 def write_model(

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from starcli.errors import StarcliError, number_of
-from starcli.models.build import check_forward
+from starcli.models.build import MisfitError, check_forward
+from starcli.models.external import is_of_library
 from starcli.models.from_data import SYNONYMS
 from starcli.models.inputs import extreme_tokens
 from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
@@ -46,9 +47,10 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
         if outputs.shape[-1] != data.num_classes:
             columns = f"{number_of(data.num_classes, 'column')} of the data"
             hint = f"an argument num_classes is set by the data; of another name by --arch-arg NAME={data.num_classes}"
-            raise StarcliError(
+            fixed = workspace.builder is not None or is_of_library(architecture.name)
+            raise MisfitError(
                 f"the network has {number_of(outputs.shape[-1], 'output')} to predict {columns}",
-                [hint] if workspace.builder is None else [],
+                [] if fixed else [hint],
             )
         return doubts
     # more classes than the data have are no surprise where an argument says how many

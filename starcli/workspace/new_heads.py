@@ -1,7 +1,7 @@
-"""The model that training on other data begins at, as a classifier of these: with a new head where it needs one.
+"""The model that training on other data begins at, as a model for these: with a new head where it needs one.
 
-A directory of Hugging Face may hold a model that is no classifier, or one for other classes. Which class of
-`transformers` it becomes, and which tensors are drawn for it, is decided here, before data are read.
+A directory of Hugging Face may hold a model for another task, or for none, or a classifier of other classes. Which
+class of `transformers` it becomes, and which tensors are drawn for it, is decided here, before data are read.
 """
 
 import json
@@ -20,9 +20,9 @@ from starcli.huggingface.directory import PREFIX, Directory, directory_of_any, n
 from starcli.huggingface.tasks import task_of
 from starcli.models.huggingface import class_of, config_of, loosely_from_disk, names_in_class
 from starcli.models.names import is_huggingface
-from starcli.models.new_heads import classifier_of_type, covering_patterns, names_beyond, names_of_outputs
+from starcli.models.new_heads import class_of_type, covering_patterns, names_beyond, names_of_outputs
 from starcli.models.tensor_names import unmatched
-from starcli.registry.tasks import CLASSES
+from starcli.registry.tasks import CLASSES, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.given import Given
 
@@ -34,7 +34,7 @@ MODULES_OF_A_HEAD = 4
 class HeadedModel:
     """A model that training begins at, and which of its tensors are drawn anew.
 
-    choices: those of the command line, which name the class of a classifier with a new head. outputs: patterns of the
+    choices: those of the command line, which name the class of a model with a new head. outputs: patterns of the
     tensors that say how many classes there are, of a classifier in a directory. fresh: whether these are drawn anew.
     """
 
@@ -53,10 +53,10 @@ class HeadedModel:
 
 
 def with_head(model: Checkpoint, choices: Choices, given: Given, reinit: Sequence[str]) -> HeadedModel:
-    """The classifier that `model` becomes where data name classes and it is a model of `transformers` or timm.
+    """What `model` becomes for the task of the data where it is a model of `transformers` or timm.
 
-    It keeps its head unless `reinit` names the tensors that have a number for each class. Where the class of the model
-    has no such head, those that it lacks are drawn. Any other model stays as it is.
+    A classifier keeps its head unless `reinit` names the tensors that have a number for each class. Where the class of
+    the model has no head for the task, the tensors that it lacks are drawn. Any other model stays as it is.
     StarcliError for weights that its own class has, and the file does not.
     """
     kept = HeadedModel(model, choices, tuple(reinit))
@@ -70,26 +70,28 @@ def with_head(model: Checkpoint, choices: Choices, given: Given, reinit: Sequenc
     if architecture is not None and not is_huggingface(architecture.name):
         return kept
     own, arguments = _network(architecture, directory)
-    task, name = task_of(own), own
-    if not (task.images or task.texts == CLASSES):
-        model_type = str((directory.config if directory else {}).get("model_type") or _type_of(own))
-        if not (model_type and _asks_for_classes(choices, given, known=task.known)):
-            return kept
-        name = classifier_of_type(model_type)
+    task = task_of(own)
+    wanted = _task_of_data(choices, given, known=task.known)
+    if task.known and wanted not in OF_TOKENS and (task.images or task.texts == CLASSES):
+        return _with_another_head(kept, _Class(own, arguments, directory))
+    model_type = str((directory.config if directory else {}).get("model_type") or _type_of(own))
+    if not model_type or wanted in (None, task.texts):
+        return kept
+    name = class_of_type(model_type, wanted)
+    if wanted not in OF_TOKENS:
         arguments |= _padding(name, arguments, directory)
-        return _with_first_head(kept, _Classifier(name, arguments, directory), own, model_type)
-    return _with_another_head(kept, _Classifier(name, arguments, directory))
+    return _with_first_head(kept, _Class(name, arguments, directory), own, model_type)
 
 
 @dataclass(frozen=True)
-class _Classifier:
-    """A class of classifiers, its arguments, and the directory that they are of."""
+class _Class:
+    """A class of networks, its arguments, and the directory that they are of."""
 
     name: str
     arguments: Mapping[str, Any]
     directory: Directory | None
 
-    def without_classes(self) -> "_Classifier":
+    def without_classes(self) -> "_Class":
         """The same without what says which classes there are."""
         arguments = {key: value for key, value in self.arguments.items() if key != "num_labels"}
         if self.directory is None:
@@ -122,15 +124,18 @@ def _type_of(name: str) -> str:
     return str(class_of(name).config_class.model_type) if task_of(name).known else ""
 
 
-def _asks_for_classes(choices: Choices, given: Given, *, known: bool) -> bool:
-    """Whether the data are to be classified: by a model that predicts tokens (`known`) only where that is said."""
+def _task_of_data(choices: Choices, given: Given, *, known: bool) -> str | None:
+    """What data are for, as far as that is known before they are read: classes may turn out to be numbers, or labels.
+
+    None of texts that a language model (`known`) may predict the tokens of.
+    """
     if given.dataset is not None:
-        return given.dataset.task == CLASSES
+        return given.dataset.task
     if choices.task is not None:
-        return choices.task == CLASSES
+        return choices.task
     # those of `hf:DIR` always have labels
     labelled = choices.label_column is not None or parse_name(str(choices.data))[0] == "hf"
-    return labelled or not known
+    return CLASSES if labelled or not known else None
 
 
 def _padding(name: str, arguments: Mapping[str, Any], directory: Directory | None) -> dict[str, Any]:
@@ -149,8 +154,8 @@ def _padding(name: str, arguments: Mapping[str, Any], directory: Directory | Non
     return {"pad_token_id": next((each for each in said if isinstance(each, int) and 0 <= each < size), 0)}
 
 
-def _with_first_head(kept: HeadedModel, wanted: _Classifier, own: str, model_type: str) -> HeadedModel:
-    """A model of another class as a classifier: what its class does not have is drawn; what it has more is left out."""
+def _with_first_head(kept: HeadedModel, wanted: _Class, own: str, model_type: str) -> HeadedModel:
+    """A model as one of another class: what its own class does not have is drawn; what it has more is left out."""
     wanted = wanted.without_classes()
     found = loosely_from_disk(wanted.name, wanted.arguments, kept.model.tensors)
     lacking = unmatched([*found.missing, *found.mismatched], kept.reinit)
@@ -172,7 +177,7 @@ def _with_first_head(kept: HeadedModel, wanted: _Classifier, own: str, model_typ
     )
 
 
-def _with_another_head(kept: HeadedModel, own: _Classifier) -> HeadedModel:
+def _with_another_head(kept: HeadedModel, own: _Class) -> HeadedModel:
     """A classifier with its head or, where all tensors that say its classes are drawn anew, one for other classes."""
     state = kept.model.tensors
     if state.keys() != own.names:
@@ -189,7 +194,7 @@ def _with_another_head(kept: HeadedModel, own: _Classifier) -> HeadedModel:
     return replace(kept, model=_as_class(kept.model, own, state), choices=choices, outputs=outputs, fresh=True)
 
 
-def _as_class(model: Checkpoint, wanted: _Classifier, state: Mapping[str, Any]) -> Checkpoint:
+def _as_class(model: Checkpoint, wanted: _Class, state: Mapping[str, Any]) -> Checkpoint:
     """A model with the tensors `state` of a class."""
     architecture = model.metadata.architecture
     name, arguments = f"{PREFIX}{wanted.name}", dict(wanted.arguments)

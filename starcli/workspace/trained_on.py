@@ -64,13 +64,13 @@ def workspace_trained_on(
 
 
 def _named_after_data(workspace: Workspace) -> Workspace:
-    """A workspace whose directory names the classes that are trained on from now."""
+    """A workspace whose directory says the outputs that are trained on from now, and names them."""
     directory, count = workspace.directory, number_of_classes(workspace.architecture)
-    if directory is None or count is None or workspace.dataset.task != CLASSES:
+    dataset = workspace.dataset
+    if directory is None or count is None or dataset.task in OF_TOKENS:
         return workspace
-    names = workspace.dataset.class_names if len(workspace.dataset.class_names) == count else ()
-    told = with_classes(directory, count, names or directory.class_names)
-    return replace(workspace, directory=told)
+    names = dataset.class_names if len(dataset.class_names) == count else directory.class_names
+    return replace(workspace, directory=with_classes(directory, count, names, dataset.task))
 
 
 def _notes_of_labels(workspace: Workspace, headed: HeadedModel) -> list[str]:

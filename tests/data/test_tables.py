@@ -130,3 +130,18 @@ def test_damaged_parquet(tmp_path: Path) -> None:
     contents[4:60] ^= 0x5A
     where.write_bytes(contents.tobytes())
     refused(lambda: open_data(f"text:{where}"), "cannot be read as .parquet")
+
+
+def test_texts_with_numbers_and_labels(tmp_path: Path) -> None:
+    rows = [f"a{n},{n / 4 - 2},{n % 2},{n // 5}" for n in range(10)]
+    table = written(tmp_path, "csv", "\n".join(["text,stars,good,long", *rows]) + "\n")
+    stars = open_data(table, texts=TextOptions(label_column="stars", task="regression"))
+    assert (stars.task, stars.num_classes, stars.class_names) == ("regression", 1, ("stars",))
+    for part in (stars.train, stars.test):
+        assert part.targets.squeeze(1).tolist() == [n / 4 - 2 for n in part.index.tolist()]
+    labels = open_data(table, texts=TextOptions(label_column="good,long", task="multi-label"))
+    assert (labels.task, labels.class_names) == ("multi-label", ("good", "long"))
+    assert labels.train.targets.tolist() == [[n % 2, n // 5] for n in labels.train.index.tolist()]
+    refused(lambda: open_data(table, texts=TextOptions(label_column="good,long")), "several columns of classes")
+    refused(lambda: open_data(table, texts=TextOptions(label_column="good,bad")), "no column 'bad'")
+    refused(lambda: open_data(table, texts=TextOptions(label_column="stars", task="multi-label")), "labels of --task")

@@ -39,6 +39,9 @@ BASES = {
     "bert-pretrained": ("BertForPreTraining", "BertConfig", {**_TEXT, **_SMALL}),
     "distilbert-base": ("DistilBertModel", "DistilBertConfig", _DISTIL_BASE),
     "vit-base": ("ViTModel", "ViTConfig", _VIT_BASE),
+    "gpt2-bare": ("GPT2Model", "GPT2Config", _GPT),
+    "llama-bare": ("LlamaModel", "LlamaConfig", _LLAMA),
+    "tied-bare": ("LlamaModel", "LlamaConfig", {**_LLAMA, "tie_word_embeddings": True}),
 }
 """Models that are no classifiers and no language models."""
 OF_COLOURS = {"colours": ("ViTForImageClassification", "ViTConfig", {**_VIT, "num_channels": 3})}
