@@ -33,6 +33,7 @@ from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import as_recorded, normalise_of_model
 from starcli.workspace.directories import directories_of, notes_without_tokenizer, refuse_other_directories
+from starcli.workspace.first_run import refuse_texts_without_end
 from starcli.workspace.workspace import Workspace, workspace_of
 
 
@@ -119,6 +120,7 @@ def _admitted(workspace: Workspace, tokens: MemorySplit) -> MemorySplit:
     raw, name = tokens.raw, workspace.architecture.name
     extreme = extreme_tokens(raw.shape[1:], int(raw.max()) + 1, padded=bool((raw < 0).any()))
     check_forward(name, runnable(workspace.outline()), extreme)
+    refuse_texts_without_end(workspace.architecture, raw, "the texts")
     return tokens
 
 

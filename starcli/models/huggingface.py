@@ -6,7 +6,7 @@ Classes are those of the installed package alone; code that a config names is ne
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -21,6 +21,7 @@ from starcli.errors import StarcliError, first_line, first_of
 from starcli.files.safetensors import read_tensors
 from starcli.huggingface.directory import network_arguments
 from starcli.huggingface.tasks import task_of
+from starcli.registry.tasks import CLASSES
 
 _EXPERTS = "_experts_implementation"
 """Where a config says how mixtures of experts are computed."""
@@ -28,6 +29,9 @@ _PLAINLY = "eager"
 """How attention and mixtures of experts are computed: every class can, and it runs in float64; attention traces so."""
 _WITHOUT_LOOPS = "batched_mm"
 """How experts are computed where no size may depend on the input: a matrix is looked up for each token."""
+
+_HEAD_AT_THE_END = "classification_head"
+"""The head of classifiers with encoder and decoder that read a text at its end; others of that kind have a `score`."""
 
 
 class _LogitsOfOneInput:
@@ -42,16 +46,40 @@ class _LogitsOfOneInput:
         if inputs.is_floating_point():
             found = super().forward(pixel_values=inputs)  # type: ignore[misc]
             return found.logits  # type: ignore[no-any-return]
+        found = super().forward(**self._texts(inputs))  # type: ignore[misc]
+        return found.logits  # type: ignore[no-any-return]
+
+    def _texts(self, inputs: Tensor) -> dict[str, Tensor]:
         here = inputs >= 0
         # some classes find the end of a text, or number its positions, by the token of padding
         ids = torch.where(here, inputs, getattr(self.config, "pad_token_id", None) or 0)
-        found = super().forward(input_ids=ids, attention_mask=here.long())  # type: ignore[misc]
-        return found.logits  # type: ignore[no-any-return]
+        return {"input_ids": ids, "attention_mask": here.long()}
+
+
+class _LogitsAtTheEnd(_LogitsOfOneInput):
+    """The same of classifiers with encoder and decoder, whose head reads the decoder at the last end of a text.
+
+    Their own forward looks for it by sizes that depend on the input, which cannot be traced, and in a batch admits
+    only texts with as many ends as each other.
+    """
+
+    base_model: nn.Module
+    classification_head: Callable[[Tensor], Tensor]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        texts = self._texts(inputs)
+        ids = texts["input_ids"]
+        shift = getattr(self, "_shift_right", None)  # where the body does not do so itself
+        hidden = self.base_model(**texts, **({} if shift is None else {"decoder_input_ids": shift(ids)}))[0]
+        places = torch.arange(ids.shape[1], device=ids.device)
+        last = (places * (ids == self.config.eos_token_id)).argmax(-1)
+        return self.classification_head(hidden[torch.arange(len(ids), device=ids.device), last])
 
 
 @cache
-def _with_logits(kind: type) -> type:
-    return type(kind.__name__, (_LogitsOfOneInput, kind), {"__module__": kind.__module__})
+def _with_logits(kind: type, *, at_the_end: bool) -> type:
+    mixed = _LogitsAtTheEnd if at_the_end else _LogitsOfOneInput
+    return type(kind.__name__, (mixed, kind), {"__module__": kind.__module__})
 
 
 def class_of(name: str) -> Any:
@@ -129,6 +157,16 @@ def names_in_class(name: str, arguments: str) -> frozenset[str]:
         return frozenset(huggingface_network(name, json.loads(arguments)).state_dict())
 
 
+def end_of_texts(name: str, arguments: Mapping[str, Any]) -> int | None:
+    """The token at the last one of which a class reads a text, so that each must have one; None of other classes."""
+    config = config_of(name, arguments)
+    if not getattr(config, "is_encoder_decoder", False) or task_of(name).texts != CLASSES:
+        return None
+    names = names_in_class(name, json.dumps(arguments, sort_keys=True))
+    at_the_end = any(each.startswith(f"{_HEAD_AT_THE_END}.") for each in names)
+    return int(config.eos_token_id) if at_the_end else None
+
+
 @cache
 def turned_modules(name: str, arguments: str) -> frozenset[str]:
     """Names of the modules of a class, with arguments in JSON, whose weights are (inputs, outputs), as GPT-2's are."""
@@ -143,7 +181,8 @@ def huggingface_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     kind, config = class_of(name), config_of(name, arguments)
     with quiet():
         network = kind(config)
-    network.__class__ = _with_logits(kind)
+    at_the_end = bool(getattr(config, "is_encoder_decoder", False)) and hasattr(network, _HEAD_AT_THE_END)
+    network.__class__ = _with_logits(kind, at_the_end=at_the_end)
     assert isinstance(network, nn.Module)
     return network
 

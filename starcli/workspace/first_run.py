@@ -3,13 +3,19 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
+from starcli.checkpoints.metadata import Architecture
+from starcli.data.splits import MemorySplit
 from starcli.errors import StarcliError, number_of
+from starcli.huggingface.directory import PREFIX
 from starcli.models.build import MisfitError, check_forward
 from starcli.models.external import is_of_library
 from starcli.models.from_data import SYNONYMS
+from starcli.models.huggingface import end_of_texts
 from starcli.models.inputs import extreme_tokens
 from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
+from starcli.models.names import is_huggingface
 from starcli.models.outside_state import refuse_outside_state
 from starcli.registry.tasks import MULTI_LABEL, REGRESSION
 from starcli.symmetry.proof.redraw import fresh_inputs
@@ -34,6 +40,10 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     if data.vocab_size is not None:
         padded = workspace.opened is not None and workspace.opened.padded
         inputs = extreme_tokens(data.input_shape, data.vocab_size, padded=padded)
+        splits = [] if workspace.opened is None else [workspace.opened.train, workspace.opened.test]
+        for split in splits:
+            if isinstance(split, MemorySplit):
+                refuse_texts_without_end(architecture, split.raw, f"data {data.name}")
     with misfits_explained(workspace.opened):
         outputs = check_forward(architecture.name, network, inputs, data.output_shape)
     doubts = []
@@ -57,6 +67,20 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     names = SYNONYMS["vocab_size" if data.per_token else "num_classes"]
     said = {architecture.arguments.get(name) for name in names}
     return [*doubts, *doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)]
+
+
+def refuse_texts_without_end(architecture: Architecture, tokens: Tensor, where: str) -> None:
+    """Raise StarcliError for rows of tokens (N, length) without the one at which a class of `transformers` reads."""
+    if not is_huggingface(architecture.name):
+        return
+    name = architecture.name.removeprefix(PREFIX)
+    end = end_of_texts(name, architecture.arguments)
+    if end is None or not (missing := int((~(tokens == end).any(dim=1)).sum())):
+        return
+    hint = "the model's own tokenizer ends each text so: --tokenizer names one"
+    raise StarcliError(
+        f"{where}: {missing} of {len(tokens)} texts have no token {end}, at which {name} reads them", [hint]
+    )
 
 
 def _refuse_outside_state(network: torch.nn.Module, workspace: "Workspace", inputs: torch.Tensor) -> None:

@@ -19,6 +19,11 @@ _LLAMA = {**_TEXT, **_SMALL, "num_attention_heads": 4, "num_key_value_heads": 2}
 _DISTIL = {**_TEXT, "dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 24, "num_labels": 3}
 _GPT = {"vocab_size": 260, "n_positions": 32, "n_embd": 16, "n_layer": 1, "n_head": 2}
 _VIT = {**_SMALL, "image_size": 8, "patch_size": 4, "num_channels": 1, "num_labels": 10}
+_T5 = {"vocab_size": 260, "d_model": 16, "d_kv": 4, "d_ff": 24, "num_layers": 1, "num_heads": 2}
+_T5 |= {"pad_token_id": 0, "eos_token_id": 3, "decoder_start_token_id": 0}
+_BART = {**_TEXT, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24}
+_BART |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "pad_token_id": 0, "eos_token_id": 3}
+_BART |= {"decoder_start_token_id": 3, "forced_eos_token_id": None}
 
 KINDS = {
     "bert": _BERT,
@@ -39,6 +44,9 @@ BASES = {
     "bert-pretrained": ("BertForPreTraining", "BertConfig", {**_TEXT, **_SMALL}),
     "distilbert-base": ("DistilBertModel", "DistilBertConfig", _DISTIL_BASE),
     "vit-base": ("ViTModel", "ViTConfig", _VIT_BASE),
+    "t5-base": ("T5Model", "T5Config", _T5),
+    "t5-generating": ("T5ForConditionalGeneration", "T5Config", _T5),
+    "bart-base": ("BartModel", "BartConfig", _BART),
     "gpt2-bare": ("GPT2Model", "GPT2Config", _GPT),
     "llama-bare": ("LlamaModel", "LlamaConfig", _LLAMA),
     "tied-bare": ("LlamaModel", "LlamaConfig", {**_LLAMA, "tie_word_embeddings": True}),
@@ -102,3 +110,13 @@ def pretrained(path: Path) -> Any:
     )
     assert not any(told.values()), told
     return model.eval()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to run in, with texts of three classes, and of two of them."""
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{' '.join('abcdefgh'[: 2 + n % 5])} {n % 20},{'xyz'[n % 3]}" for n in range(30)]
+    Path("three.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    Path("two.csv").write_text("\n".join(["text,label", *(row for row in rows if row[-1] != "y")]) + "\n")
+    return tmp_path

@@ -30,16 +30,6 @@ QUICK = ("--epochs", 1, "--lr", 0, "--optimizer", "adamw")
 """Nothing is learnt: the body stays as it is, and the head as it was drawn."""
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to run in, with texts of three classes, and of two of them."""
-    monkeypatch.chdir(tmp_path)
-    rows = [f"{' '.join('abcdefgh'[: 2 + n % 5])} {n % 20},{'xyz'[n % 3]}" for n in range(30)]
-    Path("three.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    Path("two.csv").write_text("\n".join(["text,label", *(row for row in rows if row[-1] != "y")]) + "\n")
-    return tmp_path
-
-
 def train(init: object, *words: object) -> Ran:
     ran = run_here("train", "--init", init, *QUICK, *words)
     assert ran.status == 0, ran.err
@@ -310,31 +300,3 @@ def test_a_saved_data_set_is_read_by_the_tokenizer_of_the_directory(saved: Save,
     record = read_metadata(Path("ft"))[1].data
     assert record is not None
     assert record.tokenizer is not None
-
-
-@pytest.mark.parametrize("kind", ["gpt2-bare", "llama-bare", "tied-bare", "bert-base", "bert-pretrained"])
-def test_a_bare_model_gets_a_head_for_tokens(saved: Save, place: Path, kind: str) -> None:
-    """The embeddings where the class ties them to the head, else a head of its own, drawn from the seed."""
-    task = "next-token" if kind.endswith("-bare") else "masked-token"
-    ran = train(saved(kind), "--data", "three.csv", "--task", task, "-o", "lm")
-    assert ("lm_head.* drawn from the seed" in ran.err) == (kind == "llama-bare"), ran.err
-    model, base = pretrained(Path("lm")), transformers.AutoModel.from_pretrained(saved(kind))
-    body = model.base_model.state_dict()
-    assert all(torch.equal(tensor, base.state_dict()[name]) for name, tensor in body.items())
-    tied = torch.equal(model.get_output_embeddings().weight, model.get_input_embeddings().weight)
-    assert tied == (kind != "llama-bare")
-    if kind == "bert-pretrained":
-        whole = transformers.BertForPreTraining.from_pretrained(saved(kind)).state_dict()
-        assert all(torch.equal(tensor, whole[name]) for name, tensor in model.state_dict().items())
-    tokens = torch.randint(0, 256, (3, 6), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        torch.testing.assert_close(sc.module("lm")(tokens), model(tokens).logits)
-
-
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [("bert-base", "looks at the tokens that it is to predict"), ("vit-base", "has no head for next-token")],
-)
-def test_a_head_for_next_tokens_that_cannot_be(saved: Save, place: Path, kind: str, said: str) -> None:
-    ran = run_here("train", "--init", saved(kind), *QUICK, "--data", "three.csv", "--task", "next-token", "-o", "lm")
-    assert (ran.status, said in ran.err) == (1, True), ran.err
