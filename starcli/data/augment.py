@@ -33,7 +33,7 @@ def check_augmentations(names: Sequence[str], stored: Sequence[int], size: Seque
             raise unknown("augmentation", name, AUGMENTATIONS)
         if len(stored) != 3:
             raise StarcliError(f"augmentation {name!r} needs images, found inputs of shape {tuple(stored)}")
-        if name == "crop" and tuple(stored) == tuple(size):
+        if name == "crop" and tuple(stored[1:]) == tuple(size[1:]):
             raise StarcliError(
                 "augmentation 'crop' needs images stored larger than the network's input; try 'pad-crop'",
                 [f"stored {stored[1]}x{stored[2]}, input {size[1]}x{size[2]}"],

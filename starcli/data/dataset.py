@@ -10,7 +10,7 @@ import torch
 
 from starcli.data.loading import DataFacts, Loaded, Request
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, check_data_name, needs_path
-from starcli.data.normalisation import Normalisation
+from starcli.data.normalisation import Normalisation, is_grey
 from starcli.data.normalise_option import IMAGENET_MEAN, parse_normalise, same_statistics
 from starcli.data.partition import balanced_prefix, split_indices
 from starcli.data.splits import MemorySplit, Split
@@ -110,11 +110,13 @@ class Dataset(DataFacts):
         how = Normalisation(self.span if span is None else span, tuple(mean), tuple(std))
         # by their ids: a split that stands for two stays one, by which it is known
         splits = {id(each): each.normalised(how) for each in self.splits.values()}
+        train = splits[id(self.train)]
         return replace(
             self,
+            input_shape=train.input_shape if isinstance(train, MemorySplit) else self.input_shape,
             mean=how.mean,
             std=how.std,
-            train=splits[id(self.train)],
+            train=train,
             validation=splits.get(id(self.validation)),
             test=splits[id(self.test)],
             scaling="",
@@ -123,12 +125,16 @@ class Dataset(DataFacts):
     def normalised_by(self, text: str, train: Split | None = None) -> Dataset:
         """These data, normalised as `--normalise` says it; `data` are the statistics of `train`, else of their own.
 
+        Grey images become RGB by three means, as a note says.
         Raises StarcliError for what `parse_normalise` refuses, and for another number of channels.
         """
         if self.vocab_size is not None:
             raise StarcliError(f"--normalise is for images and vectors, and {self.name} data are tokens")
         mean, std = parse_normalise(text) or (train or self.train).mean_and_std()
         channels = self.input_shape[0]
+        if is_grey(self.input_shape) and len(mean) == 3:
+            said = f"{self.name}: grey images are repeated as red, green and blue, for --normalise {text}"
+            return replace(self.normalised(mean, std), notes=(*self.notes, said))
         if len(mean) not in (1, channels):
             inputs = "x".join(map(str, self.input_shape))
             raise StarcliError(f"--normalise {text}: {len(mean)} channels, {self.name} has {channels} ({inputs})")

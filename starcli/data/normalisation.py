@@ -28,11 +28,25 @@ class Normalisation:
     """Affine map inputs = (raw / span - mean) / std, one mean and std a channel (or feature), or one for all.
 
     `span` is what raw values are divided by first: BYTES for uint8 images, 16 for the digits, 1 for floats.
+    Grey images become as many channels as there are means, all of them the same picture.
     """
 
     span: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def shape_of(self, raw: Sequence[int]) -> tuple[int, ...]:
+        """Shape of a normalised input, of a raw one's: of grey images (1, H, W) with a channel for each mean.
+
+        >>> Normalisation(BYTES, (0.5, 0.5, 0.4), (0.2, 0.2, 0.2)).shape_of((1, 28, 28))
+        (3, 28, 28)
+        """
+        return (len(self.mean), *raw[1:]) if is_grey(raw) else tuple(raw)
+
+
+def is_grey(shape: Sequence[int]) -> bool:
+    """Whether inputs of this shape are images of a single channel."""
+    return len(shape) == 3 and shape[0] == 1
 
 
 @lru_cache(maxsize=16)  # every batch asks for them
@@ -56,7 +70,7 @@ def prepare_batch(
 ) -> Tensor:
     """Cut, augment and normalise a batch of raw inputs, always into new memory: (B, *input_shape) float32.
 
-    Tokens stay as they are.
+    Tokens stay as they are, and grey images are repeated for each channel of the normalisation.
     """
     if raw.dtype == torch.int64:
         return raw
@@ -64,6 +78,7 @@ def prepare_batch(
     if images.dim() == 4:
         size = (input_shape[1], input_shape[2])
         images = augment(images, augmentation, size=size, generator=generator or torch.Generator())
+        images = images.expand(-1, normalisation.shape_of(images.shape[1:])[0], -1, -1)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     inputs = images.to(torch.float32, copy=True, memory_format=layout)
     # Two operations that round once each, never a fused one: a batch must not depend on how it was cut.

@@ -121,7 +121,8 @@ class MemorySplit(Split):
         self._normalisation = normalisation
         self._names = names
         self._index = torch.arange(len(raw)) if index is None else index
-        self.input_shape = tuple(input_shape) if input_shape is not None else tuple(raw.shape[1:])
+        size = tuple(raw.shape[1:]) if input_shape is None else (*raw.shape[1:2], *input_shape[1:])
+        self.input_shape = normalisation.shape_of(size)
         self._resident: tuple[torch.device, Tensor, Tensor] | None = None
         self._ready: tuple[tuple[torch.device, bool], Tensor] | None = None
 

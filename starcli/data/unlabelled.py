@@ -5,6 +5,7 @@ They are read as the model's own inputs were: with its shape of an input and its
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -95,9 +96,9 @@ def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd
     """The inputs of `is_unlabelled` data, in the shape and with the normalisation of the model that reads them.
 
     input_shape: (C, H, W) or (D,). statistics: mean and deviation of inputs / span. spans: those of "bytes" and of
-    "floats", as far as they are known. Labels mean nothing. Images of a folder are RGB, resized and cut as when a model
-    is tested on a labelled folder. Raises StarcliError for inputs of another shape or of a type without a span, and for
-    images where the model takes no RGB squares.
+    "floats", as far as they are known. Labels mean nothing. Grey images of an array become RGB by three means. Images
+    of a folder are RGB, resized and cut as when a model is tested on a labelled folder. Raises StarcliError for inputs
+    of another shape or of a type without a span, and for images where the model takes no RGB squares.
     """
     kind, rest = parse_name(name)
     if kind == "folder":
@@ -105,7 +106,9 @@ def open_unlabelled(name: str, input_shape: tuple[int, ...], statistics: MeanStd
     path = Path(rest)
     key = _images_key(path) or ""
     contents = read_arrays(path, lambda *_: (key,))
-    images = _shaped(contents.arrays[key], input_shape, contents.layout, f"{path}: {key}")
+    array = contents.arrays[key]
+    shape = _stored_shape(array, input_shape, len(statistics[0]))
+    images = _shaped(array, shape, contents.layout, f"{path}: {key}")
     kind = "bytes" if images.dtype == np.uint8 else "floats"
     hint = "--normalise none, imagenet or MEAN:STD says how these are to be normalised"
     if kind not in spans:
@@ -134,6 +137,12 @@ def _images_key(path: Path) -> str | None:
         if (images := spelled(key, found)) is not None:
             return images if spelled(labels, found) is None else None
     return None
+
+
+def _stored_shape(array: Array, shape: tuple[int, ...], means: int) -> tuple[int, ...]:
+    """The shape of an input, or (1, H, W) where three means make RGB of grey images."""
+    grey = (1, *shape[1:])
+    return grey if len(shape) == 3 and shape[0] == means == 3 and array[:1].size == math.prod(grey) else shape
 
 
 def _shaped(array: Array, shape: tuple[int, ...], layout: str | None, where: str) -> Array:

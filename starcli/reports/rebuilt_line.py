@@ -1,5 +1,6 @@
 """The line that makes a file, rebuilt from what the file records of itself."""
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from starcli.checkpoints.metadata import DataRecord, Metadata
 from starcli.data.names import IMAGES_OF_ANY_SIZE, needs_path
 from starcli.data.normalise_option import AS_THEY_ARE, IMAGENET_MEAN, IMAGENET_STD, same_statistics
+from starcli.data.public_files import CIFAR
 from starcli.data.text_options import OF_TEXTS
 from starcli.errors import option_of
 from starcli.models.from_data import SYNONYMS
@@ -26,6 +28,9 @@ STAR_OPTIONS = (
     "pull", "draws_per_step", "companions", "mu",
 )  # fmt: skip
 """Settings of a search for a star whose options have their names."""
+
+STANDARDISED = {"digits": (0.3054, 0.3759), "mnist": (0.1307, 0.3081), "fashion-mnist": (0.2860, 0.3530)}
+"""Data sets by name that are standardised unless told otherwise, and their mean and deviation, to four digits."""
 
 _BEGINNING = {"start_epoch", "reinit"}
 """What is recorded of the model that a network began at, besides the model itself."""
@@ -124,18 +129,24 @@ def _data(found: Metadata) -> Words:
 
 def _reading(data: DataRecord) -> Words:
     """How data at a path are read, where others of their kind may be read otherwise."""
-    if not needs_path(data.name):
-        return
-    if data.task_name != CLASSES:
+    if needs_path(data.name) and data.task_name != CLASSES:
         yield from ("--task", data.task_name)
     if data.vocab_size is not None:
         return
-    own = (data.mean, data.std)
-    usual = (IMAGENET_MEAN, IMAGENET_STD) if data.name in IMAGES_OF_ANY_SIZE else AS_THEY_ARE
-    if not same_statistics(own, usual):
-        yield from ("--normalise", ":".join(",".join(map(_value, numbers)) for numbers in own))
+    if not _is_usual(data.name, data.mean, data.std):
+        yield from ("--normalise", ":".join(",".join(map(_value, numbers)) for numbers in (data.mean, data.std)))
     if data.name in IMAGES_OF_ANY_SIZE:
         yield from ("--image-size", str(data.input_shape[-1]))
+
+
+def _is_usual(name: str, mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Whether inputs of such data are normalised so where nothing is said. Three means of grey images never are."""
+    if name in STANDARDISED:
+        found = zip((*mean, *std), STANDARDISED[name], strict=False)
+        return len(mean) == 1 and all(math.isclose(*each, abs_tol=1e-4) for each in found)
+    if name in IMAGES_OF_ANY_SIZE or name in CIFAR:
+        return same_statistics((mean, std), (IMAGENET_MEAN, IMAGENET_STD))
+    return same_statistics((mean, std), AS_THEY_ARE) and not (len(mean) == 3 and needs_path(name))
 
 
 def _named_again(found: Metadata) -> Words:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, JOINED, data_in_words, needs_path, parse_name
-from starcli.data.normalisation import BYTES
+from starcli.data.normalisation import BYTES, is_grey
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
@@ -164,7 +164,8 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
         return dataset, (what if same else f"{what}, and normalised otherwise than those were", *order)
     if not record.mean:
         return dataset, (f"{what}, which were normalised each in its own way: these are as new ones are", *order)
-    if len(record.mean) not in (1, dataset.input_shape[0]):
+    repeated = is_grey(dataset.input_shape) and len(record.mean) == 3
+    if len(record.mean) not in (1, dataset.input_shape[0]) and not repeated:
         return dataset, (f"{what}, and not normalised as those were", *order)
     of_floats = record.span is not None or record.name == "table" or record.name.startswith("gaussians")
     if of_floats != (dataset.span == 1.0) and record.name != IN_MEMORY:
@@ -172,7 +173,8 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
             return dataset, (f"{what}, and normalised by their own mean and standard deviation", *order)
         kind = "bytes" if of_floats else "floats"
         raise StarcliError(f"{what}: --normalise says how its {kind} are to be normalised")
-    return dataset.normalised(record.mean, record.std), (f"{what}, but normalised as those were", *order)
+    how = f"{what}, but normalised as those were{', grey images as RGB' if repeated else ''}"
+    return dataset.normalised(record.mean, record.std), (how, *order)
 
 
 def normalise_of_model(said: str | None, record: DataRecord | None) -> str | None:
@@ -236,6 +238,9 @@ def misfits_explained(dataset: Dataset | None) -> Iterator[None]:
         if dataset.name in IMAGES_OF_ANY_SIZE:
             side, place = dataset.input_shape[-1], IMAGES_OF_ANY_SIZE[dataset.name]
             hints.append(f"images of {place} are {side} x {side} here; --image-size chooses their side")
+        if is_grey(dataset.input_shape):
+            ways = "--normalise imagenet, or MEAN:STD with three means"
+            hints.append(f"for a network of RGB images, {ways}, repeats the grey ones of {dataset.name} three times")
         raise MisfitError(error.summary, [*error.problems, *hints]) from error
 
 

@@ -95,7 +95,9 @@ def test_what_is_no_normalisation(text):
 
 def test_another_number_of_channels(files):
     refused(lambda: open_data("bytes.npz", normalise="1,2:1"), "2 channels, arrays has 3 (3x6x5)")
-    refused(lambda: open_data("digits", normalise="imagenet"), "3 channels, digits has 1")
+    refused(lambda: open_data("digits", normalise="1,2:1"), "2 channels, digits has 1")
+    np.savez("rows.npz", x=np.float32(PIXELS[:, 0, 0, :1]), y=LABELS)
+    refused(lambda: open_data("rows.npz", normalise="imagenet"), "3 channels, arrays has 1")
     for count in (2, 4):  # equal numbers are as many
         text = ":".join(",".join([number] * count) for number in ("0.5", "0.25"))
         refused(lambda text=text: open_data("bytes.npz", normalise=text), f"{count} channels, arrays has 3")

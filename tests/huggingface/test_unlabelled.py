@@ -12,6 +12,7 @@ from PIL import Image
 from support.program import run_here
 
 import starcli as sc
+from starcli.data.digits import FILE
 
 NAMES = ["bad", "fair", "good"]
 
@@ -116,3 +117,17 @@ def test_images_are_normalised_as_the_directory_says(saved, tmp_path):
     assert [line.split(",")[1:] for line in taken.out.splitlines()[1:]] == [
         line.split(",")[1:] for line in asked.out.splitlines()[1:]
     ]
+
+
+def test_grey_images_become_rgb_by_three_means_of_the_directory(saved, tmp_path):
+    place = shutil.copytree(saved("colours"), tmp_path / "vit")
+    said = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "do_normalize": True}
+    place.joinpath("preprocessor_config.json").write_text(json.dumps(said))
+    ran = run_here("train", "--init", place, "--data", "digits", "--epochs", 1, "--lr", 0.01, "-o", tmp_path / "out")
+    assert (ran.status, "digits: grey images are repeated as red, green and blue" in ran.err) == (0, True), ran.err
+    digits = np.load(FILE)
+    pixels = torch.from_numpy(digits["images"][digits["test"]] / 16).float()[:, None].expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        logits = pretrained(tmp_path / "out")((pixels - 0.5) / 0.5).logits
+    loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(digits["labels"][digits["test"]]).long()))
+    assert run_here("eval", tmp_path / "out").rows[0]["nll"] == pytest.approx(loss, rel=1e-5)
