@@ -103,10 +103,13 @@ LONGEST_FIELD = 1 << 30
 
 
 def _separated(path: Path) -> Rows:
-    """Rows of a file with a heading, divided by commas, with quotes, or by tabs, where quotes are characters."""
+    """Rows of a file with a heading, divided by commas, with quotes, or by tabs, where quotes are characters.
+
+    A heading with a space after each comma, as `text, label`, says that none of these spaces counts.
+    """
     form = {".csv": csv.excel, ".tsv": _Tabs}[path.suffix]
 
-    def lines() -> Iterator[list[str]]:
+    def lines(form: type[csv.Dialect]) -> Iterator[list[str]]:
         csv.field_size_limit(LONGEST_FIELD)
         number = 0
         with path.open(encoding="utf-8-sig", newline="") as stream:
@@ -123,11 +126,20 @@ def _separated(path: Path) -> Rows:
                 raise csv.Error(f"row {number} has more columns than the heading")
             yield dict(zip(heading, line, strict=False))
 
-    found = lines()
+    found = lines(form)
     heading = next(found, [])
+    if form is csv.excel and heading[1:] and all(name.startswith(" ") for name in heading[1:]):
+        found = lines(_Spaced)
+        heading = next(found)
     if len(set(heading)) < len(heading):
         raise StarcliError(f"{path}: two columns of one name: {few(heading, 10)}")
     return heading, rows()
+
+
+class _Spaced(csv.excel):
+    """Fields between commas, each with a space after it, which quotes may follow."""
+
+    skipinitialspace = True
 
 
 class _Tabs(csv.excel_tab):

@@ -88,11 +88,17 @@ class ColumnPredictions(Predicted):
         return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
     def tables(self) -> Iterator[dict[str, Values]]:
-        """`model`, `index`, `file`, and `label_NAME`, `prediction_NAME`, `probability_NAME` (or numbers) by column."""
+        """`model`, `index`, `file`, and `label_NAME`, `prediction_NAME`, `probability_NAME` (or numbers) by column.
+
+        Numbers to be predicted are float32, as data are kept, so that they are written as short as in their file.
+        """
         for number, model in enumerate(self.model):
             columns: dict[str, Any] = {"model": np.full(len(self), model), "index": self.index}
             columns |= {} if self.file is None else {"file": np.array(self.file)}
-            kinds = {"label": self.label, "prediction": self._by(number, self.prediction)}
+            label = self.label
+            if label is not None and label.dtype.kind == "f":
+                label = label.astype(np.float32)
+            kinds = {"label": label, "prediction": self._by(number, self.prediction)}
             if self.probabilities is not None:
                 kinds["probability"] = self._by(number, self.probabilities)
             for kind, values in kinds.items():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from starcli.errors import StarcliError, unknown
-from starcli.evaluation.predictions import Predicted
+from starcli.evaluation.predictions import Predicted, Values
 from starcli.files.names import is_standard_stream
 
 LINES = 1000
@@ -19,7 +19,7 @@ LINES = 1000
 
 
 def csv_pieces(predictions: Predicted) -> Iterator[bytes]:
-    """A heading, then a line for each example of each predictor; numbers with all their digits, as Python writes them.
+    """A heading, then a line for each example of each predictor; numbers with all the digits that their type needs.
 
     >>> import torch
     >>> from starcli.evaluation.predictions import Predictions
@@ -32,8 +32,13 @@ def csv_pieces(predictions: Predicted) -> Iterator[bytes]:
         if number == 0:
             yield _lines([list(table)])
         for start in range(0, len(predictions), LINES):
-            chosen = (values[start : start + LINES].tolist() for values in table.values())
+            chosen = (_written(values[start : start + LINES]) for values in table.values())
             yield _lines(zip(*chosen, strict=True))
+
+
+def _written(values: Values) -> list[Any]:
+    """Values as they are written: float32 by the fewest digits that give it again, 0.1 and not 0.10000000149011612."""
+    return list((values.astype(str) if values.dtype == np.float32 else values).tolist())
 
 
 def _lines(rows: Iterable[Iterable[Any]]) -> bytes:

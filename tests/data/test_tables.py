@@ -145,3 +145,17 @@ def test_texts_with_numbers_and_labels(tmp_path: Path) -> None:
     refused(lambda: open_data(table, texts=TextOptions(label_column="good,long")), "several columns of classes")
     refused(lambda: open_data(table, texts=TextOptions(label_column="good,bad")), "no column 'bad'")
     refused(lambda: open_data(table, texts=TextOptions(label_column="stars", task="multi-label")), "labels of --task")
+
+
+def test_a_space_after_each_comma_of_the_heading_and_the_rows_is_not_read(tmp_path: Path) -> None:
+    spaced = 'text, label\n"a, b", "x"\nc d, y\n'
+    expected = {("a, b", "x"), ("c d", "y")}
+    assert texts_and_labels(open_data(written(tmp_path, "csv", spaced))) == expected
+    kept = open_data(written(tmp_path, "csv", "text,label\na, x\nb, y\n"))  # the heading does not say so
+    assert kept.class_names == (" x", " y")
+
+
+def test_a_table_of_numbers_with_spaces_after_commas(tmp_path: Path) -> None:
+    path = tmp_path / "n.csv"
+    path.write_text("a, b, label\n" + "".join(f"{n}, {n / 2}, {n % 2}\n" for n in range(10)))
+    assert open_data(f"table:{path}").features == ("a", "b")

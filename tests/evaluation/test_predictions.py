@@ -12,6 +12,7 @@ from scipy.stats import entropy as scipys_entropy
 
 from starcli.errors import StarcliError
 from starcli.evaluation import prediction_files
+from starcli.evaluation.column_predictions import ColumnPredictions
 from starcli.evaluation.prediction_files import LINES, csv_pieces, npz_pieces, prediction_format
 from starcli.evaluation.predictions import Predictions
 
@@ -133,3 +134,11 @@ def test_a_frame_has_the_columns_of_the_csv() -> None:
     frame = found.to_frame()
     assert list(frame.columns) == b"".join(csv_pieces(found)).decode().splitlines()[0].split(",")
     assert len(frame) == 14
+
+
+def test_numbers_to_be_predicted_are_written_as_short_as_in_their_file() -> None:
+    labels = torch.tensor([[0.1], [-576.3], [1e-8], [16777217.0], [1 / 3]])
+    found = ColumnPredictions.of({"a": torch.zeros(5, 1)}, label=labels)
+    rows = list(csv.DictReader(io.StringIO(b"".join(csv_pieces(found)).decode())))
+    assert [row["label_0"] for row in rows[:3]] == ["0.1", "-576.3", "1e-08"]
+    assert [np.float32(row["label_0"]) for row in rows] == labels[:, 0].tolist()
