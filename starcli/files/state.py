@@ -60,11 +60,29 @@ class StateFile:
         torch.save({"run_id": self.run_id, "facts": json.dumps(self.facts), "state": packed}, buffer)
         write_atomically(self.path, buffer.getvalue())
 
+    def mark_diverged(self) -> None:
+        """Have the saved state say that its run diverged after it: it is in no other run's way then.
+
+        The run itself would go on from there again. That of another run stays as it is.
+        """
+        import torch
+
+        from starcli.files import pickles
+
+        if not self.path.exists():
+            return
+        with contextlib.suppress(Exception):  # a damaged state is `load`'s to report
+            content = pickles.load_pickle(self.path, mapped=False)
+            if content["run_id"] == self.run_id:
+                buffer = io.BytesIO()
+                torch.save({**content, "diverged": True}, buffer)
+                write_atomically(self.path, buffer.getvalue())
+
     def load(self) -> dict[str, Any] | None:
         """Return the saved state, or None where there is none.
 
-        Raises StarcliError for a damaged state and for that of another run; with `force` these count as none. Nothing
-        but plain data and tensors is ever unpickled.
+        Raises StarcliError for a damaged state and for that of another run; with `force` these count as none, as does
+        that of another run which diverged. Nothing but plain data and tensors is ever unpickled.
         """
         if not self.path.exists():
             return None
@@ -81,7 +99,7 @@ class StateFile:
                 return None
             raise StarcliError(f"{self.path}: is no state of ours; delete it or use --force to start anew") from error
         if found != self.run_id:
-            if self.force:
+            if self.force or content.get("diverged") is True:
                 return None
             problems = [*self._differences(content.get("facts")), "--force discards it and starts anew"]
             raise StarcliError(f"{self.path}: belongs to a run with other settings", problems)

@@ -183,6 +183,8 @@ class TrainingRun:
         recent = self.losses[self.checked : position.step].tolist()
         for step, loss in enumerate(recent, self.checked):
             if not math.isfinite(loss):
+                if self.file is not None and distributed.is_writer():
+                    self.file.mark_diverged()
                 how = self.objective.describe(position.epoch, step)
                 number = position.epoch * position.steps + step + 1
                 raise StarcliError(

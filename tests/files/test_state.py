@@ -67,3 +67,19 @@ def test_json_in_a_state_that_unfolds_is_refused(tmp_path: Path) -> None:
     torch.save({"run_id": "run", "state": {"history": content}}, state.path)
     with pytest.raises(StarcliError, match="no state of ours"):
         state.load()
+
+
+def test_the_state_of_a_run_that_diverged_is_in_no_other_ones_way(tmp_path: Path) -> None:
+    own, other = (StateFile(tmp_path / "0.safetensors", name, facts={}) for name in ("run", "other"))
+    own.mark_diverged()
+    assert not own.path.exists()
+    own.save({"step": 3})
+    other.mark_diverged()  # of a run that it is not of, nothing is known
+    with pytest.raises(StarcliError, match="belongs to a run with other settings"):
+        other.load()
+    own.mark_diverged()
+    assert other.load() is None
+    assert own.load() == {"step": 3}
+    own.save({"step": 4})  # it went on after all
+    with pytest.raises(StarcliError, match="belongs to a run with other settings"):
+        other.load()

@@ -82,6 +82,7 @@ class Memory:
         self.save_every = save_every
         self.content: bytes | None = None
         self.saves = 0
+        self.diverged = False
 
     def save(self, state: Mapping[str, Any]) -> None:
         import io
@@ -95,6 +96,9 @@ class Memory:
         import io
 
         return None if self.content is None else torch.load(io.BytesIO(self.content), weights_only=True)
+
+    def mark_diverged(self) -> None:
+        self.diverged = True
 
 
 class Stopping(Progress):

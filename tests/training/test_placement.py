@@ -83,4 +83,5 @@ def test_no_state_is_saved_after_a_loss_that_is_not_finite(monkeypatch: pytest.M
         with pytest.raises(StarcliError, match="the loss became"):
             train_network(on_cuda("mlp"), recipe, 0, state=state)  # type: ignore[arg-type]
         saved = state.load()
+    assert state.diverged
     assert saved is None or all(map(math.isfinite, saved["losses"]))

@@ -282,3 +282,15 @@ def test_what_a_run_is_made_from_is_never_written_over(place, words):
     said = f"{words[-1].removeprefix('./')}: is an input; a file is never written over one"
     assert (ran.status, said in ran.err) == (1, True), ran.err
     assert {path: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_run_that_diverged_is_not_in_the_way_of_a_lower_rate(place):
+    line = ("train", *TRAIN, "--epochs", 2, "-o", "x.safetensors")
+    ran = run_here(*line, "--lr", 1e30, "--checkpoint-every", 1e-6)
+    assert (ran.status, "a lower --lr" in ran.err) == (1, True)
+    assert (place / "x.safetensors.state").exists()
+    assert "the loss became" in run_here(*line, "--lr", 1e30).err
+    assert run_here(*line, "--lr", 0.01).status == 0
+    assert run_here("train", *TRAIN, "--epochs", 2, "--lr", 0.01, "-o", "y.safetensors").status == 0
+    assert (place / "x.safetensors").read_bytes() == (place / "y.safetensors").read_bytes()
+    assert not (place / "x.safetensors.state").exists()
