@@ -63,7 +63,7 @@ def curve(
         watcher.note(note)
     note_repeats(workspace, workspace.dataset.measured, watcher)
     note_alignment(workspace, settings.alignment, watcher, unsaid=[first, last] if alignment == AUTO else ())
-    chosen = inherited(recipe, [first, last], changed, watcher)
+    chosen = inherited(recipe, [first, last], changed, watcher, workspace.dataset)
     plans = curve_plans(workspace, [first, last], chosen, seed, settings)
     found = train_curve(workspace, (first, last), chosen, seed, settings, progress=watcher)
     facts = {"statistics": "recalibrated", "history": found.history}

@@ -159,7 +159,8 @@ def _fused(
     own, others = models[: len(sources)], iter(models[len(sources) :])
     init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
     note_doubtful_solutions(own, watcher)
-    chosen = inherited(recipe, own, changed, watcher) if fusion.method in TRAINED_FUSIONS else None
+    trained = fusion.method in TRAINED_FUSIONS
+    chosen = inherited(recipe, own, changed, watcher, workspace.dataset) if trained else None
     taught = None if star is None or teacher is None else teacher(star)
     fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught, source_data=opened)
     plan, name = fusion_plan(workspace, own, fusion), f"fused-{fusion.seed}"

@@ -170,7 +170,7 @@ def search_for_star(
         note_repeats(workspace, workspace.dataset.measured, watcher)
     growth = None if beginning is None or grow is None else _growth(beginning, own, recipe, watcher)
     if growth is None:
-        chosen = inherited(recipe, own, changed, watcher)
+        chosen = inherited(recipe, own, changed, watcher, workspace.dataset)
     else:
         chosen = growth.recipe(changed.get("epochs")).override(**changed)
     search = StarSearch(

@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack, cast
 from torch import nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
+from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError, few
 from starcli.evaluation.result_table import frame_of
 from starcli.library.calls import library_call
@@ -20,6 +21,7 @@ from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.runtime.progress import Progress
 from starcli.training.train import Trained, kept_epochs, train_network
 from starcli.workspace.plan import default_recipe_note, inherited_recipe
+from starcli.workspace.training_notes import target_notes
 
 
 class RecipeSettings(TypedDict, total=False):
@@ -148,16 +150,21 @@ def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
 
 
 def inherited(
-    recipe: Recipe | str | Path | None, models: Sequence[Checkpoint], changed: RecipeSettings, watcher: Progress
+    recipe: Recipe | str | Path | None,
+    models: Sequence[Checkpoint],
+    changed: RecipeSettings,
+    watcher: Progress,
+    dataset: Dataset | None = None,
 ) -> Recipe:
     """The recipe that is named, or that of the models, with the settings that are said.
 
-    Where models say none it is the default one, with a note.
+    Where models say none it is the default one, with a note, and one on targets of `dataset` that it is not for.
     """
     base = inherited_recipe(models) if recipe is None else None
     chosen = (base or understood_recipe(recipe)).override(**changed)
     if recipe is None and base is None:
-        watcher.note(default_recipe_note(chosen, [*changed]))
+        for note in (default_recipe_note(chosen, [*changed]), *(target_notes(dataset) if dataset else ())):
+            watcher.note(note)
     return chosen
 
 

@@ -119,7 +119,7 @@ def _data(found: Metadata) -> Words:
     yield from ("--data", "DATA" if needs_path(found.data.name) else found.data.name)
     if found.data.limit is not None:
         yield from ("--limit", str(found.data.limit))
-    if found.data.val_fraction:
+    if found.data.val_fraction or found.data.split_seed:
         yield from ("--val-fraction", _value(found.data.val_fraction))
     if found.data.split_seed:
         yield from ("--split-seed", str(found.data.split_seed))

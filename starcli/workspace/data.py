@@ -68,12 +68,16 @@ def open_named(choices: "Choices", record: DataRecord | None, model: str = "the 
     recorded_size = record.input_shape[-1] if record is not None and scaled and len(record.input_shape) == 3 else None
     if recorded_size is not None and choices.image_size not in (None, recorded_size):
         raise StarcliError(f"--image-size {choices.image_size}: {recorded_size} in the checkpoint")
+    val_fraction = chosen(choices.val_fraction, record and record.val_fraction)
+    if choices.split_seed is not None and choices.val_fraction is None and not val_fraction:
+        hint = "--val-fraction says what share of the training data is held back as a validation split"
+        raise StarcliError(f"--split-seed {choices.split_seed}: of {name} no part is drawn by it", [hint])
     dataset = open_data(
         name,
         data_dir=choices.data_dir,
         download=choices.download,
         limit=chosen(choices.limit, record and record.limit),
-        val_fraction=chosen(choices.val_fraction, record and record.val_fraction) or 0.0,
+        val_fraction=val_fraction or 0.0,
         split_seed=chosen(choices.split_seed, record and record.split_seed) or 0,
         image_size=choices.image_size if recorded_size is None else recorded_size,
         normalise=choices.normalise,

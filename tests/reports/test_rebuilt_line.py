@@ -41,7 +41,7 @@ MADE = {
         "train", *SMALL, "--optimizer", "adam", "--betas", "0.8", "0.99", "--seed", "7", "--warmup", "0.5",
         "--schedule", "step", "--milestones", "0.5", "--augmentation", "none", "--lr", "0.00012345",
     ),
-    "nesterov": ("train", *SMALL, "--nesterov", "--label-smoothing", "0.1", "--split-seed", "3"),
+    "nesterov": ("train", *SMALL, "--nesterov", "--label-smoothing", "0.1", "--val-fraction", "0", "--split-seed", "3"),
     "class weights": ("train", *SMALL, "--class-weights", "1,2,3,4,5,6,7,8,9,10.5"),
     "a branch of a run": ("train", "--init", PAIR[0], "--start-epoch", "2", "--seed", "4"),
     "a fine-tuned model": (

@@ -243,3 +243,29 @@ def test_targets_far_from_a_usual_size_are_named_where_they_are_trained_on(place
         deviation = float(words[0].partition("deviation of ")[2].partition(",")[0])
         assert deviation == pytest.approx(scale, rel=0.2)  # of the training part
     assert "standard deviation" not in run_here("eval", "y.safetensors", "--data", "y.npz").err
+
+
+def test_targets_that_the_default_recipe_is_not_for_are_named_to_who_searches_a_star(place):
+    """Models from elsewhere do not say how they were trained, and the default recipe diverges on such targets."""
+    targets = 100 * np.random.RandomState(0).randn(40)
+    np.savez("y.npz", x=np.random.RandomState(1).randn(40, 5).astype(np.float32), y=targets)
+    for seed in (0, 1):
+        words = ("--lr", 1e-6, "--seed", seed, "-o", f"{seed}.safetensors")
+        assert run_here("train", *SMALL, "--data", "y.npz", *words).status == 0
+        save_file(load_file(f"{seed}.safetensors"), f"bare{seed}.safetensors")
+    line = ("star", "--data", "y.npz", "--epochs", 1, "--lr", 1e-6, "--align", "none", "-o")
+    ran = run_here(*line, "s.safetensors", "--sources", "0.safetensors", "1.safetensors")
+    assert (ran.status, "standard deviation" in ran.err) == (0, False)
+    ran = run_here(*line, "b.safetensors", "--sources", "bare0.safetensors", "bare1.safetensors", *SMALL[:4])
+    assert (ran.status, ran.err.count("targets have a standard deviation of")) == (0, 1), ran.err
+
+
+def test_a_split_seed_that_draws_nothing_is_refused(two):
+    for words in (("train", *SMALL, "-o", "m.safetensors"), ("eval", "0.safetensors")):
+        ran = run_here(*words, "--data", "a.npz", "--split-seed", 3)
+        assert (ran.status, "--split-seed 3: of a.npz no part is drawn by it" in ran.err) == (1, True)
+        assert "--val-fraction says" in ran.err
+    split = ("--data", "a.npz", "--split-seed", 3, "--val-fraction", 0.2)
+    assert run_here("train", *SMALL, *split, "-o", "m.safetensors").status == 0
+    # the file says that a part was drawn
+    assert run_here("eval", "m.safetensors", "--data", "a.npz", "--split-seed", 3).status == 0
