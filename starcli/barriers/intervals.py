@@ -98,7 +98,7 @@ class BarrierGroup:
     summaries: Mapping[str, Summary]
     """Of the loss barriers, by split."""
     metric_summaries: Mapping[str, Mapping[str, Summary]]
-    """Of the barriers of the task's metrics, by split and `accuracy_barrier` or its like."""
+    """Of the barriers of the task's metrics, by split and `accuracy_barriers` or its like."""
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What a result says beside, as of `Barrier`, and what the group is called."""
 
@@ -118,7 +118,7 @@ def group_of(pairs: Sequence[Pair], found: Sequence[Barrier], strata: Sequence[S
         curves = [barrier.curves[split] for barrier in found]
         summaries[split] = summarise([curve.loss_barrier for curve in curves], pairs, strata, least=0.0)
         metrics[split] = {
-            f"{name}_barrier": summarise([curve.barriers[name] for curve in curves], pairs, strata, least=0.0)
+            f"{name}_barriers": summarise([curve.barriers[name] for curve in curves], pairs, strata, least=0.0)
             for name in first.barriers
         }
     return BarrierGroup(tuple(pairs), tuple(found), summaries, metrics)

@@ -44,8 +44,8 @@ class StarReport:
     def to_frame(self) -> Any:
         """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers.
 
-        Before it stand mean, standard deviation and interval of the metrics' barriers, as `accuracy_barrier`,
-        `accuracy_barrier_std` and `accuracy_barrier_interval`.
+        Before it stand mean, standard deviation and interval of the metrics' barriers, as
+        `accuracy_barriers_mean`, `accuracy_barriers_std` and `accuracy_barriers_interval`.
         """
         # a narrow terminal shows the first and the last columns
         order = ("count", "std", "min", "max", "mean", "interval")
@@ -78,7 +78,7 @@ def _metric_columns(summaries: Mapping[str, Summary]) -> dict[str, Any]:
     """Mean, standard deviation and interval of each metric's barriers, under flat names."""
     found: dict[str, Any] = {}
     for name, each in summaries.items():
-        found |= {name: each.mean, f"{name}_std": each.std, f"{name}_interval": list(each.interval)}
+        found |= {f"{name}_mean": each.mean, f"{name}_std": each.std, f"{name}_interval": list(each.interval)}
     return found
 
 

@@ -48,8 +48,8 @@ SUMMARY_COLUMNS = (
     Column("test.mean", "test", LOSS, main=True),
     Column("test.std", "±", LOSS),
     Column("test.interval", "95% of test mean", "range", optional=1),
-    *Column.of_metrics("train.{}_barrier.mean", "train {} {}", spread="train.{}_barrier.std", optional=2),
-    *Column.of_metrics("test.{}_barrier.mean", "test {} {}", spread="test.{}_barrier.std", optional=2),
+    *Column.of_metrics("train.{}_barriers.mean", "train {} {}", spread="train.{}_barriers.std", optional=2),
+    *Column.of_metrics("test.{}_barriers.mean", "test {} {}", spread="test.{}_barriers.std", optional=2),
 )
 SHARE_COLUMNS = (Column("epsilon", "tolerance", "g"), Column("share", "share of stars", ".0%", main=True))
 MANY_PAIRS = 60

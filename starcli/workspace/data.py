@@ -242,7 +242,7 @@ def misfits_explained(dataset: Dataset | None) -> Iterator[None]:
         if dataset.name in IMAGES_OF_ANY_SIZE:
             side, place = dataset.input_shape[-1], IMAGES_OF_ANY_SIZE[dataset.name]
             hints.append(f"images of {place} are {side} x {side} here; --image-size chooses their side")
-        if is_grey(dataset.input_shape):
+        if error.__cause__ is not None and is_grey(dataset.input_shape):  # it does not admit them
             ways = "--normalise imagenet, or MEAN:STD with three means"
             hints.append(f"for a network of RGB images, {ways}, repeats the grey ones of {dataset.name} three times")
         raise MisfitError(error.summary, [*error.problems, *hints]) from error

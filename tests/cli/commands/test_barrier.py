@@ -193,10 +193,10 @@ def test_a_star(solutions, star, place):
     assert len([row for row in rows["barrier"] if row["group"] == "star-held-out"]) == 2
     for group, summary in groups.items():  # of accuracy: what the rows of its lines say
         drops = [row["test"]["accuracy_barrier"] for row in rows["barrier"] if row["group"] == group]
-        found = summary["test"]["accuracy_barrier"]
+        found = summary["test"]["accuracy_barriers"]
         assert (found["count"], found["min"], found["max"]) == (len(drops), min(drops), max(drops))
         assert (found["mean"], found["std"]) == pytest.approx((np.mean(drops), np.std(drops, ddof=1)))
-    low, high = groups["star-source"]["test"]["accuracy_barrier"]["interval"]  # Student's: a source has one line
+    low, high = groups["star-source"]["test"]["accuracy_barriers"]["interval"]  # Student's: a source has one line
     drops = [row["test"]["accuracy_barrier"] for row in rows["barrier"] if row["group"] == "star-source"]
     half = 4.302653 * np.std(drops, ddof=1) / np.sqrt(3)
     assert (low, high) == pytest.approx((max(np.mean(drops) - half, 0), np.mean(drops) + half), rel=1e-5)

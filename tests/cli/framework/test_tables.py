@@ -28,7 +28,7 @@ def of_task(columns, task):
     """The columns that have values where a network is for `task`; what losses are is said where it is not usual."""
 
     def metrics(column):
-        return {part.removesuffix("_barrier") for part in column.key.split(".")}
+        return {re.sub("_barriers?$", "", part) for part in column.key.split(".")}
 
     others = set(METRICS) - OF_TASKS[task]
     rest = OF_OTHERS if task == "classes" else OF_CLASSES
