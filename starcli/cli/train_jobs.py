@@ -1,7 +1,7 @@
 """The networks that `train` makes: one after the other, or all at once in a stack."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from starcli.cli.job import Job
 from starcli.cli.outputs import check_place
 from starcli.errors import StarcliError
 from starcli.files.cache import hash_json
+from starcli.files.lock import BusyError
 from starcli.files.state import StateFile, state_path
 from starcli.runtime import distributed, sharing
 
@@ -45,18 +46,25 @@ class TrainingJobs:
     def all(self, paths: Mapping[int, Path], **how: Any) -> Iterator[Job]:
         """Make the files of these seeds that are not there yet, in their order; `how`: keywords of each `Job`.
 
-        Ranks deal out several networks, and share a single one; of a stack each trains its part.
+        Ranks deal out several networks, and share a single one; of a stack each trains its part. One that another
+        process is writing comes last: the same line, started on several machines, shares the seeds out.
         """
         jobs = self._jobs(paths, how)
         if self.stacked:
-            finished: Iterable[Metadata] = sharing.share_list(jobs, self._stack)
-        else:
-            kept = {job.path: self._kept(job) for job in jobs}
-            one = partial(self._one, kept=kept)
-            finished = sharing.deal(jobs, one) if len(jobs) > 1 else map(one, jobs)
-        for job, metadata in zip(jobs, finished, strict=True):
-            job.metadata = metadata  # what the rank that did it wrote
-            yield job
+            stacked = sharing.share_list(jobs, self._stack)
+            yield from _done(jobs, stacked)
+            return
+        one = partial(self._one, kept={job.path: self._kept(job) for job in jobs})
+        if len(jobs) == 1:
+            yield from _done(jobs, map(one, jobs))
+            return
+        busy = []
+        for job in _done(jobs, sharing.deal(jobs, partial(_unless_busy, one))):
+            if job.metadata is None:
+                busy.append(job)
+            else:
+                yield job
+        yield from _done(busy, sharing.deal(busy, one))
 
     def _jobs(self, paths: Mapping[int, Path], how: Mapping[str, Any]) -> list[Job]:
         from starcli.library.plans import spec_record, training_plan
@@ -143,6 +151,22 @@ class TrainingJobs:
                     found = works[job.path]
                     job.write(found.tensors, history=found.history, metrics=found.metrics)
         return [job.finished for job in jobs]
+
+
+def _done(jobs: Iterable[Job], results: "Iterable[Metadata | None]") -> Iterator[Job]:
+    """Jobs with the metadata of their files, which the rank that made them wrote."""
+    for job, metadata in zip(jobs, results, strict=True):
+        job.metadata = metadata
+        yield job
+
+
+def _unless_busy(work: "Callable[[Job], Metadata]", job: Job) -> "Metadata | None":
+    """What `work` makes of a job; None, and a note, where another process is writing its file."""
+    try:
+        return work(job)
+    except BusyError as error:
+        job.watch.note(f"{error.summary}: left for the end")
+        return None
 
 
 def kept_path(path: Path, epoch: int) -> Path:

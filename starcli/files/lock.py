@@ -14,6 +14,10 @@ from starcli.files.write import make_directory, raise_os_error
 from starcli.runtime.rehearsal import present_rehearsal
 
 
+class BusyError(StarcliError):
+    """An output that another process is writing."""
+
+
 @contextlib.contextmanager
 def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
     """Hold the output `path` for this process, by a lock of the kernel (flock) on `.NAME.lock` beside it.
@@ -24,7 +28,7 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
     Temporary files that an earlier holder left, of `path` and of the files `beside` it that only the holder writes, are
     removed. The kernel drops the lock when its holder dies, so none goes stale.
 
-    wait: wait for another holder; otherwise StarcliError names it. A rehearsal holds nothing.
+    wait: wait for another holder; otherwise BusyError names it. A rehearsal holds nothing.
     """
     if present_rehearsal() is not None:
         yield
@@ -43,7 +47,7 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
             handle.seek(0)
             holder = handle.read().strip() or "another process"
             handle.close()
-            raise StarcliError(f"{path}: is being written by {holder}") from error
+            raise BusyError(f"{path}: is being written by {holder}") from error
         except OSError as error:  # a disk without locks, as some of clusters are
             handle.close()
             raise_os_error(path, error, "lock")

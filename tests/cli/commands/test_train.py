@@ -157,6 +157,20 @@ def test_a_second_process_is_told_who_writes(place):
     assert "is being written by process" in ran.err
 
 
+def test_seeds_that_another_process_trains_come_last(solutions, place):
+    from starcli.files.lock import lock
+
+    words = ["train", *TRAIN, "--val-fraction", "0.2", "--seeds", "0,1,2", "-o", "{seed}.safetensors"]
+    with lock(place / "1.safetensors"):
+        ran = run_here(*words)
+    assert ran.status == 1
+    assert "1.safetensors: is being written by process" in ran.err
+    assert [row["seed"] for row in map(json.loads, ran.out.splitlines())] == [0, 2]
+    assert (place / "2.safetensors").read_bytes() == solutions[2].read_bytes()
+    assert run_here(*words).status == 0
+    assert (place / "1.safetensors").read_bytes() == solutions[1].read_bytes()
+
+
 def test_a_stack_killed_between_its_writes_loses_no_network(place, monkeypatch):
     from starcli.cli.job import Job
     from starcli.training.stacked_objective import StackedObjective
