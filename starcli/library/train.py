@@ -20,8 +20,8 @@ from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, sp
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.runtime.progress import Progress
 from starcli.training.train import Trained, kept_epochs, train_network
-from starcli.workspace.plan import default_recipe_note, inherited_recipe
-from starcli.workspace.training_notes import target_notes
+from starcli.workspace.plan import inherited_recipe
+from starcli.workspace.training_notes import default_recipe_notes
 
 
 class RecipeSettings(TypedDict, total=False):
@@ -163,7 +163,7 @@ def inherited(
     base = inherited_recipe(models) if recipe is None else None
     chosen = (base or understood_recipe(recipe)).override(**changed)
     if recipe is None and base is None:
-        for note in (default_recipe_note(chosen, [*changed]), *(target_notes(dataset) if dataset else ())):
+        for note in default_recipe_notes(chosen, [*changed], dataset):
             watcher.note(note)
     return chosen
 

@@ -48,7 +48,7 @@ def on_matrices(merge: Callable[[Tensor], Tensor], stack: Stack, settings: Tenso
     deltas, base = (torch.cat(parts, -1) for parts in zip(*stack.deltas(), strict=True))
     changes = deltas.mul_(weights).reshape(len(deltas), rows, -1)
     if not bool(changes.isfinite().all()):
-        yield deltas.sum(0)  # what no matrix has singular values of is found in it, and named
+        yield deltas.sum(0)  # not finite: who asked for the merge finds and names that
         return
     yield base.add(merge(changes.double()).to(base.dtype).reshape(-1), alpha=settings.scale)
 

@@ -1,12 +1,7 @@
 """The data of a command: as the command line names them, as checkpoints record them, and what follows where both do."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
-
-from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from starcli.checkpoints.metadata import Architecture, DataRecord
 from starcli.data.dataset import Dataset, open_data
@@ -16,9 +11,9 @@ from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_sta
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few, option_of
-from starcli.models.build import MisfitError
 from starcli.models.names import is_external
 from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.workspace.data_notes import scaling_notes, standardised_note
 
 if TYPE_CHECKING:
     from starcli.workspace.choices import Choices
@@ -144,7 +139,7 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
     """
     dataset = open_named(choices, record, model)
     if record is None:
-        return dataset, scaling_notes(dataset) or _standardised_note(dataset, choices)
+        return dataset, scaling_notes(dataset) or standardised_note(dataset, choices)
     if dataset.fingerprint == record.fingerprint:
         return as_trained(dataset, choices, record, model)
     trained = "all the data" if record.name == JOINED else "the data"
@@ -213,48 +208,6 @@ def agreed_data(
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The data of models, and notes: those `given` in memory, else as of `open_agreed`."""
     return open_agreed(choices, record, model) if given is None else agreed_in_memory(given, choices, record, model)
-
-
-def statistics_note(network: nn.Module, measured: DataRecord | None, own: DataRecord | None) -> tuple[str, ...]:
-    """A note for those who measure on other data than the models' own, from which BatchNorm's statistics come then."""
-    if measured is None or own is None or measured.fingerprint == own.fingerprint:
-        return ()
-    if not any(isinstance(each, _NormBase) and each.running_mean is not None for each in network.modules()):
-        return ()
-    where = f"the training split of {measured.name}"
-    return (f"BatchNorm statistics are estimated anew on {where}; --train-data names the models' own data",)
-
-
-def scaling_notes(dataset: Dataset) -> tuple[str, ...]:
-    """How inputs are normalised, where they are a user's own and nobody said how."""
-    return (f"{dataset.name}: {dataset.scaling}",) if dataset.scaling else ()
-
-
-@contextmanager
-def misfits_explained(dataset: Dataset | None) -> Iterator[None]:
-    """A network that does not fit the data is told with the notes on these: nobody sees them else, they may say why."""
-    try:
-        yield
-    except MisfitError as error:
-        if dataset is None:
-            raise
-        hints = list(dataset.notes)
-        if dataset.name in IMAGES_OF_ANY_SIZE:
-            side, place = dataset.input_shape[-1], IMAGES_OF_ANY_SIZE[dataset.name]
-            hints.append(f"images of {place} are {side} x {side} here; --image-size chooses their side")
-        if error.__cause__ is not None and is_grey(dataset.input_shape):  # it does not admit them
-            ways = "--normalise imagenet, or MEAN:STD with three means"
-            hints.append(f"for a network of RGB images, {ways}, repeats the grey ones of {dataset.name} three times")
-        raise MisfitError(error.summary, [*error.problems, *hints]) from error
-
-
-def _standardised_note(dataset: Dataset, choices: "Choices") -> tuple[str, ...]:
-    """How inputs of a known data set are normalised, of which a model from elsewhere says nothing."""
-    own = (dataset.mean, dataset.std)
-    if choices.normalise is not None or needs_path(dataset.name) or same_statistics(own, AS_THEY_ARE):
-        return ()
-    ways = "--normalise none leaves them in [0, 1], MEAN:STD says otherwise"
-    return (f"{dataset.name}: inputs are standardised, by {normalise_words(*own)}; {ways}",)
 
 
 def as_trained(dataset: Dataset, choices: "Choices", record: DataRecord, model: str) -> tuple[Dataset, tuple[str, ...]]:

@@ -11,8 +11,6 @@ from torch import Tensor
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
-from starcli.data.dataset import Dataset
-from starcli.data.image_parts import stored_size
 from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS
 from starcli.errors import StarcliError, few
@@ -29,7 +27,6 @@ from starcli.huggingface.directory import (
     directory_of,
     directory_of_any,
 )
-from starcli.models.build import MisfitError
 from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk, turned_modules
 from starcli.models.names import is_huggingface
@@ -168,43 +165,6 @@ def _side(directory: Directory) -> int | None:
     side = directory.arguments.get("image_size")
     shape = directory.input_shape
     return side if isinstance(side, int) else shape[-1] if shape else None
-
-
-def notes_of_directory(directory: Directory | None, dataset: Dataset | None) -> tuple[str, ...]:
-    """Notes on data that are not as a directory says.
-
-    StarcliError for another order of the same classes, and for classes where it is for numbers or any labels.
-    """
-    if directory is None or dataset is None:
-        return ()
-    if directory.task in PROBLEM_TYPES and dataset.task != directory.task:
-        said = f"data {dataset.name} are for {dataset.task}, and {directory.path} is for {directory.task}"
-        raise MisfitError(said, [f"--task {directory.task} reads labels that are numbers so"])
-    return (*_note_of_classes(directory, dataset), *_note_of_resizing(directory, dataset))
-
-
-def _note_of_classes(directory: Directory, dataset: Dataset) -> tuple[str, ...]:
-    """A note where data name their classes otherwise than a directory. StarcliError for another order of the same."""
-    if not directory.class_names or not dataset.class_names:
-        return ()
-    ours, theirs = tuple(dataset.class_names), directory.class_names
-    if ours == theirs:
-        return ()
-    words = f"{few(ours, 5)} in the data, {few(theirs, 5)} in {directory.path}"
-    if sorted(ours) == sorted(theirs):
-        raise StarcliError(f"{dataset.name}: the classes are in another order than the model's", [words])
-    return (f"the classes have other names: {words}",)
-
-
-def _note_of_resizing(directory: Directory, dataset: Dataset) -> tuple[str, ...]:
-    """A note on how images of any size are brought to theirs, where a directory has words of its own for that."""
-    if dataset.name not in IMAGES_OF_ANY_SIZE or not directory.resizing:
-        return ()
-    size = dataset.input_shape[-1]
-    stored = stored_size(size)
-    cut = f" and cut to {size} x {size}" if stored > size else ""
-    how = f"images are resized bilinearly to {stored} x {stored}{cut}"
-    return (f"{how}, and {directory.path} says {directory.resizing}: its published figures may be others",)
 
 
 def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:

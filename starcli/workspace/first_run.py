@@ -19,7 +19,7 @@ from starcli.models.names import is_huggingface
 from starcli.models.outside_state import refuse_outside_state
 from starcli.registry.tasks import MULTI_LABEL, REGRESSION
 from starcli.symmetry.proof.redraw import fresh_inputs
-from starcli.workspace.data import misfits_explained
+from starcli.workspace.data_notes import misfits_explained
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace

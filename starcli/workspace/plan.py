@@ -1,6 +1,6 @@
 """Plan of a file: what it is made from and by which settings; made before the work, written with it, compared later."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -185,12 +185,6 @@ def standing(path: Path, wanted: Plan, *, force: bool = False) -> Metadata | Non
 def training_settings(parent: Checkpoint) -> dict[str, Any]:
     """The part of a parent's recipe that its descendants inherit: how it was trained, not how it was aligned."""
     return {key: value for key, value in (parent.metadata.recipe or {}).items() if not isinstance(value, Mapping)}
-
-
-def default_recipe_note(recipe: "Recipe", said: Collection[str]) -> str:
-    """Note on a derived model that is trained by the default recipe, but for the settings that are `said`."""
-    settings = recipe.summary(without=said)
-    return f"the models do not say how they were trained: the default recipe is used: {settings}"
 
 
 def inherited_recipe(parents: Sequence[Checkpoint]) -> "Recipe | None":

@@ -1,11 +1,17 @@
 """Notes on data before training on them: unusual targets, classes without examples, repeated examples."""
 
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
 from starcli.data.dataset import Dataset
 from starcli.data.names import IN_MEMORY
 from starcli.data.repeats import repeats_notes
 from starcli.errors import few
 from starcli.registry.tasks import CLASSES, REGRESSION
-from starcli.workspace.data import scaling_notes
+from starcli.workspace.data_notes import scaling_notes
+
+if TYPE_CHECKING:
+    from starcli.recipes.recipe import Recipe
 
 USUAL_TARGETS = (0.1, 5.0)
 """Deviations of targets at which the usual rates train.
@@ -26,6 +32,16 @@ def target_notes(dataset: Dataset) -> tuple[str, ...]:
     found = f"{most:.3g}" if least == most else f"{least:.3g} to {most:.3g} by column"
     how = "{:g} to {:g} suits the usual rates: divide them by it, or change --lr".format(*USUAL_TARGETS)
     return (f"{dataset.name}: targets have a standard deviation of {found}, and are taken as they are; {how}",)
+
+
+def default_recipe_notes(recipe: "Recipe", said: Collection[str], dataset: Dataset | None) -> tuple[str, ...]:
+    """Notes on models made from others by the default recipe, but for the settings that are `said`.
+
+    Also on targets of `dataset` that it is not for, unless these are None.
+    """
+    settings = recipe.summary(without=said)
+    note = f"the models do not say how they were trained: the default recipe is used: {settings}"
+    return (note, *(target_notes(dataset) if dataset is not None else ()))
 
 
 def class_notes(dataset: Dataset) -> tuple[str, ...]:

@@ -35,22 +35,21 @@ from starcli.workspace.agreement import first_that_says, fitted, note_of_types, 
 from starcli.workspace.architecture import agreed_architecture, chosen_architecture, refuse_other_inputs, require_flags
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import (
-    misfits_explained,
     open_agreed,
     open_named,
     record_of,
     refuse_leaks,
     refuse_unknown_tokens,
-    statistics_note,
 )
+from starcli.workspace.data_notes import misfits_explained, statistics_note
 from starcli.workspace.directories import (
     directory_among,
     in_terms_of_network,
-    notes_of_directory,
     notes_without_tokenizer,
     refuse_other_directories,
     settled_by,
 )
+from starcli.workspace.directory_notes import notes_of_directory
 from starcli.workspace.first_run import run_once
 from starcli.workspace.given import NOTHING_GIVEN, Given, NetworkBuilder
 from starcli.workspace.opening import opened_data

@@ -1,12 +1,10 @@
 """Curves: a step's gradient is autograd's, the bend of a quadratic loss is where its formula says, and stopped runs."""
 
-from dataclasses import dataclass
-
 import pytest
 import torch
 from support.stars import RECIPE
 from support.tensors import same
-from support.training import Memory, Small, Stopping
+from support.training import Frozen, Memory, Stopping
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -17,8 +15,6 @@ from starcli.curves.curve import train_curve
 from starcli.curves.curve_step import OnCurve
 from starcli.curves.settings import CurveSettings
 from starcli.errors import StarcliError
-from starcli.models.build import build_network
-from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.arithmetic import WARNS, arithmetic_restored
 from starcli.runtime.progress import SILENT, Interrupted
 from starcli.training.batch_pieces import cut_batch
@@ -55,16 +51,6 @@ def test_the_gradient_by_each_bend_is_autograds(mlp, form, bends):
     objective.clip(0.01)
     clipped = torch.cat([gradient.flatten() for gradient in objective.gradients()])
     torch.testing.assert_close(clipped, expected * (0.01 / expected.norm()), rtol=1e-3, atol=1e-6)
-
-
-@dataclass(frozen=True)
-class Frozen(Small):
-    """Networks whose first layer stays as it was drawn."""
-
-    def network(self, seed=None):
-        network = build_network(self.name, generator=torch.Generator().manual_seed(seed or 0), **self.arguments)
-        network.fc1.requires_grad_(False)
-        return FlatNetwork(network)
 
 
 @pytest.mark.parametrize("form", ["bezier", "polygon"])

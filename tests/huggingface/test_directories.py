@@ -24,7 +24,7 @@ from starcli.huggingface.directory import Directory
 from starcli.merging.merge import Merge
 from starcli.models.build import build_network
 from starcli.models.huggingface import from_disk, least_arguments
-from starcli.workspace.directories import notes_of_directory
+from starcli.workspace.directory_notes import notes_of_directory
 
 TOKENS = torch.randint(0, 256, (3, 12), generator=torch.Generator().manual_seed(0))
 

@@ -6,12 +6,11 @@ import pytest
 import torch
 from support.stars import OPTIONS, RECIPE, objective_of, search_star, stopped_run
 from support.tensors import same
-from support.training import Small, Stopping, small
+from support.training import Frozen, Small, Stopping, small
 from torch import nn
 from torch.nn.functional import cross_entropy
 
 from starcli.errors import StarcliError
-from starcli.models.build import build_network
 from starcli.models.flat_network import FlatNetwork
 from starcli.star import source_vectors as sources_module
 from starcli.star.source_bank import Source
@@ -19,17 +18,6 @@ from starcli.symmetry.permutation import Permutation
 from starcli.training.fixed_tensors import fixed_in_training
 from starcli.training.seeds import generator
 from starcli.training.train import train_network
-
-
-@dataclass(frozen=True)
-class Frozen(Small):
-    """Networks whose first layer stays as it was drawn."""
-
-    def network(self, seed=None):
-        network = build_network(self.name, generator=torch.Generator().manual_seed(seed or 0), **self.arguments)
-        network.fc1.requires_grad_(False)
-        return FlatNetwork(network)
-
 
 FIXED = ["fc1.weight", "fc1.bias"]
 

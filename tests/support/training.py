@@ -62,6 +62,16 @@ class Small:
         return Spec(resolve_for(network, *found))
 
 
+@dataclass(frozen=True)
+class Frozen(Small):
+    """Networks whose first layer stays as it was drawn."""
+
+    def network(self, seed: int | None = None) -> FlatNetwork:
+        network = build_network(self.name, generator=torch.Generator().manual_seed(seed or 0), **self.arguments)
+        network.fc1.requires_grad_(False)
+        return FlatNetwork(network)
+
+
 def small(name: str = "mlp", *, limit: int = 200, val_fraction: float = 0.0, **arguments: Any) -> Small:
     """A workspace on `limit` digits."""
     dataset = open_data("digits", limit=limit, val_fraction=val_fraction)

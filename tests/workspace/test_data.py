@@ -10,7 +10,7 @@ from support.program import run_here
 
 from starcli.checkpoints.checkpoint import read
 from starcli.checkpoints.metadata import DataRecord
-from starcli.workspace.data import statistics_note
+from starcli.workspace.data_notes import statistics_note
 
 pytestmark = pytest.mark.usefixtures("place")
 

@@ -92,12 +92,11 @@ def recipe_by_flags(base: "Recipe | None", training: Training, workspace: "Works
     """`base`, that of the models, with the flags put in. Where models say none it is the default one, with a note."""
     from starcli.recipes.recipe import DEFAULT, load_recipe
     from starcli.training.class_weights import note_class_weights
-    from starcli.workspace.plan import default_recipe_note
-    from starcli.workspace.training_notes import target_notes
+    from starcli.workspace.training_notes import default_recipe_notes
 
     chosen = training.over(base or load_recipe(DEFAULT))
     if base is None:
-        for note in (default_recipe_note(chosen, training.said), *target_notes(workspace.dataset)):
+        for note in default_recipe_notes(chosen, training.said, workspace.dataset):
             watch.note(note)
     note_class_weights(chosen, workspace.dataset, watch)
     return chosen
