@@ -119,8 +119,9 @@ def _admitted(workspace: Workspace, tokens: MemorySplit) -> MemorySplit:
     """Tokens that the network takes, padding among them. StarcliError where it does not, before work begins."""
     raw, name = tokens.raw, workspace.architecture.name
     extreme = extreme_tokens(raw.shape[1:], int(raw.max()) + 1, padded=bool((raw < 0).any()))
-    check_forward(name, runnable(workspace.outline()), extreme)
-    refuse_texts_without_end(workspace.architecture, raw, "the texts")
+    network = runnable(workspace.outline())
+    check_forward(name, network, extreme)
+    refuse_texts_without_end(network, workspace.architecture, raw, "the texts")
     return tokens
 
 

@@ -21,7 +21,6 @@ from starcli.errors import StarcliError, first_line, first_of
 from starcli.files.safetensors import read_tensors
 from starcli.huggingface.directory import network_arguments
 from starcli.huggingface.tasks import task_of
-from starcli.registry.tasks import CLASSES
 
 _EXPERTS = "_experts_implementation"
 """Where a config says how mixtures of experts are computed."""
@@ -157,14 +156,9 @@ def names_in_class(name: str, arguments: str) -> frozenset[str]:
         return frozenset(huggingface_network(name, json.loads(arguments)).state_dict())
 
 
-def end_of_texts(name: str, arguments: Mapping[str, Any]) -> int | None:
-    """The token at the last one of which a class reads a text, so that each must have one; None of other classes."""
-    config = config_of(name, arguments)
-    if not getattr(config, "is_encoder_decoder", False) or task_of(name).texts != CLASSES:
-        return None
-    names = names_in_class(name, json.dumps(arguments, sort_keys=True))
-    at_the_end = any(each.startswith(f"{_HEAD_AT_THE_END}.") for each in names)
-    return int(config.eos_token_id) if at_the_end else None
+def end_of_texts(network: nn.Module) -> int | None:
+    """The token at the last one of which a network reads a text, so that each must have one; None of other networks."""
+    return int(network.config.eos_token_id) if isinstance(network, _LogitsAtTheEnd) else None
 
 
 @cache

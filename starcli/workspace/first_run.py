@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from starcli.checkpoints.metadata import Architecture
 from starcli.data.splits import MemorySplit
@@ -15,7 +15,6 @@ from starcli.models.from_data import SYNONYMS
 from starcli.models.huggingface import end_of_texts
 from starcli.models.inputs import extreme_tokens
 from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
-from starcli.models.names import is_huggingface
 from starcli.models.outside_state import refuse_outside_state
 from starcli.registry.tasks import MULTI_LABEL, REGRESSION
 from starcli.symmetry.proof.redraw import fresh_inputs
@@ -43,7 +42,7 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
         splits = [] if workspace.opened is None else [workspace.opened.train, workspace.opened.test]
         for split in splits:
             if isinstance(split, MemorySplit):
-                refuse_texts_without_end(architecture, split.raw, f"data {data.name}")
+                refuse_texts_without_end(network, architecture, split.raw, f"data {data.name}")
     with misfits_explained(workspace.opened):
         outputs = check_forward(architecture.name, network, inputs, data.output_shape)
     doubts = []
@@ -69,12 +68,9 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     return [*doubts, *doubts_of_logits(outputs, outputs.shape[-1] if outputs.shape[-1] in said else data.num_classes)]
 
 
-def refuse_texts_without_end(architecture: Architecture, tokens: Tensor, where: str) -> None:
-    """Raise StarcliError for rows of tokens (N, length) without the one at which a class of `transformers` reads."""
-    if not is_huggingface(architecture.name):
-        return
-    name = architecture.name.removeprefix(PREFIX)
-    end = end_of_texts(name, architecture.arguments)
+def refuse_texts_without_end(network: nn.Module, architecture: Architecture, tokens: Tensor, where: str) -> None:
+    """Raise StarcliError for rows of tokens (N, length) without the one at which a network of `transformers` reads."""
+    end, name = end_of_texts(network), architecture.name.removeprefix(PREFIX)
     if end is None or not (missing := int((~(tokens == end).any(dim=1)).sum())):
         return
     hint = "the model's own tokenizer ends each text so: --tokenizer names one"
