@@ -1,8 +1,9 @@
-"""Trials of kinds at units of other sizes: clamps and the like are linear, or homogeneous, for small ones alone.
+"""Trials of kinds at units of other sizes and signs: clamps and the like are homogeneous for small ones alone.
 
 At generic weights units are of size 1, and an element passes that a clamp at 20 would break, or a shrinkage by 0.001.
 So all that acts is tried once more where what writes units is LOUDER times as large and what reads them as much
-smaller, and the other way round where it is QUIETER.
+smaller, and the other way round where it is QUIETER. Few units may all be positive at the generic weights, where an
+ELU is linear: there all that acts is tried with units of the other sign.
 """
 
 import math
@@ -33,6 +34,9 @@ ONLY_SMALL = "holds as long as units are small, as between the bounds of a clamp
 ONLY_LARGE = "holds as long as units are not near 0, as beyond the dead zone of a shrinkage"
 """Why a kind is not that of a group."""
 
+ONLY_ONE_SIGN = "holds as long as units have the same signs, as where an ELU is linear"
+"""Why a kind is not that of a group."""
+
 LOUDER = 2.0**17
 """A power of two, by which floats are multiplied exactly: units are then beyond what half precision holds."""
 
@@ -41,9 +45,11 @@ QUIETER = 2.0**-10
 
 
 def broken_at_other_sizes(setting: GenericSetting, kinds: Kinds) -> dict[str, str]:
-    """Groups of which the kind does not hold where units are large or near 0, and why it is not theirs."""
-    small = dict.fromkeys(_broken_at(LOUDER, setting, kinds), ONLY_SMALL)
-    return dict.fromkeys(_broken_at(QUIETER, setting, kinds), ONLY_LARGE) | small
+    """Groups of which the kind does not hold where units are large, near 0 or of the other sign, and why not."""
+    found = dict[str, str]()
+    for factor, why in ((-1.0, ONLY_ONE_SIGN), (QUIETER, ONLY_LARGE), (LOUDER, ONLY_SMALL)):
+        found |= dict.fromkeys(_broken_at(factor, setting, kinds), why)
+    return found
 
 
 def _broken_at(factor: float, setting: GenericSetting, kinds: Kinds) -> list[str]:
@@ -93,11 +99,14 @@ def without_refused(kinds: Kinds, refused: Mapping[str, str]) -> Kinds:
 
 
 def _sized_weights(factor: float, setting: GenericSetting, groups: Iterable[str]) -> dict[str, Tensor]:
-    """The generic weights that bear units of these groups, which are so many times as large."""
+    """The generic weights that bear units of these groups, which are so many times as large.
+
+    What reads them brings their size back, not their sign: else what is behind an even function, or a ReLU, kept its.
+    """
     at = [place for name in groups for place in setting.places[name]]
     found = {name: setting.base[name].to(torch.float64, copy=True) for name in by_tensor(at)}
     for place in at:
-        times = (factor if place.own_axis == 0 else 1 / factor) ** (2 if place.tensor.endswith(VARIANCE) else 1)
+        times = (factor if place.own_axis == 0 else 1 / abs(factor)) ** (2 if place.tensor.endswith(VARIANCE) else 1)
         for view in unit_views(setting.spec, place, found[place.tensor]):
             view.mul_(times)
     return found

@@ -31,3 +31,12 @@ def test_each_layer_has_the_kind_of_its_activation(hidden, bias, seed):
     assert kinds == {f"units.{2 * i}": KIND[kind] for i, (_, kind) in enumerate(hidden)}
     dimensions = {"scaled": 1, "invertible": 2}
     assert found.continuous_dimension == sum(w ** dimensions[KIND[k]] for w, k in hidden if KIND[k] in dimensions)
+
+
+def test_few_units_that_may_all_be_positive_at_the_weights_that_a_proof_draws():
+    network = nn.Sequential(nn.Linear(7, 3), nn.ReLU(), nn.Linear(3, 3, bias=False), nn.ELU(), nn.Linear(3, 4))
+    example = (torch.zeros(2, 7),)
+    spec = derive(network, example).resolved
+    for seed in range(20):
+        found = derive_kinds(network, example, spec=spec, seed=seed)
+        assert {name: kind.kind for name, kind in found.groups.items()} == {"units.0": "scaled", "units.2": "permutation"}
