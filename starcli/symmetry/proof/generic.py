@@ -16,6 +16,8 @@ SMALL_NETWORK = 100_000
 """Numbers in a network that is looked at on more examples: of its few units all may be alike on two."""
 MORE_EXAMPLES = 8
 """How many times as many."""
+DRAWS = 5
+"""How often a small network is drawn at most: all of a few ReLUs may be off for all inputs, so that nothing is seen."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,19 @@ def on_more_examples(
 ) -> tuple[GenericNetwork, Reference] | None:
     """A small network in float64 at generic weights, and its outputs on MORE_EXAMPLES times as many examples.
 
-    None for larger networks, and where the network takes no other number of examples.
+    Drawn anew where the outputs are the same for all of them. None for larger networks, and where the network takes no
+    other number of examples.
     """
     more = more_examples(network, example)
     if more is None:
         return None
     try:
-        generic = at_generic_weights(network, more, generator, spec, size)
-        generic.subject.become(torch.float64, generic.base)
-        return generic, generic.together()
+        for _ in range(DRAWS):
+            generic = at_generic_weights(network, more, generator, spec, size)
+            generic.subject.become(torch.float64, generic.base)
+            reference = generic.together()
+            if any(bool((each != each[:1]).any()) for each in reference.outputs if each.dim()):
+                break
     except StarcliError:
         return None
+    return generic, reference
