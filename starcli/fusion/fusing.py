@@ -23,7 +23,8 @@ from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.state import StateFile
-from starcli.merging.merge import MERGE_SETTINGS, Merge
+from starcli.merging.merge import Merge
+from starcli.merging.method import MERGE_SETTINGS
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS

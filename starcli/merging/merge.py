@@ -2,23 +2,15 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 from starcli.errors import StarcliError, few
-from starcli.merging.method import LEAST_SUM, MergeMethod, TensorSettings
+from starcli.merging.method import LEAST_SUM, MERGE_SETTINGS, NUMBERS, PER_SOURCE, MergeMethod, TensorSettings
 from starcli.registry.entry import resolve
 from starcli.registry.merges import MERGES
-
-TENSOR_SETTINGS = ("weights", "t", "density", "scale")
-"""Settings that may differ from tensor to tensor."""
-MERGE_SETTINGS = (*TENSOR_SETTINGS, "normalise_weights")
-"""All settings but the overrides."""
-
-PER_SOURCE = ("weights", "density")
-"""Settings of which there may be one for each source."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +46,20 @@ def parse_override(text: str) -> Override:
     return Override(pattern, settings)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Merge:
-    """A merge: its method by name, and what was said of its settings, which are those of `TensorSettings`.
+    """A merge: its method by name, and what was said of its settings, some of `MERGE_SETTINGS`.
 
     What is not said has the method's default; weights are then 1 each. `overrides` come first, of two that match a
     name and say a setting the first.
 
-    >>> merge = Merge(method="linear", weights=(1, 3), overrides=(parse_override("head*:weights=0,1"),))
+    >>> merge = Merge.of("linear", {"weights": (1, 3)}, [parse_override("head*:weights=0,1")])
     >>> merge.settings_of("head.bias", 2).weights, merge.settings_of("body", 2).weights
-    ((0.0, 1.0), (1, 3))
+    ((0.0, 1.0), (1.0, 3.0))
     """
 
     method: str
-    weights: tuple[float, ...] = ()
-    t: float | None = None
-    density: tuple[float, ...] = ()
-    scale: float | None = None
-    normalise_weights: bool | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[Override, ...] = ()
 
     @classmethod
@@ -83,18 +71,13 @@ class Merge:
         """
         found = {name: said[name] for name in MERGE_SETTINGS if said.get(name) is not None}
         found |= {name: as_numbers(name, found[name]) for name in PER_SOURCE if name in found}
-        return cls(method=method, overrides=tuple(overrides), **found)
+        return cls(method, found, tuple(overrides))
 
     @cached_property
     def how(self) -> MergeMethod:
         """The merge of one tensor: what the registry has under the name of the method."""
         found: MergeMethod = resolve(MERGES, "method", self.method)
         return found
-
-    @property
-    def said(self) -> dict[str, Any]:
-        """The settings that were said, by name."""
-        return {name: getattr(self, name) for name in MERGE_SETTINGS if getattr(self, name) not in (None, ())}
 
     def settings_of(self, name: str, sources: int) -> TensorSettings:
         """Settings of the tensor `name` of so many sources."""
@@ -113,7 +96,7 @@ class Merge:
             )
         if self.how.sources not in (None, sources):
             problems.append(f"it takes {self.how.sources} sources, found {sources}")
-        own = tuple(key for key in self.how.reads if key in TENSOR_SETTINGS)
+        own = tuple(key for key in self.how.reads if key in NUMBERS)
         said: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [("", self.said, self.how.reads)]
         said += [(f" of {each.pattern}", each.settings, own) for each in self.overrides]
         for place, settings, known in said:

@@ -1,7 +1,7 @@
 """Interface of a merge method: a function of one tensor of all models, and the settings that it reads."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -40,6 +40,18 @@ class TensorSettings:
     def weight_vector(self, dtype: torch.dtype) -> Tensor:
         """The weights, (sources,)."""
         return torch.tensor(self.weights, dtype=dtype)
+
+
+_SAID = [each for each in fields(TensorSettings) if each.name not in ("least", "seed")]
+
+MERGE_SETTINGS = tuple(each.name for each in _SAID)
+"""Settings that the caller of a merge may say; the others it finds."""
+
+NUMBERS = tuple(each.name for each in _SAID if each.type is not bool)
+"""Those that are numbers, and may differ from tensor to tensor."""
+
+PER_SOURCE = tuple(each.name for each in _SAID if each.type == tuple[float, ...])
+"""Those of which there may be a number for each source."""
 
 
 @dataclass(frozen=True)

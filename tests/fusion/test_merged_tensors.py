@@ -10,7 +10,7 @@ from starcli.merging import stack
 from starcli.merging.merge import Merge, parse_override
 from starcli.registry.merges import MERGES
 
-LINEAR = Merge(method="linear")
+LINEAR = Merge("linear")
 
 
 def sliced(name, **tensors):
@@ -30,7 +30,7 @@ def test_types_are_kept_and_integers_are_the_first_ones_or_the_base():
     found = merged_tensors(LINEAR, [a, b])
     assert torch.equal(found["w"], torch.tensor([2.0, 3.0]).bfloat16())
     assert (found["v"].dtype, found.forms["v"].dtype, found["count"].item()) == (torch.float32, "F32", 3)
-    changed = merged_tensors(Merge(method="task-arithmetic"), [a], b)
+    changed = merged_tensors(Merge("task-arithmetic"), [a], b)
     assert changed["count"].item() == 4
 
 
@@ -38,7 +38,7 @@ def test_complex_numbers_that_all_models_share_are_kept():
     """Rotary factors that lie in the state dict."""
     turns, w = torch.tensor([[1j, 2 - 1j]]), torch.ones(2)
     models = [sliced(name, w=w, turns=turns, turn=turns[0, 0]) for name in "abc"]
-    for found in (merged_tensors(LINEAR, models), merged_tensors(Merge(method="ties"), models[:2], models[2])):
+    for found in (merged_tensors(LINEAR, models), merged_tensors(Merge("ties"), models[:2], models[2])):
         assert torch.equal(found["turns"], turns)
         assert torch.equal(found["turn"], turns[0, 0])
 
@@ -111,7 +111,7 @@ def test_integers_that_are_no_counts_are_never_those_of_one_model():
 
 @pytest.mark.parametrize("method", MERGES)
 def test_tensors_without_numbers_and_of_one_number(method):
-    merge = Merge(method=method, **({"density": (1.0,)} if "density" in Merge(method=method).how.reads else {}))
+    merge = Merge.of(method, {"density": 1.0} if "density" in Merge(method).how.reads else {})
     one, none = torch.tensor(2.0), torch.empty(0, 3)
     models = [sliced("a", one=one, none=none), sliced("b", one=one, none=none)]
     base = sliced("base", one=one, none=none) if merge.how.base else None
@@ -141,7 +141,7 @@ def test_tied_weights_stay_tied_where_numbers_are_drawn_and_by_pattern():
         sliced("a", embed=ones, head=ones.clone(), other=-ones),
         sliced("base", embed=base, head=base, other=base),
     ]
-    merge = Merge(method="dare-linear", overrides=(parse_override("embed:scale=2"),))
+    merge = Merge.of("dare-linear", {}, [parse_override("embed:scale=2")])
     found = merged_tensors(merge, models[:1], models[1], seed=1)
     assert torch.equal(found["embed"], found["head"])
     assert not torch.equal(found["other"] == base, found["embed"] == base)
@@ -151,11 +151,11 @@ def test_tied_weights_stay_tied_where_numbers_are_drawn_and_by_pattern():
 
 def test_what_is_not_finite_is_refused_unless_all_have_it_so():
     mask = torch.tensor([0.0, -torch.inf])
-    arithmetic = Merge(method="task-arithmetic")
+    arithmetic = Merge("task-arithmetic")
     assert torch.equal(merged_tensors(arithmetic, [sliced("a", w=mask)], sliced("b", w=mask))["w"], mask)
     refused("w: has values that are not finite", sliced("a", w=mask), sliced("b", w=mask.abs()))
     large = torch.tensor([6e4]).half()
-    total = Merge(method="linear", normalise_weights=False)
+    total = Merge("linear", {"normalise_weights": False})
     refused("w: merged values are too large for torch.float16", sliced("a", w=large), sliced("b", w=large), merge=total)
 
 
@@ -177,7 +177,7 @@ def test_ties_keeps_the_largest_changes_of_the_whole_model(monkeypatch):
     ]
     sources = [sliced(str(n), **each, tied=each["a"], count=torch.tensor(n)) for n, each in enumerate(changed)]
     whole = sliced("base", **base, tied=base["a"], count=torch.tensor(0))
-    found = merged_tensors(Merge(method="ties", density=(0.1, 0.3)), sources, whole)
+    found = merged_tensors(Merge.of("ties", {"density": (0.1, 0.3)}), sources, whole)
 
     flats = [torch.cat([(each[name] - base[name]).flatten() for name in "abc"]) for each in changed]
     kept = torch.stack([largest(flat, share) for flat, share in zip(flats, (0.1, 0.3), strict=True)])
@@ -200,17 +200,17 @@ def test_tensors_with_a_density_of_their_own_are_trimmed_apart():
         sliced("a", small=small, large=large, mask=mask),
         sliced("b", small=0 * small, large=0 * large, mask=mask),
     )
-    together = merged_tensors(Merge(method="ties", density=(0.5,)), [source], base)
+    together = merged_tensors(Merge.of("ties", {"density": 0.5}), [source], base)
     assert (together["small"].count_nonzero(), together["large"].count_nonzero()) == (1, 4)  # 5 of 10, no mask's -inf
-    own = Merge(method="ties", density=(0.5,), overrides=(parse_override("small:density=0.75"),))
+    own = Merge.of("ties", {"density": 0.5}, [parse_override("small:density=0.75")])
     apart = merged_tensors(own, [source], base)
     assert (apart["small"].count_nonzero(), apart["large"].count_nonzero()) == (3, 3)
     assert torch.equal(apart["mask"], mask)
-    everything = merged_tensors(Merge(method="ties", density=(1.0,)), [source], base)
+    everything = merged_tensors(Merge.of("ties", {"density": 1.0}), [source], base)
     assert torch.equal(everything["small"], small)  # none is too small
 
 
 def test_statistics_of_batchnorm_are_averaged_whatever_the_method():
     a, b, base = (sliced(str(n), **{"bn.running_var": torch.tensor([float(n)])}) for n in (2, 4, 9))
-    found = merged_tensors(Merge(method="task-arithmetic"), [a, b], base)
+    found = merged_tensors(Merge("task-arithmetic"), [a, b], base)
     assert found["bn.running_var"].item() == 3

@@ -252,7 +252,7 @@ def test_what_was_written_merges_with_what_was_given(saved, texts, tmp_path):
 def test_quantised_weights_are_not_merged(saved, tmp_path):
     place = changed(saved, tmp_path, quantization_config={"quant_method": "fp8"})
     with pytest.raises(StarcliError, match="changed: its weights are quantised, which cannot be merged"):
-        merges_of_files(Merge(method="linear"), [sc.load(place)] * 2, [0], base=False)
+        merges_of_files(Merge("linear"), [sc.load(place)] * 2, [0], base=False)
 
 
 def test_no_model_is_written_into_the_directory_of_another(saved, tmp_path):
