@@ -52,11 +52,10 @@ def is_grey(shape: Sequence[int]) -> bool:
 @lru_cache(maxsize=16)  # every batch asks for them
 def normalising_constants(normalisation: Normalisation, dimensions: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Factor and summand of the map, shaped to broadcast over (B, C, ...) inputs of so many dimensions."""
-    with torch.inference_mode(False):  # whoever asks first
-        std, mean = (torch.tensor(each, dtype=torch.float64) for each in (normalisation.std, normalisation.mean))
-        shape = (-1,) + (1,) * (dimensions - 2)
-        factor, summand = 1 / (normalisation.span * std), -mean / std
-        return factor.float().view(shape).to(device), summand.float().view(shape).to(device)
+    std, mean = (torch.tensor(each, dtype=torch.float64) for each in (normalisation.std, normalisation.mean))
+    shape = (-1,) + (1,) * (dimensions - 2)
+    factor, summand = 1 / (normalisation.span * std), -mean / std
+    return factor.float().view(shape).to(device), summand.float().view(shape).to(device)
 
 
 def prepare_batch(

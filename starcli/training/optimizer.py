@@ -33,18 +33,17 @@ def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> Optimizer:
     methods = {name: inspect.unwrap(getattr(torchs, name)) for name in MARKED}
     unmarked = type(torchs.__name__, (torchs,), methods | {"step": torch.no_grad()(methods["step"])})
     built: Optimizer = unmarked(list(parts), **options)
-    if options.get("momentum") and "fused" in options:
+    if options.get("momentum"):
         built.register_step_pre_hook(_begin_momenta)
     return built
 
 
 def _begin_momenta(optimizer: Optimizer, *_: Any) -> None:
-    """Give parts that have their first gradient after others did a momentum: torch's kernel wants it of all or none.
+    """Give all parts a momentum of 0 at the first step: torch's fused kernel wants one of all parts or of none.
 
-    So has an expert to which no example of the first batches was sent.
+    Not all have their first gradient then: an expert has none to which no example of the first batches was sent.
     """
     for group in optimizer.param_groups:
-        moving = [part for part in group["params"] if part.grad is not None]
-        late = [part for part in moving if "momentum_buffer" not in optimizer.state[part]]
-        for part in late if len(late) < len(moving) else ():
-            optimizer.state[part]["momentum_buffer"] = torch.zeros_like(part)
+        for part in group["params"]:
+            if "momentum_buffer" not in optimizer.state[part]:
+                optimizer.state[part]["momentum_buffer"] = torch.zeros_like(part)

@@ -76,6 +76,24 @@ def test_what_is_not_undone_is_counted(name):
         assert min(shares.values()) < 0.6 or back
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_mixed_unit_is_back_where_most_of_it_is_at_its_own_place_of_its_own_head(swapped):
+    """Units are put in another order, then mixed: `parts` of old units (columns) make new ones (rows) in the end."""
+    workspace, _ = opened("vit")
+    kinds, group, head = workspace.kinds, "blocks.0.attn.qkv.unit", "blocks.0.attn.qkv.head"
+    generator = torch.Generator().manual_seed(0)
+    diagonal = torch.tensor([[1.0, 0.9, 0.6, 0.4, 0.1, 0.0, -0.9, 0.6], [0.6] * 8], dtype=torch.float64)
+    parts = 0.1 * torch.rand(2, 8, 8, generator=generator, dtype=torch.float64)
+    parts.diagonal(dim1=-2, dim2=-1).copy_(diagonal)
+    order = torch.stack([torch.randperm(8, generator=generator) for _ in range(2)])
+    moves = torch.eye(8, dtype=torch.float64)[order]  # new unit k is the old one order[k]
+    still = Permutation.identity(kinds.spec).index
+    permutation = Permutation(kinds.spec, {**still, group: order, head: torch.tensor([1, 0] if swapped else [0, 1])})
+    whole = Element(kinds, permutation, matrices={group: parts @ moves.mT})
+    alike = torch.arange(8).expand(2, 8)
+    assert units_back(whole, group, alike).tolist() == ((diagonal > 0.5) & (not swapped)).tolist()
+
+
 def test_the_library_shows_it():
     network = dense(nn.ReLU())
     rows = sc.selftest(network, method=sc.Alignment("weight", kinds="all"), plants=1, input_shape=(1, 8, 8))

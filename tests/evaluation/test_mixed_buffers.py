@@ -215,6 +215,27 @@ def test_masks_with_infinite_entries_are_compared_too(value: float, differ: bool
     assert (differing_buffers(flat, [flat.state(), other]) == ["mask"]) is differ
 
 
+@pytest.mark.parametrize(("value", "differ"), [(0.0, False), (2.5e-5, False), (4e-5, True)])
+def test_rounding_is_a_part_of_the_largest_finite_entry(value: float, differ: bool) -> None:
+    network = nn.Linear(2, 2)
+    network.register_buffer("table", torch.tensor([0.0, -3.0, 2.0, torch.inf]))
+    flat = FlatNetwork(network)
+    other = {**flat.state(), "table": torch.tensor([value, -3.0, 2.0, torch.inf])}
+    assert (differing_buffers(flat, [flat.state(), other]) == ["table"]) is differ
+
+
+def test_each_buffer_is_named_with_its_owner_and_what_becomes_of_integers_is_said_beside_floats() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    network[1].register_buffer("mask", torch.tensor([0, 1]))
+    network[1].register_buffer("slope", torch.tensor(1.0))
+    flat = FlatNetwork(network)
+    other = {**flat.state(), "1.mask": torch.tensor([1, 0]), "1.slope": torch.tensor(2.0)}
+    with pytest.raises(StarcliError) as caught:
+        admit_buffers(flat, [flat.state(), other], average=False)
+    assert {*caught.value.problems[:-1]} == {"1.mask, of ReLU", "1.slope, of ReLU"}
+    assert caught.value.problems[-1].endswith("; integers are then the first model's")
+
+
 def pruned() -> nn.Module:
     layer = nn.Linear(6, 6)
     prune.random_unstructured(layer, "weight", 0.5)

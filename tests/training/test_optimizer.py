@@ -14,6 +14,7 @@ from starcli.training.optimizer import build_optimizer
     ("recipe", "optimizer", "options"),
     [
         (Recipe(lr=0.1, weight_decay=1e-3, nesterov=True), torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+        (Recipe(lr=0.1, weight_decay=1e-3, momentum=0.0), torch.optim.SGD, {}),
         (Recipe(optimizer="adam", lr=0.1, weight_decay=1e-3), torch.optim.Adam, {}),
         (Recipe(optimizer="adamw", lr=0.1, weight_decay=1e-3), torch.optim.AdamW, {}),
     ],
@@ -29,6 +30,7 @@ def test_steps_are_those_of_torch(recipe, optimizer, options):
             parameter.square().sum().backward()
             each.step()
         assert torch.equal(*parameters)
+    assert [each.keys() for each in ours.state.values()] == [each.keys() for each in torchs.state.values()]
     ours.load_state_dict(torchs.state_dict())
 
 

@@ -28,10 +28,10 @@ def redrawn(
 ) -> dict[str, Tensor]:
     """Generic float32 values for every floating (or complex) tensor; integers and booleans stay as they are.
 
-    Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances; biases, means
-    and whatever is added once (class tokens, positions) are normal with deviation 0.3. What decides the size of values
-    within a network is `size` times as large: weights, or where these are `normalised` vectors that scale. Tensors that
-    share memory share values.
+    Weights are normal with variance 2 / fan-in; vectors that scale lie in [0.5, 1.5], as do variances and class tokens;
+    biases, means and positions are normal with deviation 0.3. What decides the size of values within a network is
+    `size` times as large: weights, or where these are `normalised` vectors that scale. Tensors that share memory share
+    values.
     """
     made: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Tensor] = {}
     result = {}

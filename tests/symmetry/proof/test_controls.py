@@ -1,5 +1,7 @@
 """Negative controls: involutions, and places whose effect cannot be shown."""
 
+import itertools
+
 import pytest
 import torch
 from support.proof import proof_of, resolve
@@ -7,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from starcli.symmetry.permutation import Permutation
-from starcli.symmetry.proof.places import Swap, places
+from starcli.symmetry.proof.places import Swap, places, redrawn_at
 
 
 class Auxiliary(nn.Module):
@@ -91,6 +93,40 @@ def test_swaps_of_pieces_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch,
         torch.testing.assert_close(halfway, (whole + moved[place.tensor]) / 2)
 
 
+@pytest.mark.parametrize("piece", [1, 7, 10**6])
+def test_halfway_along_several_axes_is_the_mean_of_all_ways_to_swap_along_some(
+    monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr("starcli.runtime.memory.PIECE", piece)
+    spec = resolve(nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5)), NESTED)
+    swap = Swap(spec, torch.Generator().manual_seed(0))
+    again = Swap(spec, torch.Generator().manual_seed(0))
+    assert all(torch.equal(index, again.index[name]) for name, index in swap.index.items())
+    whole = torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(1))
+    [block] = spec.blocks["1.weight"]
+    partners = [swap.index[group] for group in ("out", "heads", "units")]
+    still = [torch.arange(n) for n in whole.shape]
+    ways = [
+        whole[torch.meshgrid(*some, indexing="ij")] for some in itertools.product(*zip(still, partners, strict=True))
+    ]
+    for parts in itertools.permutations([(0,), (1,), (2,)]):
+        found = torch.zeros(5, 12)
+        swap.halfway_(block, parts, whole.view(5, 12), found)
+        torch.testing.assert_close(found.view(5, 3, 4), torch.stack(ways).mean(0))
+
+
+def test_values_drawn_anew_at_places_keep_their_signs_and_others_stay() -> None:
+    spec = resolve(nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5)), NESTED)
+    base = {name: torch.ones(shape) for name, shape in spec.shapes.items()}
+    found = redrawn_at(spec, base, places(spec)["out"], torch.Generator().manual_seed(0))
+    assert found.keys() == {"1.bias", "1.weight"}
+    low, high = (float(each) for each in found["1.weight"].aminmax())
+    assert 0.5 <= low < 0.7 < 1.3 < high <= 1.5
+    assert all(tensor.eq(1).all() for tensor in base.values())
+    again = redrawn_at(spec, base, places(spec)["out"][::-1], torch.Generator().manual_seed(0))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in found.items())
+
+
 def test_every_part_of_every_axis_is_a_place() -> None:
     network = nn.Sequential(nn.Linear(2, 12), nn.Linear(12, 5))
     found = places(resolve(network, NESTED))
@@ -99,6 +135,13 @@ def test_every_part_of_every_axis_is_a_place() -> None:
         "units": [("0.bias", 0), ("0.weight", 0), ("1.weight", 1)],
         "out": [("1.bias", 0), ("1.weight", 0)],
     }
+
+
+def test_tied_tensors_are_one_place() -> None:
+    text = TWICE + "tied: [[first.weight, second.weight], [first.bias, second.bias]]"
+    found = {(place.tensor, place.axis) for place in places(resolve(Twice(False), text))["h"]}
+    once = {("enter.weight", 0), ("enter.bias", 0), ("first.weight", 0), ("first.weight", 1), ("first.bias", 0)}
+    assert found == once | {("leave.weight", 1)}
 
 
 def test_a_chain_without_anything_nonlinear_is_decided() -> None:
