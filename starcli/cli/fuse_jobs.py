@@ -15,12 +15,22 @@ from starcli.cli.options import checks
 from starcli.cli.options.merging import MergeOptions
 from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
-from starcli.cli.options.shared import IN, NETWORK, FuseAlignOpt, SeededOutputOpt, choice_in, choice_of, names_of
+from starcli.cli.options.shared import (
+    IN,
+    NETWORK,
+    FuseAlignOpt,
+    SeededOutputOpt,
+    choice_in,
+    choice_of,
+    either,
+    names_of,
+)
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_jobs import StarRuns
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.data_sets import DATASETS
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
+from starcli.registry.merges import MERGES
 from starcli.registry.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -56,7 +66,8 @@ class FuseOptions(SearchOptions, MergeOptions):
             "--method",
             metavar="METHOD",
             help="star; mean of the sources (with --align none the uniform soup); greedy-soup: mean of those that do "
-            "not lower the validation accuracy; distil: a student of their averaged predictions, or a star domain's.",
+            "not lower the validation accuracy; distil: a student of their averaged predictions, or a star domain's; "
+            f"fisher, regmean: means weighted by data. Of weights alone: {either(MERGES)}.",
             **choice_in("method", FUSIONS),
         ),
     ] = "star"

@@ -17,9 +17,10 @@ class MergeKeywords(TypedDict, total=False):
     """Keywords of `fuse` for merges of weights alone.
 
     base: the model that the sources descend from. weights: one a source. normalise_weights: divide by their sum. t: of
-    slerp, from the first source, 0, to the second, 1. density: of ties and dare, the share of changes kept, one or one
-    a source. scale: of what is added to the base. overrides: other settings of some tensors, by patterns of their
-    names: `{"*.mlp.*": {"weights": (0.2, 0.8)}}`; of two that match the first wins.
+    slerp, from the first source, 0, to the second, 1. density: of ties, dare and breadcrumbs, the share of
+    changes kept, one or one a source; outliers: of breadcrumbs, that of largest changes left out. scale: of what is
+    added to the base. overrides: other settings of some tensors, by patterns of their names:
+    `{"*.mlp.*": {"weights": (0.2, 0.8)}}`; of two that match the first wins.
     """
 
     base: ModelLike
@@ -27,6 +28,7 @@ class MergeKeywords(TypedDict, total=False):
     normalise_weights: bool
     t: float
     density: float | Sequence[float]
+    outliers: float | Sequence[float]
     scale: float
     overrides: Mapping[str, Mapping[str, float | Sequence[float]]]
 

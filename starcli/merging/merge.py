@@ -160,6 +160,8 @@ def _wrong(said: Mapping[str, Any], sources: int) -> list[tuple[str, str]]:
             found.append((key, "expected finite numbers"))
         elif key == "density" and not all(0 < number <= 1 for number in numbers):
             found.append((key, "expected shares above 0, at most 1"))
+        elif key == "outliers" and not all(0 <= number < 1 for number in numbers):
+            found.append((key, "expected shares from 0, below 1"))
         elif key == "t" and not 0 <= numbers[0] <= 1:
             found.append((key, "expected a number from 0 to 1"))
     return found

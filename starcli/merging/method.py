@@ -18,13 +18,15 @@ class TensorSettings:
     """Settings of one tensor's merge: those that its method does not read have no meaning.
 
     weights: one a source. t: the place between two models, 0 to 1. density: the share of a source's changes that is
-    kept, one a source. least: the magnitude of the smallest of those, where the method `trims`. scale: of what is added
-    to the base. normalise_weights: whether these are divided by their sum. seed: of what is drawn.
+    kept, one a source. outliers: the share of a source's largest changes that is left out. least: the magnitude of the
+    smallest change that is kept, where the method `trims`. scale: of what is added to the base. normalise_weights:
+    whether these are divided by their sum. seed: of what is drawn.
     """
 
     weights: tuple[float, ...]
     t: float = 0.5
     density: tuple[float, ...] = ()
+    outliers: tuple[float, ...] = ()
     least: tuple[float, ...] = ()
     scale: float = 1.0
     normalise_weights: bool = False

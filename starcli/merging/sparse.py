@@ -14,15 +14,19 @@ _INFINITE = 0x7F80
 """The upper bits of an infinity: those of numbers are smaller, those of NaN not."""
 
 
-def least_kept(stacks: Callable[[], Iterable[Stack]], density: Sequence[float]) -> tuple[float, ...]:
+def least_kept(
+    stacks: Callable[[], Iterable[Stack]], density: Sequence[float], outliers: Sequence[float] | None = None
+) -> tuple[float, ...]:
     """The magnitude of the smallest change that is kept of each source, if the share `density` of all is kept.
 
-    It is the max(1, floor(density N))-th largest of the N changes in all tensors together, in float32; what is not
-    finite does not count. stacks: gives the tensors, twice.
+    Behind the floor(outliers N) largest ones, none by default, it is the max(1, floor(density N))-th largest of the N
+    changes in all tensors together, in float32, or the smallest; what is not finite does not count. stacks: gives the
+    tensors, twice.
     """
+    shares = list(zip(density, outliers or [0.0] * len(density), strict=True))
     uppers = _counted((_bits(deltas) >> _LOW for each in stacks() for deltas, _ in each.deltas()), 2**15, len(density))
     uppers[:, _INFINITE:] = 0
-    counts = torch.tensor([max(1, int(share * int(row.sum()))) for share, row in zip(density, uppers, strict=True)])
+    counts = torch.tensor([_place(*each, int(row.sum())) for each, row in zip(shares, uppers, strict=True)])
     upper, above = _bin_of(uppers, counts)
     same_upper = (
         [row[(row >> _LOW) == own] & (2**_LOW - 1) for row, own in zip(_bits(deltas), upper, strict=True)]
@@ -31,6 +35,11 @@ def least_kept(stacks: Callable[[], Iterable[Stack]], density: Sequence[float]) 
     )
     lower, _ = _bin_of(_counted(same_upper, 2**_LOW, len(density)), counts - above)
     return tuple(((upper << _LOW) + lower).to(torch.int32).view(torch.float32).tolist())
+
+
+def _place(density: float, outliers: float, count: int) -> int:
+    """The place, from the largest on, of the smallest of `count` changes that is kept."""
+    return max(1, min(count, int(outliers * count) + max(1, int(density * count))))
 
 
 def _bits(values: Tensor) -> Tensor:
@@ -57,6 +66,11 @@ def _bin_of(histogram: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
 def keep_largest_(deltas: Tensor, least: Sequence[float]) -> Tensor:
     """Zero the changes (sources, numbers) of each source that are smaller than its `least`, and return them."""
     return deltas.mul_(deltas.abs().float() >= torch.tensor(least)[:, None])
+
+
+def keep_between_(deltas: Tensor, least: Sequence[float], most: Sequence[float]) -> Tensor:
+    """As `keep_largest_`, and zero those that are larger than the `most` of their source."""
+    return keep_largest_(deltas, least).mul_(deltas.abs().float() <= torch.tensor(most)[:, None])
 
 
 class RandomChanges:

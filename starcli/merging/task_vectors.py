@@ -1,4 +1,4 @@
-"""Merges of task vectors, the changes of models from a common base: task arithmetic, TIES, DARE, model stock."""
+"""Merges of task vectors, changes of models from a common base: sums of them, trimmed or thinned, and model stock."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from starcli.merging.method import LEAST_SUM, MergeMethod, TensorSettings
-from starcli.merging.sparse import RandomChanges, keep_largest_
+from starcli.merging.sparse import RandomChanges, keep_between_, keep_largest_, least_kept
 from starcli.merging.stack import Stack, gram
 
 
@@ -48,6 +48,22 @@ def dare_ties(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
     some = RandomChanges(settings.density, settings.seed)
     for deltas, base in stack.deltas():
         yield _added(base, _agreed(some.keep_(deltas), settings), settings)
+
+
+def breadcrumbs(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
+    """Task arithmetic of changes that are neither small nor outliers, in each tensor by itself.
+
+    Of the N numbers of each x_i - x_0 the floor(outliers N) largest ones become 0, and all but the floor(density N)
+    largest of the others. A tensor is read five times. Davari and Belilovsky 2024 (Model breadcrumbs), equation 1.
+
+    >>> stack = Stack.of("w", [torch.tensor([9.0, 0.1, -2.0, 3.0])], torch.zeros(4))
+    >>> list(breadcrumbs(stack, TensorSettings((1,), density=(0.5,), outliers=(0.25,))))
+    [tensor([ 0.,  0., -2.,  3.])]
+    """
+    least = least_kept(lambda: [stack], settings.density, settings.outliers)
+    most = least_kept(lambda: [stack], [0.0] * len(least), settings.outliers)  # the largest that is no outlier
+    for deltas, base in stack.deltas():
+        yield _added(base, settings.summed(keep_between_(deltas, least, most)), settings)
 
 
 def model_stock(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
@@ -103,4 +119,7 @@ TIES = MergeMethod(
 )
 DARE_LINEAR = MergeMethod(dare_linear, (*_SUMS, "density", "seed"), base=True, defaults={"density": 0.5})
 DARE_TIES = MergeMethod(dare_ties, (*_SUMS, "density", "seed"), base=True, defaults={"density": 0.5})
+BREADCRUMBS = MergeMethod(
+    breadcrumbs, (*_SUMS, "density", "outliers"), base=True, defaults={"density": 0.15, "outliers": 0.01}
+)
 MODEL_STOCK = MergeMethod(model_stock, (), base=True)

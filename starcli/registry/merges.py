@@ -11,6 +11,9 @@ MERGES: Mapping[str, Entry] = {
     "ties": Entry("starcli.merging.task_vectors:TIES", "base and the mean of the largest changes of one sign"),
     "dare-linear": Entry("starcli.merging.task_vectors:DARE_LINEAR", "base and the sum of random changes, rescaled"),
     "dare-ties": Entry("starcli.merging.task_vectors:DARE_TIES", "base and random changes of one sign, rescaled"),
+    "breadcrumbs": Entry(
+        "starcli.merging.task_vectors:BREADCRUMBS", "base and the sum of changes, without small ones and outliers"
+    ),
     "model-stock": Entry(
         "starcli.merging.task_vectors:MODEL_STOCK", "between base and mean, as the angles of changes say"
     ),

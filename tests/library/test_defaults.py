@@ -14,6 +14,7 @@ from starcli.cli.main import app
 from starcli.cli.options.search import SearchOptions
 from starcli.library.star import SearchSettings
 from starcli.library.train import RecipeSettings
+from starcli.registry.fusions import FUSIONS
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FUNCTIONS = {"star": "find_star", "eval": "evaluate"}
@@ -57,6 +58,11 @@ def test_an_option_is_a_keyword_unless_there_is_a_reason() -> None:
     said = {name for names in NO_KEYWORD.values() for name in names.split()}
     used = {f"{command}.{name}" if f"{command}.{name}" in said else name for command, name in without}
     assert used == said
+
+
+def test_the_help_of_fuse_names_every_method() -> None:
+    [method] = [each for each in COMMANDS["fuse"].params if each.name == "method"]
+    assert [name for name in FUSIONS if name not in method.help or f'"{name}"' not in sc.fuse.__doc__] == []
 
 
 def test_the_options_of_a_search_have_the_defaults_of_its_settings() -> None:

@@ -31,6 +31,7 @@ def test_the_first_override_that_matches_wins_and_others_add():
         (Merge.of("linear", {"weights": (1, 2)}), False, "weights: 2 numbers for 3 sources"),
         (Merge.of("linear", {"t": 0.5}), False, "t: it has no such setting"),
         (Merge.of("ties", {"density": 1.5}), True, "density: expected shares above 0, at most 1"),
+        (Merge.of("breadcrumbs", {"outliers": 1}), True, "outliers: expected shares from 0, below 1"),
         (Merge.of("ties", {"scale": float("nan")}), True, "scale: expected finite numbers"),
         (Merge.of("ties", {}, [parse_override("x:t=0.5")]), True, "t of x: it has no such setting"),
     ],

@@ -10,7 +10,7 @@ from starcli.merging.method import TensorSettings
 from starcli.merging.sparse import least_kept
 from starcli.merging.stack import Stack
 from starcli.merging.task_matrices import ISO_C, TSV
-from starcli.merging.task_vectors import DARE_LINEAR, DARE_TIES, MODEL_STOCK, TASK_ARITHMETIC, TIES
+from starcli.merging.task_vectors import BREADCRUMBS, DARE_LINEAR, DARE_TIES, MODEL_STOCK, TASK_ARITHMETIC, TIES
 
 SHAPE, SEED = (13, 31), 5
 
@@ -119,6 +119,37 @@ def test_dare_is_the_change_on_average():
     found = merged(DARE_LINEAR, [base, source], density=(0.2,))
     assert abs(found.mean() - 1) < 0.04
     assert set(found) == {0.0, 5.0}
+
+
+def masked(delta, density, outliers):
+    """Changes between two ranks: places of the others by sorting, ties as one place."""
+    sizes = np.abs(delta).astype(np.float32)
+    falling = np.sort(sizes)[::-1]
+    first = int(outliers * delta.size)
+    last = min(delta.size, first + int(density * delta.size)) - 1
+    return np.where((sizes <= falling[first]) & (sizes >= falling[last]), delta, 0)
+
+
+@pytest.mark.parametrize("density", [(0.15,) * 3, (1.0, 0.5, 0.1)], ids=str)
+@pytest.mark.parametrize("outliers", [(0.01,) * 3, (0.0, 0.3, 0.6)], ids=str)
+def test_breadcrumbs(models, density, outliers):
+    base, *x = arrays(models)
+    w, s = (1, -2, 0.5), 0.7
+    masks = zip(x, density, outliers, strict=True)
+    change = np.array(w) @ [masked(each - base, share, some) for each, share, some in masks]
+    close(merged(BREADCRUMBS, models, weights=w, scale=s, density=density, outliers=outliers), base + s * change)
+
+
+def test_breadcrumbs_of_all_changes_are_task_arithmetic_and_one_outlier_is_left_out(models):
+    everything = {"density": (1.0,) * 3, "outliers": (0.0,) * 3}
+    close(merged(BREADCRUMBS, models, **everything), merged(TASK_ARITHMETIC, models))
+    base, change = torch.zeros(SHAPE), torch.ones(SHAPE)
+    change[3, 4] = 1e3
+    change[5] = 0.5
+    found = merged(BREADCRUMBS, [base, change], density=(0.9,), outliers=(0.0025,)).reshape(SHAPE)
+    expected = np.ones(SHAPE)
+    expected[3, 4] = expected[5] = 0
+    close(found, expected)
 
 
 def test_model_stock(models):

@@ -26,8 +26,7 @@ class MergeOptions:
         Path | None,
         typer.Option(
             "--base", metavar="MODEL", rich_help_panel=MERGING,
-            help="What the sources descend from: of task-arithmetic, ties, dare-linear, dare-ties, model-stock, tsv "
-            "and iso-c.",
+            help="What the sources descend from, for merges of what each one changed.",
         ),
         IN,
     ] = None  # fmt: skip
@@ -55,8 +54,15 @@ class MergeOptions:
         list[float] | None,
         typer.Option(
             "--density", metavar="D...", rich_help_panel=MERGING,
-            help="Of ties and dare: the share of changes kept, one for all sources or each (default: ties 0.2, dare "
-            "0.5).",
+            help="Of ties, dare and breadcrumbs: the share of changes kept, one for all sources or each (default: "
+            "ties 0.2, dare 0.5, breadcrumbs 0.15).",
+        ),
+    ] = None  # fmt: skip
+    outliers: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--outliers", metavar="D...", rich_help_panel=MERGING,
+            help="Of breadcrumbs: the share of largest changes left out, as for --density (default 0.01).",
         ),
     ] = None  # fmt: skip
     scale: Annotated[

@@ -8,7 +8,7 @@ import typer
 from starcli.cli.framework.checked import Checked
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import checks
-from starcli.cli.options.shared import TRAINING, names_of, words_of
+from starcli.cli.options.shared import TRAINING, either, names_of, words_of
 from starcli.cli.options.values import class_weights
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
@@ -28,7 +28,7 @@ class Training:
     batch_size: Annotated[int | None, typer.Option(min=1, help="Examples a step.", rich_help_panel=TRAINING)] = None
     optimizer: Annotated[
         str | None,
-        typer.Option(help="sgd, adam or adamw.", rich_help_panel=TRAINING, autocompletion=names_of(OPTIMIZERS)),
+        typer.Option(help=f"{either(OPTIMIZERS)}.", rich_help_panel=TRAINING, autocompletion=names_of(OPTIMIZERS)),
         Checked(checks.entry_of(OPTIMIZERS, "optimizer")),
     ] = None
     lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=TRAINING)] = None
@@ -42,7 +42,7 @@ class Training:
     ] = None
     schedule: Annotated[
         str | None,
-        typer.Option(help="cosine, step or constant.", rich_help_panel=TRAINING, autocompletion=names_of(SCHEDULES)),
+        typer.Option(help=f"{either(SCHEDULES)}.", rich_help_panel=TRAINING, autocompletion=names_of(SCHEDULES)),
         Checked(checks.entry_of(SCHEDULES, "schedule")),
     ] = None
     milestones: Annotated[
