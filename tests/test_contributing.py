@@ -103,6 +103,8 @@ run("fuse", "--sources", "0.safetensors", "1.safetensors", "--method", "median",
     "median.safetensors")
 first, second, merged = (load_file(f"{name}.safetensors") for name in ("0", "1", "median"))
 assert all((merged[name] == np.minimum(first[name], second[name])).all() for name in merged)  # torch's median of two
+run("train", "--arch", "bottleneck", "--data", "stripes", "--optimizer", "radam", "--betas", 0.8, 0.99, "--epochs", 1,
+    "-o", "radam.safetensors")
 norms = run("norm", "0.safetensors", "1.safetensors", "--json").out
 assert [json.loads(line)["type"] for line in norms.splitlines()] == ["norm", "norm"]
 open("norms.jsonl", "w").write(norms)
@@ -139,7 +141,10 @@ ADDED = {
     "registry/data_sets.py": "DATASETS['stripes'] = Entry('starcli.data.stripes:load_stripes', '')",
     "files/npz_files.py": READER,
     "training/schedule.py": CODE["def linear_rate"],
-    "registry/schedules.py": "SCHEDULES['linear'] = Entry('starcli.training.schedule:linear_rate', '')",
+    "registry/optimizers.py": (
+        "OPTIMIZERS['radam'] = OptimizerEntry('torch.optim:RAdam', '', rate=1e-3, reads=('betas',))"
+    ),
+    "registry/schedules.py": "SCHEDULES['linear'] = RecipeEntry('starcli.training.schedule:linear_rate', '')",
     "plots/rows.py": CODE["class DrawnNorm"],
     "plots/norms_figure.py": FIGURE + CODE["def norms_figure"],
     "plots/draw.py": (

@@ -22,13 +22,13 @@ from starcli.cli.options.shared import (
     SeededOutputOpt,
     choice_in,
     choice_of,
-    either,
     names_of,
 )
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_jobs import StarRuns
 from starcli.registry.alignment_methods import DEFAULT_METHOD
 from starcli.registry.data_sets import DATASETS
+from starcli.registry.entry import either
 from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.registry.merges import MERGES
 from starcli.registry.splits import SPLITS

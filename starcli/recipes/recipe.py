@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from starcli.errors import StarcliError, expected_and_found, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
 from starcli.recipes.shipped import recipe_path
+from starcli.registry.entry import either, unread
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 
@@ -23,12 +24,6 @@ DEFAULT = "default"
 
 BALANCED_CLASSES = "balanced"
 """Class weights by which all classes count alike."""
-
-RATES = {"sgd": 0.1, "adam": 1e-3, "adamw": 1e-3}
-"""Learning rate of each optimiser where neither recipe nor flag gives one."""
-
-UNREAD = {"sgd": ("betas",), "adam": ("momentum",), "adamw": ("momentum",)}
-"""Settings that an optimiser does not read; a recipe has them for others."""
 
 LARGEST_FILE = 64 * 1024
 """Largest recipe file in bytes."""
@@ -48,13 +43,13 @@ class Recipe(BaseModel):
 
     epochs: int = Field(25, ge=1, le=1_000_000, description="Passes over the training split.")
     batch_size: int = Field(128, ge=1, description="Examples a step.")
-    optimizer: str = Field("sgd", description="sgd, adam or adamw.")
+    optimizer: str = Field("sgd", description=f"{either(OPTIMIZERS)}.")
     lr: float | None = Field(None, ge=0, description="Learning rate (default: 0.1 for sgd, 0.001 otherwise).")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
     nesterov: bool = Field(False, description="Nesterov's momentum, for sgd.")
     weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on all parameters; decoupled for adamw.")
     betas: tuple[float, float] = Field((0.9, 0.999), description="Decay of the two averages of adam and adamw.")
-    schedule: str = Field("cosine", description="cosine, step or constant.")
+    schedule: str = Field("cosine", description=f"{either(SCHEDULES)}.")
     milestones: tuple[float, ...] = Field((), description="Epochs at which the step schedule lowers the rate.")
     gamma: float = Field(0.1, gt=0, le=1, description="What the step schedule multiplies the rate by.")
     warmup: float = Field(0.0, ge=0, description="Epochs during which the rate rises linearly.")
@@ -122,7 +117,7 @@ class Recipe(BaseModel):
     @property
     def rate(self) -> float:
         """Learning rate after warm-up."""
-        return RATES[self.optimizer] if self.lr is None else self.lr
+        return OPTIMIZERS[self.optimizer].rate if self.lr is None else self.lr
 
     def override(self, **flags: Any) -> Recipe:
         """This recipe with those of `flags` that are not None, checked as a file is.
@@ -134,10 +129,10 @@ class Recipe(BaseModel):
         """
         given = {key: value for key, value in flags.items() if value is not None}
         changed = _validated(self.model_dump(exclude_unset=True) | given, "the flags")
-        unread = dict.fromkeys(UNREAD[changed.optimizer], changed.optimizer)
-        if changed.schedule != "step":
-            unread |= dict.fromkeys(("milestones", "gamma"), f"the {changed.schedule} schedule")
-        if problems := [f"--{key}: {unread[key]} has none" for key in given if key in unread]:
+        without = dict.fromkeys(unread(OPTIMIZERS, changed.optimizer), changed.optimizer)
+        without |= dict.fromkeys(unread(SCHEDULES, changed.schedule), f"the {changed.schedule} schedule")
+        on = [key for key, value in given.items() if value is not False]
+        if problems := [f"--{key}: {without[key]} has none" for key in on if key in without]:
             raise StarcliError("the flags: settings that would not be read", problems)
         return changed
 
@@ -159,7 +154,7 @@ class Recipe(BaseModel):
         """
         names = ("epochs", "batch_size", "optimizer", "lr", "momentum", "weight_decay", "schedule")
         values = self.settings()
-        read = [name for name in names if name not in (*without, *UNREAD[self.optimizer])]
+        read = [name for name in names if name not in {*without, *unread(OPTIMIZERS, self.optimizer)}]
         return ", ".join(f"{name.replace('_', ' ')} {values[name]}" for name in read)
 
     def settings(self) -> dict[str, Any]:

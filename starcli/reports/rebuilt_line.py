@@ -13,8 +13,11 @@ from starcli.data.text_options import OF_TEXTS
 from starcli.errors import option_of
 from starcli.models.from_data import SYNONYMS
 from starcli.models.names import imports_code, is_huggingface
-from starcli.recipes.recipe import UNREAD, Recipe
+from starcli.recipes.recipe import Recipe
+from starcli.registry.entry import unread
 from starcli.registry.fusions import TRAINED_FUSIONS
+from starcli.registry.optimizers import OPTIMIZERS
+from starcli.registry.schedules import SCHEDULES
 from starcli.registry.tasks import CLASSES
 
 ALIGNMENT_OPTIONS = {
@@ -170,13 +173,13 @@ def _recipe(settings: Mapping[str, Any], *, all_of_it: bool = False) -> Words:
     What is made of other models has the recipe of these, which its file does not record, unless one is named.
     """
     optimizer = str(settings.get("optimizer", "sgd"))
-    usual = Recipe(optimizer=optimizer).settings() if optimizer in UNREAD else {}
+    usual = Recipe(optimizer=optimizer).settings() if optimizer in OPTIMIZERS else {}
     usual |= {"optimizer": Recipe().optimizer, "class_weights": None, "precision": "fp32"}
     if all_of_it:
         usual = {**dict.fromkeys(usual), "compile": False, "precision": "fp32"}
-    unread = (*UNREAD.get(optimizer, ()), *(() if settings.get("schedule") == "step" else ("milestones", "gamma")))
+    without = unread(OPTIMIZERS, optimizer) | unread(SCHEDULES, str(settings.get("schedule")))
     for key, value in settings.items():
-        if key in usual and value != usual[key] and key not in unread:
+        if key in usual and value != usual[key] and key not in without:
             flag = option_of(key)
             if isinstance(value, bool):
                 yield flag if value else f"--no-{flag[2:]}"

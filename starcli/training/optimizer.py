@@ -22,14 +22,11 @@ def build_optimizer(recipe: Recipe, parts: Sequence[Tensor]) -> Optimizer:
     It is torch's, without the marks of its methods. Decay acts on every parameter, biases and normalisation included,
     as in the published recipes.
     """
-    options: dict[str, object] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
-    if recipe.optimizer == "sgd":
-        options |= {"momentum": recipe.momentum, "nesterov": recipe.nesterov}
-    else:
-        options |= {"betas": recipe.betas}
-    if parts[0].device.type in ("cpu", "cuda"):
-        options["fused"] = True
     torchs: type[Optimizer] = resolve(OPTIMIZERS, "optimizer", recipe.optimizer)
+    options: dict[str, object] = {"lr": recipe.rate, "weight_decay": recipe.weight_decay}
+    options |= {name: getattr(recipe, name) for name in OPTIMIZERS[recipe.optimizer].reads}
+    if parts[0].device.type in ("cpu", "cuda") and "fused" in inspect.signature(torchs).parameters:
+        options["fused"] = True
     methods = {name: inspect.unwrap(getattr(torchs, name)) for name in MARKED}
     unmarked = type(torchs.__name__, (torchs,), methods | {"step": torch.no_grad()(methods["step"])})
     built: Optimizer = unmarked(list(parts), **options)

@@ -4,7 +4,7 @@ A command names an option by its annotation and states the default. What always 
 its own beside this one; what one command alone has stands with the command.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,12 +29,6 @@ def names_of(table: Mapping[str, Entry], *more: str) -> Callable[[str], list[tup
         return [(name, text) for name, text in known if name.startswith(incomplete)]
 
     return complete
-
-
-def either(names: Iterable[str]) -> str:
-    """The words of a help page for a choice: `sgd, adam or adamw`."""
-    *others, last = names
-    return f"{', '.join(others)} or {last}"
 
 
 def recipe_names(incomplete: str) -> list[tuple[str, str]]:

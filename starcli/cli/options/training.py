@@ -8,8 +8,9 @@ import typer
 from starcli.cli.framework.checked import Checked
 from starcli.cli.framework.command import bundle
 from starcli.cli.options import checks
-from starcli.cli.options.shared import TRAINING, either, names_of, words_of
+from starcli.cli.options.shared import TRAINING, names_of, words_of
 from starcli.cli.options.values import class_weights
+from starcli.registry.entry import either
 from starcli.registry.optimizers import OPTIMIZERS
 from starcli.registry.schedules import SCHEDULES
 
