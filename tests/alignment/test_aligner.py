@@ -15,7 +15,7 @@ from torch import nn
 
 from starcli.alignment.activations import INPUT, Activations, _batch_size
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.alignment import Alignment
+from starcli.alignment.alignment import SETTINGS, Alignment
 from starcli.alignment.objective import inner_product
 from starcli.errors import StarcliError
 from starcli.symmetry.permutation import Permutation
@@ -153,6 +153,15 @@ def test_of_many_draws_of_examples_only_the_first_and_the_last_are_held() -> Non
     first, again = activations.drawn(1), activations.drawn(1)
     assert first is again
     assert not torch.equal(first._batches[0], activations._batches[0])
+
+
+def test_noise_is_normal_and_that_of_its_draw() -> None:
+    one, other = (Activations(opened("mlp"), Alignment("activation", examples="noise")) for _ in range(2))
+    first, third = (torch.cat(one._inputs(number)) for number in (0, 3))
+    assert torch.equal(torch.cat(other._inputs(3)), third)
+    assert not torch.equal(first, third)
+    assert first.shape == (int(SETTINGS["examples"].default), 1, 8, 8)
+    assert (float(first.mean()), float(first.std())) == (pytest.approx(0, abs=0.03), pytest.approx(1, abs=0.03))
 
 
 def test_noise_needs_no_data() -> None:

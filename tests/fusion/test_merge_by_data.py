@@ -194,8 +194,11 @@ def test_regmean_weighs_each_source_on_its_own_data():
     assert {row["model"] for row in found.comparison if "data_of" in row} == set()  # all are measured on `data`
 
 
+@pytest.mark.parametrize("examples", [7, 256])
 @pytest.mark.parametrize("method", ["fisher", "regmean"])
-def test_the_same_data_for_each_are_those_of_all(method):
+def test_the_same_data_for_each_are_those_of_all(monkeypatch, method, examples):
+    """And of these the same examples, where there are more than are looked at."""
+    monkeypatch.setattr("starcli.fusion.merge_by_data.EXAMPLES", examples)
     own = Own(alike=False)
     models = [{"weight": each, "bias": torch.zeros(2)} for each in own.weights]
     data, network = own.data(0), lambda: nn.Linear(5, 2)

@@ -157,6 +157,33 @@ def test_gradients_undo_what_changed_places(name: str, method: str) -> None:
     assert inner_product(spec, reference, found) == pytest.approx(inner_product(spec, reference, reference))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_straight_through_the_network_has_the_weights_of_its_permutation_at_every_step(name: str) -> None:
+    spec, layout = case(name), ParameterLayout(case(name))
+    model = draw(spec, 0)
+    slope = -layout.vector(random(spec, 2).apply(model))
+    relaxed, moves = StraightThrough(spec, model, random(spec, 1), 20, 0, CPU), 0
+    for _ in range(20):
+        before = relaxed.symmetry()
+        relaxed.follow(slope)
+        assert torch.equal(relaxed.weights(), layout.vector(relaxed.symmetry().apply(model)))
+        moves += relaxed.symmetry().moved(before) > 0
+    assert moves > 0
+    still = StraightThrough(spec, model, random(spec, 1), 10**6, 0, CPU)  # at a rate at which nothing moves
+    still.follow(relaxed.weights())
+    assert torch.equal(still.weights(), layout.vector(random(spec, 1).apply(model)))
+
+
+def test_under_a_constant_gradient_latent_weights_reach_eight_root_mean_squares() -> None:
+    spec = case("mlp")
+    relaxed = StraightThrough(spec, draw(spec, 0), random(spec, 1), 200, 0, CPU)
+    begun = relaxed._latent.clone()
+    for _ in range(200):
+        relaxed.follow(torch.ones_like(begun))
+    reached = (begun - relaxed._latent) / begun.double().square().mean().sqrt()
+    assert reached.numpy() == pytest.approx(np.full(begun.shape, 8.0), rel=0.02)
+
+
 @pytest.mark.parametrize("method", RELAXATIONS)
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ALIKE])
 def test_what_comes_out_is_a_permutation_of_every_network(name: str, method: str) -> None:

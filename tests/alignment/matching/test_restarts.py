@@ -2,6 +2,7 @@
 
 import itertools
 from functools import partialmethod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,21 @@ def test_the_best_end_of_each_wave_is_kept_and_every_detour_draws_its_own(monkey
     for start, k in zip(begun[2:], [1, 1, 3, 3, 4, 4, 4, 4], strict=True):
         assert all((start[name] == each).all() for name, each in ends[k].index.items())
     assert len({*drawn, np.random.default_rng(3).integers(2**60)}) == 11
+
+
+@pytest.mark.parametrize("other", [0, 1])
+def test_the_sweeps_of_all_descents_are_counted(monkeypatch: pytest.MonkeyPatch, other: int) -> None:
+    """Of a model against itself too, where detours lead nowhere better and a plain descent has the last word."""
+    spec, made, run = case("mlp"), list[int](), Descent.run
+
+    def counting(self: Descent, *args: Any, **how: Any) -> None:
+        before = self.sweeps
+        run(self, *args, **how)
+        made.append(self.sweeps - before)
+
+    monkeypatch.setattr(Descent, "run", counting)
+    found = match_weights(draw(spec, 0), draw(spec, other), spec, restarts=4)
+    assert found.sweeps == sum(made) > 0
 
 
 def test_a_wish_to_stop_is_granted_before_the_next_detour() -> None:
