@@ -24,7 +24,7 @@ def export(network: nn.Module, args: tuple[Any, ...]) -> Any:
     """
     with _quiet(), torch.no_grad(), experts_without_loops(network):
         try:
-            program = torch.export.export(network, args, strict=False)
+            program = _without_transforms(torch.export.export(network, args, strict=False))
             if not has_fixed_sizes(program):
                 program = _of_every_row(network, args) or program
         except Exception as error:
@@ -35,11 +35,19 @@ def export(network: nn.Module, args: tuple[Any, ...]) -> Any:
     return program
 
 
+def _without_transforms(program: Any) -> Any:
+    """The program with the operators that `torch.vmap` and `jvp` make of those of their functions, in their place."""
+    inside = any(
+        getattr(node.target, "__module__", "") == "torch._functorch.predispatch" for node in program.graph.nodes
+    )
+    return program.run_decompositions({}) if inside else program
+
+
 def _of_every_row(network: nn.Module, args: tuple[Any, ...]) -> Any:
     """The exported program that gives every module all rows, if there is one."""
     try:
         with EveryRow():
-            program = torch.export.export(network, args, strict=False)
+            program = _without_transforms(torch.export.export(network, args, strict=False))
     except Exception:  # what is wrong with the network itself was said before
         return None
     return program if has_fixed_sizes(program) else None

@@ -47,10 +47,15 @@ def joint_axes(program: Any) -> dict[str, JointAxes]:
 def _as_bias(node: fx.Node) -> JointAxes:
     """Both axes of a tensor (E, n) that is only read as (E, 1, n), as biases of a batched product are."""
     users = [user for user in node.users if nodes.name(user.target) != "_assert_tensor_metadata"]
-    if users and all(nodes.is_whole(user) for user in users):
-        return frozenset({(0, 1)}) if all(_as_bias(user) for user in users) else frozenset()
-    spread = [nodes.name(user.target) == "unsqueeze" and user.args[1] in (1, -2) for user in users]
-    return frozenset({(0, 1)}) if spread and all(spread) else frozenset()
+    return frozenset({(0, 1)}) if users and all(_is_spread(node, user) for user in users) else frozenset()
+
+
+def _is_spread(node: fx.Node, user: fx.Node) -> bool:
+    """Whether a reader of (E, n) gives (E, 1, n), or a multiple of all of it (of `vmap`) that is only read so."""
+    if nodes.is_whole(user) or (nodes.is_pointwise(user.target) and user.all_input_nodes == [node]):
+        return bool(_as_bias(user))
+    first, last = node.meta["val"].shape
+    return nodes.name(user.target) in nodes.RESHAPED and user.meta["val"].shape == (first, 1, last)
 
 
 def _of_weights(graph: fx.Graph, weights: Sequence[fx.Node]) -> set[fx.Node]:

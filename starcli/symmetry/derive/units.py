@@ -134,10 +134,16 @@ def _index(found: dict[int, AtomLabels], ranks: AtomLabels) -> tuple[AtomLabels,
 
 
 def _innermost(result: Units, found: dict[int, AtomLabels], labels: AtomLabels) -> int | None:
-    """The group within which all of `found` lies. Raises Refused where there is no single one."""
+    """The group within which all of `found` lies. Raises Refused where there is no single one.
+
+    The larger of two groups is kept then, in what it says of these units (channels of a shuffle between two grouped
+    convolutions), and the units of the other are told apart.
+    """
     if not found:
         return None
-    for group in found:
-        if result.closure(group) == frozenset(found):
-            return group
-    raise Refused(labels, "units within two groups at once, neither within the other")
+    kept = max(found, key=lambda group: (len(result.closure(group)), result.size[group], -result.rank[group]))
+    other = next((group for group in found if group not in result.closure(kept)), None)
+    if other is None:
+        return kept
+    reason = "units within two groups at once, neither within the other"
+    raise Refused(labels, reason, parts=list(result.rows(other)))

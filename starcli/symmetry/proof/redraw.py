@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.utils.parametrizations import _SpectralNorm, _WeightNorm
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
@@ -102,7 +103,8 @@ def calibrate_(
     In networks without any normalisation, shrink the weights of layers that give out large values (see `_Damper`);
     scale weights that are normalised themselves (see `_Volume`). Deep networks then keep their scale, and no tensor
     drowns in the rounding of another; a random part keeps the statistics generic. `inputs` are joined along their first
-    axis, since statistics of one alone let others explode. `size` is that of `redrawn`.
+    axis, since statistics of one alone let others explode. `size` is that of `redrawn`. What a layer gives within
+    `torch.vmap`, or `jvp`, cannot be looked at: it stays as it is drawn.
     """
     try:
         _calibrate_(network, run, [torch.cat(each) for each in zip(*inputs, strict=True)], seed, size)
@@ -151,7 +153,7 @@ class _Calibration:
         self.done = False
 
     def __call__(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        if self.done or not arguments:
+        if self.done or not arguments or is_functorch_wrapped_tensor(arguments[0]):
             return
         self.done = True
         mean, var = module.running_mean, module.running_var
@@ -187,7 +189,7 @@ class _Damper:
         weight, bias = module.weight, module.bias
         if self.done or not isinstance(weight, nn.Parameter) or not isinstance(output, Tensor):
             return output
-        if not output.is_floating_point():
+        if not output.is_floating_point() or is_functorch_wrapped_tensor(output):
             return output
         self.done = True
         size = float(output.square().mean().sqrt())
@@ -245,7 +247,7 @@ class _Volume:
         self.done = False
 
     def __call__(self, layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: object) -> object:
-        if self.done or not isinstance(output, Tensor):
+        if self.done or not isinstance(output, Tensor) or is_functorch_wrapped_tensor(output):
             return output
         self.done = True
         size = float(output.var(dim=_all_but_channels(layer, output), correction=0).mean().sqrt())  # without the bias

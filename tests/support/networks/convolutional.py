@@ -56,6 +56,20 @@ class Shuffled(nn.Module):
         return self.last(F.relu(self.b(h)).mean((2, 3)))
 
 
+class ShuffledBetween(nn.Module):
+    """A channel shuffle between two grouped convolutions, behind a layer whose units are in groups, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(4, 6, 1)
+        self.a, self.b, self.last = nn.Conv2d(6, 8, 1, groups=2), nn.Conv2d(8, 10, 1, groups=2), nn.Linear(10, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = F.relu(self.a(F.relu(self.first(x))))
+        h = h.unflatten(1, (2, 4)).transpose(1, 2).flatten(1, 2)
+        return self.last(F.relu(self.b(h)).mean((2, 3)))
+
+
 class ShuffledOnce(nn.Module):
     """A channel shuffle between two layers that know no groups."""
 

@@ -41,6 +41,13 @@ CASES = {
     # a[g, i] stands at (i, g): group h of the second layer sees i in {2h, 2h+1} of both g. The input fixes g; the two h
     # move, in each the two i of each g, and the four units that the second layer makes of them
     "shuffled": (convolutional.Shuffled, (torch.rand(2, 4, 3, 3),), fact(2) + 4 * fact(2) + 2 * fact(4)),
+    # the groups of a move, with three units before and five behind; the two units of each that one group of b sees move
+    # as those that the other sees: an axis has one expression, whatever the groups of b beside it
+    "shuffled between": (
+        convolutional.ShuffledBetween,
+        (torch.rand(2, 4, 3, 3),),
+        fact(2) + 2 * fact(3) + 2 * fact(2) + 2 * fact(5),
+    ),
     # the true count is 8!: an axis in shuffled order can only be written if the two parts are told apart
     "shuffled once": (convolutional.ShuffledOnce, (torch.rand(2, 4, 3, 3),), 2 * fact(4)),
     "aggregated": (dense.Aggregated, (torch.rand(3, 4),), fact(8, 5, 6)),

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import pytest
 import torch
-from support.networks import published, unusual
+from support.networks import published, transformed, unusual
 from support.shipped import fact
 from torch import Tensor, nn
 
@@ -41,6 +41,9 @@ CASES: dict[type[nn.Module], tuple[Tensor, float]] = {
     published.DifferentialAttention: (SEQUENCES, fact(8, 2) + 4 * fact(4) + 2 * fact(3)),
     published.Ensemble: (VECTORS, fact(4) + 4 * fact(6)),
     published.WithBuffers: (VECTORS, fact(6, 4)),
+    transformed.OneByOne: (VECTORS, fact(6, 4)),
+    transformed.MappedEnsemble: (VECTORS, fact(4) + 4 * fact(6)),
+    transformed.Directional: (VECTORS, fact(6, 4)),
     published.OfKronecker: (VECTORS, fact(2, 3, 3, 2)),
 }
 """An example for each network, and log10 of the number of its permutations by hand."""

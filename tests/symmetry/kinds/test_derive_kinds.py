@@ -422,12 +422,13 @@ def test_keyword_arguments_are_those_of_the_network() -> None:
         (("mlp", VECTORS), {}, "a str is no network: expected a module"),
         ((nn.Linear(9, 3), VECTORS[0]), {}, "example_inputs: a Tensor, expected a tuple"),
         ((nn.ReLU(), VECTORS), {}, "no parameters"),
+        ((nn.Linear(9, 3, dtype=torch.complex64), VECTORS), {}, r"complex parameters[\s\S]*view_as_complex"),
         ((nn.Linear(9, 3), (torch.zeros(2, 7),)), {}, "cannot be traced"),
         ((nn.Linear(9, 3), VECTORS), {"spec": "mlp"}, "spec: a str, expected what derive_and_prove returns"),
         ((nn.Linear(9, 3), VECTORS), {"groups": ["units"]}, "unknown group 'units'"),
         ((nn.Linear(9, 4), VECTORS), {"spec": derive(nn.Linear(9, 3), VECTORS)}, "the tensors do not fit the spec"),
     ],
-    ids=map(str, range(7)),
+    ids=map(str, range(8)),
 )
 def test_wrong_arguments_are_our_errors(arguments: tuple[Any, Any], options: dict[str, Any], words: str) -> None:
     with pytest.raises(StarcliError, match=words):
