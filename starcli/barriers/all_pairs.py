@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,11 +15,14 @@ from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair, matrix, pairs_of, star_share
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import number_of, unknown
-from starcli.evaluation.result_table import frame_of
+from starcli.evaluation.result_table import Framed, frame_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, repr=False)
-class PairsReport:
+class PairsReport(Framed):
     """The lines between all pairs of models."""
 
     names: Sequence[str]
@@ -60,11 +63,21 @@ class PairsReport:
         matrices = {split: self.matrix(split).tolist() for split in self.splits}
         return {**self.group.to_dict(), "models": list(self.names), "matrix": matrices}
 
-    def to_frame(self) -> Any:
-        """A pandas table with a line for each pair: `a`, `b`, and loss barriers by split."""
+    def to_frame(self) -> "DataFrame":
+        """A pandas table with a line for each pair and split: `a`, `b`, `split`, and the barriers.
+
+        Of the loss it is `loss_barrier`, of the metrics `accuracy_barrier` and the like.
+        """
         return frame_of(
-            {"a": self.names[i], "b": self.names[j], **{split: c.loss_barrier for split, c in each.curves.items()}}
+            {
+                "a": self.names[i],
+                "b": self.names[j],
+                "split": split,
+                "loss_barrier": curve.loss_barrier,
+                **{f"{name}_barrier": value for name, value in curve.barriers.items()},
+            }
             for (i, j), each in zip(self.pairs, self.barriers, strict=True)
+            for split, curve in each.curves.items()
         )
 
 

@@ -7,7 +7,7 @@ Entezari et al. 2021, eq. 2; Frankle et al. 2020.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starcli.alignment.measure import POINTS
 from starcli.barriers.path import Path
@@ -18,6 +18,9 @@ from starcli.evaluation.tasks.task import Scores, metric_of
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import METRICS
 from starcli.runtime.rehearsal import few_if_rehearsed
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MOST_POINTS = 1_000_000
 """Points of a path at most: all of them are held in memory, and a few thousand show any barrier."""
@@ -151,7 +154,7 @@ class Barrier:
         about = {name: each for name, each in value.items() if name not in ("points", "t", *curves)}
         return cls(tuple(value["t"]), curves, about)
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "DataFrame":
         """A pandas table with a row for each split and t: `split`, `t`, `loss` and the metrics, as `accuracy`."""
         return frame_of(
             {"split": split, "t": t, "loss": loss, **dict(zip(curve.metrics, metrics, strict=True))}

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starcli.alignment.alignment import AS_GIVEN, Alignment
 from starcli.alignment.measure import POINTS
@@ -12,12 +12,15 @@ from starcli.barriers.intervals import BarrierGroup, Summary, group_of, interval
 from starcli.barriers.pairs import BarrierStore, Pair, barriers
 from starcli.errors import StarcliError
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
-from starcli.evaluation.result_table import frame_of
+from starcli.evaluation.result_table import Framed, frame_of
 from starcli.evaluation.tasks.task import Scores
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, repr=False)
-class StarReport:
+class StarReport(Framed):
     """The paper's Table 1 row, and Table 6's: losses, barriers by group, and what the star gains.
 
     `regular`: the losses of the sources, which the star is to be as good as; held-out models do not count. `groups`:
@@ -41,7 +44,7 @@ class StarReport:
         ]
         return f"StarReport({'; '.join(found)})"
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "DataFrame":
         """A pandas table with a line for each group and split: `pairs` and the summary of the loss barriers.
 
         Before it stand mean, standard deviation and interval of the metrics' barriers, as

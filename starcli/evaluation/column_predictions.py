@@ -20,7 +20,7 @@ class ColumnPredictions(Predicted):
     model: names of the M predictors: models, or `ensemble` or `star`.
     prediction: float64 numbers, or int64 labels, 1 where their probability is at least 0.5; (N, K) of one predictor,
         (M, N, K) of several.
-    probabilities: of labels, float64, shaped alike; None where numbers are predicted.
+    probabilities: of labels, float64, shaped alike; numbers have none.
     index: place (N,) of each example in the array, or of its file in the split, that it was read from.
     label: true numbers or labels (N, K); None where they are not known.
     file: names of image files (N,); None where the examples are no files.
@@ -34,7 +34,7 @@ class ColumnPredictions(Predicted):
 
     model: tuple[str, ...]
     prediction: NDArray[Any]
-    probabilities: NDArray[np.float64] | None
+    label_probabilities: NDArray[np.float64] | None
     index: NDArray[np.int64]
     label: NDArray[Any] | None = None
     file: tuple[str, ...] | None = None
@@ -63,13 +63,20 @@ class ColumnPredictions(Predicted):
         return cls(
             model=tuple(outputs),
             prediction=((found >= 0).long() if probabilities else found).numpy(),
-            probabilities=found.sigmoid().numpy() if probabilities else None,
+            label_probabilities=found.sigmoid().numpy() if probabilities else None,
             index=np.arange(found.shape[-2]) if index is None else index.numpy(),
             label=None if label is None else (label.long() if probabilities else label.double()).numpy(),
             file=None if file is None else tuple(file),
             class_names=tuple(class_names) if len(class_names) == found.shape[-1] else (),
             metrics=() if label is None or measure is None else tuple(measure(each, label) for each in several),
         )
+
+    def __getattr__(self, name: str) -> NDArray[Any]:
+        """The probabilities of labels. AttributeError for numbers, and for what predictions of classes alone have."""
+        probabilities: NDArray[np.float64] | None = vars(self).get("label_probabilities")
+        if name != "probabilities" or probabilities is None:
+            raise AttributeError(f"predictions of {'numbers' if probabilities is None else 'labels'} have no {name!r}")
+        return probabilities
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -83,7 +90,7 @@ class ColumnPredictions(Predicted):
     def arrays(self) -> dict[str, Values]:
         """See `Predicted.arrays`."""
         found: dict[str, Any] = {"model": self.model, "index": self.index, "file": self.file, "label": self.label}
-        found |= {"class_names": self.class_names or None, "probabilities": self.probabilities}
+        found |= {"class_names": self.class_names or None, "probabilities": self.label_probabilities}
         found |= {"prediction": self.prediction}
         return {name: np.asarray(value) for name, value in found.items() if value is not None}
 
@@ -99,8 +106,8 @@ class ColumnPredictions(Predicted):
             if label is not None and label.dtype.kind == "f":
                 label = label.astype(np.float32)
             kinds = {"label": label, "prediction": self._by(number, self.prediction)}
-            if self.probabilities is not None:
-                kinds["probability"] = self._by(number, self.probabilities)
+            if self.label_probabilities is not None:
+                kinds["probability"] = self._by(number, self.label_probabilities)
             for kind, values in kinds.items():
                 for place, column in enumerate([] if values is None else values.T):
                     columns[f"{kind}_{self.class_names[place] if self.class_names else place}"] = column

@@ -1,6 +1,6 @@
 """Predictions for each example: probabilities, the most probable class, entropy, and what is known of the example."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,12 @@ from torch import Tensor
 
 from starcli.errors import number_of
 from starcli.evaluation.confidence import entropy
-from starcli.evaluation.result_table import pandas_frame
+from starcli.evaluation.result_table import Framed, pandas_frame
 from starcli.runtime.memory import need_bytes
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from starcli.data.splits import Split
 
 Values = NDArray[Any]
@@ -29,7 +31,7 @@ def need_room(splits: Sequence["Split"], classes: int, copies: int) -> None:
     need_bytes(copies * count * classes * 8, what, ["fewer need less: --limit, or another --split that is smaller"])
 
 
-class Predicted(ABC):
+class Predicted(Framed):
     """Predictions of one or several predictors, called `model`, for each example."""
 
     model: tuple[str, ...]
@@ -50,7 +52,7 @@ class Predicted(ABC):
     def summaries(self) -> list[dict[str, Any]]:
         """For each predictor `model`, `count`, and how good it is, where labels are known."""
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "DataFrame":
         """A pandas table with a line for each example of each predictor, the columns of `tables`."""
         tables = list(self.tables())
         return pandas_frame({name: np.concatenate([table[name] for table in tables]) for name in tables[0]})

@@ -1,9 +1,13 @@
 """Results as rows, and as pandas tables for those who have pandas."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from starcli.errors import StarcliError, number_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 def flat_row(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
@@ -30,7 +34,37 @@ def at_key(row: Mapping[str, Any], key: str) -> Any:
     return found
 
 
-def pandas_frame(content: Any) -> Any:
+PRINTED_WIDTH, PRINTED_ROWS = 100, 20
+"""Characters and rows of a table that is printed."""
+
+
+def text_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The first `PRINTED_ROWS` rows as text, of the numbers and words in them the first that fit in a line.
+
+    >>> print(text_table([{"model": "a", "accuracy": 0.91264, "data": {"name": "digits"}}]))
+     model  accuracy
+         a    0.9126
+    """
+    shown = rows[:PRINTED_ROWS]
+    lines = [""] * (1 + len(shown))
+    for name in shown[0] if shown else ():
+        values = [row.get(name) for row in shown]
+        if all(value is None or isinstance(value, str | int | float) for value in values):
+            cells = [name, *map(_cell, values)]
+            width = max(map(len, cells))
+            if len(lines[0]) + width + 1 > PRINTED_WIDTH:
+                break
+            lines = [f"{line} {cell:>{width}} " for line, cell in zip(lines, cells, strict=True)]
+    left_out = [f"and {len(rows) - len(shown)} more"] if len(rows) > len(shown) else []
+    return "\n".join([*(line.rstrip() for line in lines), *left_out])
+
+
+def _cell(value: Any) -> str:
+    """A value of a table: numbers to four digits."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def pandas_frame(content: Any) -> "DataFrame":
     """A `pandas.DataFrame` of `content`; StarcliError where pandas is not installed."""
     try:
         import pandas
@@ -39,12 +73,28 @@ def pandas_frame(content: Any) -> Any:
     return pandas.DataFrame(content)
 
 
-def frame_of(rows: Iterable[Mapping[str, Any]]) -> Any:
+def frame_of(rows: Iterable[Mapping[str, Any]]) -> "DataFrame":
     """A `pandas.DataFrame` of `rows`, one line each, nested keys with dots; StarcliError where there is no pandas."""
     return pandas_frame([flat_row(row) for row in rows])
 
 
-class ResultTable(Sequence[Mapping[str, Any]]):
+class Framed(ABC):
+    """A result that pandas has a table of, which is what notebooks show."""
+
+    @abstractmethod
+    def to_frame(self) -> "DataFrame":
+        """The table; StarcliError where there is no pandas."""
+
+    def _repr_html_(self) -> str | None:
+        """The table as pandas shows it in a notebook; None, and so `repr`, where there is no pandas."""
+        try:
+            html: str | None = self.to_frame()._repr_html_()
+        except StarcliError:
+            return None
+        return html
+
+
+class ResultTable(Sequence[Mapping[str, Any]], Framed):
     """Rows of results with the keys of the command's JSON objects.
 
     >>> table = ResultTable([{"model": "a", "accuracy": 0.9}, {"model": "b", "accuracy": 0.8}])
@@ -70,7 +120,8 @@ class ResultTable(Sequence[Mapping[str, Any]]):
         return ResultTable(self._rows[position]) if isinstance(position, slice) else self._rows[position]
 
     def __repr__(self) -> str:
-        return f"ResultTable({number_of(len(self), 'row')}: {', '.join(self._rows[0]) if self._rows else ''})"
+        """The first columns of the first rows; `to_frame` has all."""
+        return f"ResultTable({number_of(len(self), 'row')})\n{text_table(self._rows)}".rstrip()
 
     def column(self, name: str) -> list[Any]:
         """The values of one key, None where a row has none."""
@@ -80,6 +131,6 @@ class ResultTable(Sequence[Mapping[str, Any]]):
         """`rows`: the rows as plain dictionaries."""
         return {"rows": [dict(row) for row in self._rows]}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "DataFrame":
         """A pandas table with a line for each row."""
         return frame_of(self._rows)

@@ -7,7 +7,7 @@ with what is missing.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,6 +24,9 @@ from starcli.landscape.plane import OnPlane, WeightPlane, mean_weights
 from starcli.runtime.rehearsal import alike_if_rehearsed, few_if_rehearsed
 from starcli.runtime.sharing import own_share, share_out
 from starcli.workspace.stamp import stamps
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 GRID = 21
 """Points on each side of a grid, where nothing is said."""
@@ -83,7 +86,7 @@ class Landscape:
         found = {"models": names, "places": places, "x": list(self.x), "y": list(self.y), **splits, **curve}
         return {**found, "points": len(self.x), **self.about}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "DataFrame":
         """A pandas table with a row for each split and point: `split`, `x`, `y`, `loss` and the metrics."""
         return frame_of(
             {"split": split, "x": x, "y": y, **{name: values[j][i] for name, values in metrics.items()}}

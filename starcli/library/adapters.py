@@ -8,14 +8,14 @@ from starcli.files.names import as_path
 from starcli.huggingface.adapter_means import averaged_adapters
 from starcli.huggingface.adapters import Adapter, read_adapter
 from starcli.library.calls import library_call
-from starcli.library.inputs import listed
+from starcli.library.inputs import Numbers, as_weights, listed
 
 
 @library_call
 def mean_adapter(
     adapters: Sequence[str | os.PathLike[str]],
     *,
-    weights: Sequence[float] | None = None,
+    weights: Numbers | None = None,
     normalise_weights: bool = True,
 ) -> Adapter:
     """Average LoRA adapters of one base, exactly: an adapter whose rank is the sum of theirs.
@@ -29,6 +29,7 @@ def mean_adapter(
     >>> mean.config["r"]  # doctest: +SKIP
     16
     """
+    numbers = as_weights(weights)
     places = [as_path(each) for each in listed(adapters, "adapters")]
     need_several(places, "adapters")
-    return averaged_adapters([read_adapter(place) for place in places], weights, divide=normalise_weights)
+    return averaged_adapters([read_adapter(place) for place in places], numbers, divide=normalise_weights)

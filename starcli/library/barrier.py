@@ -20,7 +20,7 @@ from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import Renormalise
 from starcli.library.align import AUTO, alignment_along, as_alignment
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, bends_in, listed, open_models
+from starcli.library.inputs import ModelLike, Numbers, as_weights, bends_in, listed, open_models
 from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import point_plan
 from starcli.library.where import Where, WhereMeasured
@@ -150,7 +150,7 @@ def interpolate(
     *models: ModelLike,
     curve: ModelLike | Sequence[ModelLike] | None = None,
     t: float | None = None,
-    weights: Sequence[float] | None = None,
+    weights: Numbers | None = None,
     perturb: float | None = None,
     only: Sequence[str] = (),
     seed: int = 0,
@@ -183,7 +183,7 @@ def interpolate(
     if perturb is None and seed != 0:
         raise StarcliError("seed is of a random point around one model: it needs perturb")
     aligns, on_curve = alignment != AUTO and as_alignment(alignment).active, bool(bent)
-    said = (ts, _numbers(weights), perturb, seed, only)
+    said = (ts, as_weights(weights), perturb, seed, only)
     [(_, asked)] = points_asked(len(models), *said, on_curve=on_curve, aligned=aligns)
     point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
@@ -196,11 +196,3 @@ def interpolate(
     result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
     plan = point_plan(workspace, bends.nodes(ends), point, how)
     return made(MadeModel, workspace, plan, result, "interpolated", statistics="recalibrated")
-
-
-def _numbers(weights: Sequence[float] | None) -> list[float] | None:
-    """Weights of any kind of sequence, arrays and tensors too. StarcliError for what are no numbers."""
-    try:
-        return None if weights is None else [float(each) for each in weights]
-    except (TypeError, ValueError):
-        raise StarcliError(f"weights={weights!r:.80}: expected a number for each model") from None

@@ -52,7 +52,7 @@ _TEXTS = ("width", "font", "title")
 """Keywords that are text; what it may say is said where it is used."""
 
 _PATHS = ("data_dir", "spec", "tokenizer")
-"""Keywords that are paths."""
+"""Keywords of `Where` that are paths."""
 
 _WORDS = {
     "precision": PRECISIONS,
@@ -90,8 +90,9 @@ def library_call(function: Callable[_P, _R]) -> Callable[_P, _R]:
             for name, value in values.items():
                 if name not in known:
                     raise _unknown(name, values, known, parameters)
-                if value is not None or (name in parameters and name in needed):
-                    _check(name, value)
+                own = name in parameters
+                if value is not None or (own and name in needed):
+                    _check(name, value, is_path=name in _PATHS and not own)
                 if name in flags and value not in (True, False):
                     raise StarcliError(f"{name}={value!r:.80}: expected True or False")
             _check_arguments(function.__name__, signature, arguments, values)
@@ -162,7 +163,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, numpy.generic) else value
 
 
-def _check(name: str, value: Any) -> None:
+def _check(name: str, value: Any, *, is_path: bool) -> None:
     """Raise StarcliError for a keyword of a wrong type or outside its range."""
     if name in _INTEGERS:
         least = _INTEGERS[name]
@@ -176,7 +177,7 @@ def _check(name: str, value: Any) -> None:
         raise StarcliError(f"{name}={value!r:.80}: expected a number")
     elif name in _TEXTS and not isinstance(value, str):
         raise StarcliError(f"{name}={value!r:.80}: expected text")
-    elif name in _PATHS and not isinstance(value, str | os.PathLike):
+    elif is_path and not isinstance(value, str | os.PathLike):
         raise StarcliError(f"{name}={value!r:.80}: expected a path")
     elif name == "progress" and not isinstance(value, Progress):
         raise StarcliError(f"progress={value!r:.80}: expected a starcli.runtime.progress.Progress")

@@ -4,9 +4,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from starcli.checkpoints import checkpoint
@@ -40,6 +41,9 @@ from starcli.workspace.workspace import Workspace, new_workspace, workspace_of
 
 ModelLike = str | os.PathLike[str] | Checkpoint | nn.Module | Mapping[str, Tensor]
 """A model: a file, a checkpoint (also what this library returned), a module, or a state dict."""
+
+Numbers = Sequence[float] | Tensor | NDArray[Any]
+"""Numbers in a row, one for each model or class."""
 
 ModelForms = (str, os.PathLike, Checkpoint, nn.Module, Mapping)
 """The classes of `ModelLike`."""
@@ -184,6 +188,14 @@ def listed(models: Iterable[ModelLike], what: str) -> list[ModelLike]:
     if isinstance(models, ModelForms) or not isinstance(models, Iterable):
         raise StarcliError(f"{what}: expected a list of models, found a {type(models).__name__}")
     return list(models)
+
+
+def as_weights(weights: Numbers | None) -> list[float] | None:
+    """Weights as plain numbers. StarcliError for what are none."""
+    try:
+        return None if weights is None else [float(each) for each in weights]
+    except (TypeError, ValueError):
+        raise StarcliError(f"weights={weights!r:.80}: expected a number for each model") from None
 
 
 def bends_in(curve: ModelLike | Sequence[ModelLike] | None) -> list[ModelLike]:

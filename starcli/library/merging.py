@@ -7,7 +7,7 @@ from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError
 from starcli.fusion.merge_files import without_data
-from starcli.library.inputs import ModelLike
+from starcli.library.inputs import ModelLike, Numbers
 from starcli.library.made_models import MadeModel
 from starcli.merging.merge import Merge, Override, as_numbers
 from starcli.registry.merges import MERGES
@@ -24,13 +24,13 @@ class MergeKeywords(TypedDict, total=False):
     """
 
     base: ModelLike
-    weights: Sequence[float]
+    weights: Numbers
     normalise_weights: bool
     t: float
-    density: float | Sequence[float]
-    outliers: float | Sequence[float]
+    density: float | Numbers
+    outliers: float | Numbers
     scale: float
-    overrides: Mapping[str, Mapping[str, float | Sequence[float]]]
+    overrides: Mapping[str, Mapping[str, float | Numbers]]
 
 
 def understood_merge(method: str, said: Mapping[str, Any]) -> Merge | None:

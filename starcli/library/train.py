@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from torch import nn
 
@@ -13,7 +13,7 @@ from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError, few
 from starcli.evaluation.result_table import frame_of
 from starcli.library.calls import library_call
-from starcli.library.inputs import ModelLike, open_network
+from starcli.library.inputs import ModelLike, Numbers, open_network
 from starcli.library.made_models import MadeModel, made
 from starcli.library.plans import spec_record, training_plan
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, split_keywords
@@ -22,6 +22,9 @@ from starcli.runtime.progress import Progress
 from starcli.training.train import Trained, kept_epochs, train_network
 from starcli.workspace.plan import inherited_recipe
 from starcli.workspace.training_notes import default_recipe_notes
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class RecipeSettings(TypedDict, total=False):
@@ -40,7 +43,7 @@ class RecipeSettings(TypedDict, total=False):
     gamma: float
     warmup: float
     label_smoothing: float
-    class_weights: str | Sequence[float]
+    class_weights: str | Numbers
     clip: float
     compile: bool
     augmentation: Sequence[str]
@@ -62,7 +65,7 @@ class TrainedModel(MadeModel):
         """Final loss (nats) and accuracy by split, and the seed."""
         return {"model": self.name, "seed": self.metadata.seed, **(self.metadata.metrics or {})}
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "DataFrame":
         """A pandas table with a line for each epoch."""
         return frame_of(self.history)
 
@@ -98,8 +101,8 @@ def train(
 
     >>> import starcli as sc
     >>> model = sc.train("mlp", "digits", epochs=1, limit=60, seed=3)
-    >>> sorted(model.metadata.metrics), len(model.history)
-    (['test', 'train'], 1)
+    >>> sorted(model.to_dict()["test"]), len(model.history)
+    (['accuracy', 'loss'], 1)
     >>> branch = sc.train(init=model, epochs=2, start_epoch=1, seed=4)
     >>> [row["epoch"] for row in branch.history]
     [2]

@@ -10,7 +10,16 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from starcli.errors import StarcliError, expected_and_found, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
@@ -33,7 +42,7 @@ SOURCE_FIELDS = ("arch", "arch_args", "data", "val_fraction")
 
 
 class Recipe(BaseModel):
-    """Settings of a training run; the defaults are those of `recipes/default.yaml`. Unknown ones are errors.
+    """Settings of a training run; the defaults are those of `recipes/default.yaml`. StarcliError for wrong ones.
 
     >>> Recipe(epochs=3, optimizer="adam").rate
     0.001
@@ -41,30 +50,32 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    epochs: int = Field(25, ge=1, le=1_000_000, description="Passes over the training split.")
-    batch_size: int = Field(128, ge=1, description="Examples a step.")
-    optimizer: str = Field("sgd", description=f"{either(OPTIMIZERS)}.")
-    lr: float | None = Field(None, ge=0, description="Learning rate (default: 0.1 for sgd, 0.001 otherwise).")
-    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum of sgd.")
-    nesterov: bool = Field(False, description="Nesterov's momentum, for sgd.")
-    weight_decay: float = Field(5e-4, ge=0, description="L2 penalty on all parameters; decoupled for adamw.")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="Decay of the two averages of adam and adamw.")
-    schedule: str = Field("cosine", description=f"{either(SCHEDULES)}.")
-    milestones: tuple[float, ...] = Field((), description="Epochs at which the step schedule lowers the rate.")
-    gamma: float = Field(0.1, gt=0, le=1, description="What the step schedule multiplies the rate by.")
-    warmup: float = Field(0.0, ge=0, description="Epochs during which the rate rises linearly.")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of the label spread over all classes.")
+    epochs: int = Field(default=25, ge=1, le=1_000_000, description="Passes over the training split.")
+    batch_size: int = Field(default=128, ge=1, description="Examples a step.")
+    optimizer: str = Field(default="sgd", description=f"{either(OPTIMIZERS)}.")
+    lr: float | None = Field(default=None, ge=0, description="Learning rate (default: 0.1 for sgd, 0.001 otherwise).")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd.")
+    nesterov: bool = Field(default=False, description="Nesterov's momentum, for sgd.")
+    weight_decay: float = Field(default=5e-4, ge=0, description="L2 penalty on all parameters; decoupled for adamw.")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="Decay of the two averages of adam and adamw.")
+    schedule: str = Field(default="cosine", description=f"{either(SCHEDULES)}.")
+    milestones: tuple[float, ...] = Field(default=(), description="Epochs at which the step schedule lowers the rate.")
+    gamma: float = Field(default=0.1, gt=0, le=1, description="What the step schedule multiplies the rate by.")
+    warmup: float = Field(default=0.0, ge=0, description="Epochs during which the rate rises linearly.")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Share of the label spread over all classes.")
     class_weights: Literal["balanced"] | tuple[float, ...] | None = Field(
-        None, description="balanced, or the weight of each class in the loss (default: all count alike)."
+        default=None, description="balanced, or the weight of each class in the loss (default: all count alike)."
     )
-    clip: float = Field(0.0, ge=0, description="Largest norm of the gradient; 0 leaves it alone.")
-    compile: bool = Field(False, description="Steps through torch.compile.")
-    augmentation: tuple[str, ...] | None = Field(None, description="Augmentations (default: the data set's own).")
+    clip: float = Field(default=0.0, ge=0, description="Largest norm of the gradient; 0 leaves it alone.")
+    compile: bool = Field(default=False, description="Steps through torch.compile.")
+    augmentation: tuple[str, ...] | None = Field(
+        default=None, description="Augmentations (default: the data set's own)."
+    )
 
-    arch: str | None = Field(None, description="Architecture that the recipe was made for.")
-    arch_args: dict[str, bool | int | float | str] = Field({}, description="Its arguments.")
-    data: str | None = Field(None, description="Data set that the recipe was made for.")
-    val_fraction: float | None = Field(None, ge=0, lt=1, description="Share of the training data held back.")
+    arch: str | None = Field(default=None, description="Architecture that the recipe was made for.")
+    arch_args: dict[str, bool | int | float | str] = Field(default={}, description="Its arguments.")
+    data: str | None = Field(default=None, description="Data set that the recipe was made for.")
+    val_fraction: float | None = Field(default=None, ge=0, lt=1, description="Share of the training data held back.")
 
     @field_validator("optimizer", "schedule")
     @classmethod
@@ -113,6 +124,16 @@ class Recipe(BaseModel):
         if self.schedule == "step" and not self.milestones:
             raise ValueError("the step schedule needs milestones")
         return self
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refusal(cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """Refuse wrong settings with every one of them, under the name of their source; defined last, it sees all."""
+        try:
+            return handler(value)
+        except ValidationError as error:
+            source = (info.context or {}).get("source", "Recipe")
+            raise StarcliError(f"{source}: not settings that training can have", _problems(error)) from error
 
     @property
     def rate(self) -> float:
@@ -168,19 +189,21 @@ class Recipe(BaseModel):
 
 def _validated(content: dict[str, Any], source: str) -> Recipe:
     """Recipe from plain values. Raises StarcliError with every wrong setting."""
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        problems = []
-        for item in error.errors():
-            path = ".".join(map(str, item["loc"]))
-            message = expected_and_found(item) or item["msg"]
-            if item["type"] == "value_error":  # one of ours, without what pydantic puts before it
-                message = str(item["ctx"]["error"])
-            if item["type"] == "extra_forbidden":
-                message = f"unknown setting{suggestion(path, Recipe.model_fields)}"
-            problems.append(f"{path}: {message}" if path else message)
-        raise StarcliError(f"{source}: not settings that training can have", problems) from error
+    return Recipe.model_validate(content, context={"source": source})
+
+
+def _problems(error: ValidationError) -> list[str]:
+    """A line for each wrong setting."""
+    problems = []
+    for item in error.errors():
+        path = ".".join(map(str, item["loc"]))
+        message = expected_and_found(item) or item["msg"]
+        if item["type"] == "value_error":  # one of ours, without what pydantic puts before it
+            message = str(item["ctx"]["error"])
+        if item["type"] == "extra_forbidden":
+            message = f"unknown setting{suggestion(path, Recipe.model_fields)}"
+        problems.append(f"{path}: {message}" if path else message)
+    return problems
 
 
 def load_recipe(name: str | Path = DEFAULT) -> Recipe:

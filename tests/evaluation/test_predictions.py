@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import pickle
 import zipfile
 
 import numpy as np
@@ -142,3 +143,15 @@ def test_numbers_to_be_predicted_are_written_as_short_as_in_their_file() -> None
     rows = list(csv.DictReader(io.StringIO(b"".join(csv_pieces(found)).decode())))
     assert [row["label_0"] for row in rows[:3]] == ["0.1", "-576.3", "1e-08"]
     assert [np.float32(row["label_0"]) for row in rows] == labels[:, 0].tolist()
+
+
+def test_labels_have_probabilities_and_numbers_say_that_they_have_none() -> None:
+    outputs = {"a": torch.tensor([[0.0, 2.0]])}
+    labels = ColumnPredictions.of(outputs, probabilities=True)
+    np.testing.assert_allclose(labels.probabilities, outputs["a"].sigmoid())
+    with pytest.raises(AttributeError, match="predictions of labels have no 'entropy'"):
+        _ = labels.entropy
+    with pytest.raises(AttributeError, match="predictions of numbers have no 'probabilities'"):
+        _ = ColumnPredictions.of(outputs).probabilities
+    again = pickle.loads(pickle.dumps(labels))
+    np.testing.assert_array_equal(again.probabilities, labels.probabilities)

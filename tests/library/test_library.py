@@ -229,7 +229,12 @@ def test_results_become_tables(data: Data) -> None:
     evaluated = sc.evaluate(*models).to_frame()
     assert len(evaluated) == 2
     assert {"accuracy", "data.name", "data.fingerprint"} <= set(evaluated.columns)
-    assert len(sc.all_pairs(models, alignment=None, points=3).to_frame()) == 1
+    pairs = sc.all_pairs(models, alignment=None, points=3)
+    assert pairs.to_frame().to_dict("records") == [
+        {"a": "Sequential-0", "b": "Sequential-1", "split": split}
+        | {name: getattr(curve, name) for name in ("loss_barrier", "accuracy_barrier")}
+        for split, curve in pairs.barriers[0].curves.items()
+    ]
     report = sc.star_report(models[0], models[1:], held_out=[sc.train(network, data, seed=2, epochs=1)], points=3)
     with pandas.option_context("display.width", 80, "display.max_columns", 0):
         heading = str(report.to_frame()).splitlines()[0]
@@ -315,3 +320,20 @@ def test_importing_is_cheap_and_names_are_there() -> None:
         assert getattr(sc, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'align_all'"):
         sc.align_all  # noqa: B018
+
+
+def test_tables_print_their_first_numbers_and_notebooks_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"model": f"m{i}", "accuracy": i / 7, "data": {"name": "digits"}, "wide" * 30: 1} for i in range(25)]
+    printed = repr(sc.ResultTable(rows)).splitlines()
+    assert printed[:3] == ["ResultTable(25 rows)", " model  accuracy", "    m0         0"]
+    assert printed[-1] == "and 5 more"
+    assert repr(sc.ResultTable([])) == "ResultTable(0 rows)"
+    pytest.importorskip("pandas")
+    assert "<td>digits</td>" in sc.ResultTable(rows)._repr_html_()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert sc.ResultTable(rows)._repr_html_() is None
+
+
+def test_weights_are_numbers_of_any_kind(place: Path) -> None:
+    with pytest.raises(sc.StarcliError, match="weights='ab': expected a number for each model"):
+        sc.mean_adapter([place, place], weights="ab")

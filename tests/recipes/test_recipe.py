@@ -161,6 +161,15 @@ def test_steps_and_constant():
     assert [learning_rate(constant, step, 2) for step in range(8)] == pytest.approx([0.05, 0.1, 0.15] + [0.2] * 5)
 
 
+def test_a_recipe_in_python_is_refused_as_a_file_is():
+    with pytest.raises(StarcliError, match="not settings that training can have") as wrong:
+        Recipe(epoch=3, lr=-1)
+    assert set(wrong.value.problems) == {
+        "lr: expected at least 0, found -1",
+        "epoch: unknown setting; did you mean epochs?",
+    }
+
+
 def test_flags_that_nothing_would_read_are_errors_but_recipes_may_hold_everything():
     whole = Recipe.model_validate(Recipe().model_dump())
     for flags, words in (
