@@ -7,6 +7,7 @@ Entezari et al. 2021, eq. 2; Frankle et al. 2020.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from starcli.alignment.measure import POINTS
@@ -75,35 +76,47 @@ def metric_barrier(ts: Sequence[float], values: Sequence[float], *, falls: bool 
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss (nats; of numbers their mean squared error) along a path, and what is read off it.
+    """Loss (nats; of numbers their mean squared error) at each `t` along a path, and what is read off it.
 
     metrics: values of the task's metrics along the path, also as attributes: `curve.accuracy` (shares), of numbers
-    `curve.r2`. barriers: their largest worsening, as `curve.accuracy_barrier`. `loss_max` is the largest loss on the
-    path, `t_max` the t where the loss is largest.
+    `curve.r2`. Their largest worsening is `curve.accuracy_barrier`.
     """
 
+    t: tuple[float, ...]
     loss: tuple[float, ...]
     metrics: Mapping[str, tuple[float, ...]]
-    loss_barrier: float
-    barriers: Mapping[str, float]
-    loss_max: float
-    t_max: float
 
     @classmethod
     def of(cls, ts: Sequence[float], scores: Sequence[Scores]) -> "Curve":
         """The curve through `scores` at `ts`."""
-        losses = tuple(s.loss for s in scores)
         metrics = {name: tuple(s.metrics[name] for s in scores) for name in scores[0].metrics}
-        barriers = {name: metric_barrier(ts, values, falls=METRICS[name].falls) for name, values in metrics.items()}
-        highest = _largest(losses)
-        t_max = math.nan if math.isnan(highest) else ts[losses.index(highest)]
-        return cls(losses, metrics, loss_barrier(ts, losses), barriers, highest, t_max)
+        return cls(tuple(ts), tuple(s.loss for s in scores), metrics)
+
+    @cached_property
+    def loss_barrier(self) -> float:
+        """Largest rise of the loss above the straight line between its ends: see the function of this name."""
+        return loss_barrier(self.t, self.loss)
+
+    @cached_property
+    def barriers(self) -> Mapping[str, float]:
+        """Largest worsening of each metric."""
+        return {name: getattr(self, f"{name}_barrier") for name in self.metrics}
+
+    @cached_property
+    def loss_max(self) -> float:
+        """Largest loss on the path."""
+        return _largest(self.loss)
+
+    @property
+    def t_max(self) -> float:
+        """The t where the loss is largest."""
+        return math.nan if math.isnan(self.loss_max) else self.t[self.loss.index(self.loss_max)]
 
     def __getattr__(self, name: str) -> Any:
         """Values of a metric by its name, or its barrier by `NAME_barrier`."""
-        if name.endswith("_barrier"):
-            return metric_of(self, "barriers", name.removesuffix("_barrier"))
-        return metric_of(self, "metrics", name)
+        metric = name.removesuffix("_barrier")
+        values = metric_of(self, "metrics", metric)
+        return values if metric == name else metric_barrier(self.t, values, falls=METRICS[metric].falls)
 
     def to_dict(self) -> dict[str, Any]:
         """`loss`, each metric, `loss_barrier`, `NAME_barrier` of each metric, `loss_max` and `t_max`."""
@@ -112,17 +125,10 @@ class Curve:
         return {**found, "loss_max": self.loss_max, "t_max": self.t_max}
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> "Curve":
+    def from_dict(cls, ts: Sequence[float], value: Mapping[str, Any]) -> "Curve":
         """Inverse of `to_dict`, also after JSON turned tuples into lists and changed the order of keys."""
-        names = [name for name in METRICS if name in value]
-        return cls(
-            tuple(value["loss"]),
-            {name: tuple(value[name]) for name in names},
-            value["loss_barrier"],
-            {name: value[f"{name}_barrier"] for name in names},
-            value["loss_max"],
-            value["t_max"],
-        )
+        metrics = {name: tuple(value[name]) for name in METRICS if name in value}
+        return cls(tuple(ts), tuple(value["loss"]), metrics)
 
 
 @dataclass(frozen=True, repr=False)
@@ -150,7 +156,7 @@ class Barrier:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "Barrier":
         """Inverse of `to_dict`, also after JSON turned tuples into lists."""
-        curves = {split: Curve.from_dict(value[split]) for split in SPLITS if split in value}
+        curves = {split: Curve.from_dict(value["t"], value[split]) for split in SPLITS if split in value}
         about = {name: each for name, each in value.items() if name not in ("points", "t", *curves)}
         return cls(tuple(value["t"]), curves, about)
 
