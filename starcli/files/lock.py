@@ -55,9 +55,7 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
             break
         handle.close()  # the holder before us removed the file between our open and our lock
     try:
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-        handle.flush()
+        _sign(path, handle.fileno())
         for each in (file, state_path(path), *map(behind_links, beside)):
             leftovers.sweep(each)
         yield
@@ -65,6 +63,15 @@ def lock(path: Path, *beside: Path, wait: bool = False) -> Iterator[None]:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
         handle.close()
+
+
+def _sign(path: Path, descriptor: int) -> None:
+    """Write into a lock who holds the output `path`; past Python's buffers, which closing would try to write again."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"process {os.getpid()} on {os.uname().nodename}".encode(errors="replace"))
+    except OSError as error:
+        raise_os_error(path, error, "lock")
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

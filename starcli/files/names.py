@@ -107,10 +107,13 @@ def on_disk(path: Path) -> Iterator[Path]:
     if str(path) != "-":
         yield path
         return
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place) / "stdin"
-        with file.open("wb") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
+    with contextlib.ExitStack() as kept:
+        try:
+            file = Path(kept.enter_context(tempfile.TemporaryDirectory())) / "stdin"
+            with file.open("wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        except OSError as error:
+            raise StarcliError(f"stdin: cannot be copied to a temporary file: {error.strerror}") from error
         yield file
 
 

@@ -9,6 +9,7 @@ told the size in place of it.
 import contextlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
@@ -149,7 +150,8 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
         try:
             save_file(own, temporary, dict(metadata))
         except SafetensorError as error:  # the Rust side wraps what the system said
-            raise OSError(str(error)) from error
+            found = re.search(r"os error (\d+)", str(error))
+            raise OSError(os.strerror(int(found[1])) if found else str(error)) from error
         _sort_words_(temporary, metadata)
 
 

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.disk import files_of_at_most
 from support.locks import hold
 
 from starcli.errors import StarcliError
@@ -36,6 +37,13 @@ def test_a_disk_without_locks_is_not_another_process(tmp_path: Path, monkeypatch
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises(StarcliError, match="out: cannot lock: Function not implemented"), lock(tmp_path / "out"):
         pass
+
+
+def test_a_full_disk_is_told_with_the_output_that_was_to_be_locked(tmp_path: Path) -> None:
+    refusal = pytest.raises(StarcliError, match="out: cannot lock: File too large")
+    with refusal, files_of_at_most(0), lock(tmp_path / "out"):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lock_that_goes_away_while_we_look_at_it_is_taken_anew(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save
+from support.disk import files_of_at_most
 
 from starcli.errors import StarcliError
 from starcli.files.write import check_output, holds, tensor_pieces, write_atomically, write_tensors
@@ -103,3 +104,11 @@ def test_a_name_as_long_as_the_disk_nearly_allows_can_be_written(tmp_path: Path)
     target = tmp_path / ("n" * 200 + ".safetensors")
     write_atomically(target, b"new")
     assert target.read_bytes() == b"new"
+
+
+def test_what_the_disk_says_of_tensors_is_said_in_its_own_words(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"old")
+    with pytest.raises(StarcliError, match=r"x.safetensors: cannot write: File too large$"), files_of_at_most(100):
+        write_tensors(path, {"a": torch.zeros(100)}, {})
+    assert [(each, each.read_bytes()) for each in tmp_path.iterdir()] == [(path, b"old")]

@@ -20,7 +20,7 @@ class RunLogs:
     def __init__(self, targets: Sequence[LogTarget], facts: RunFacts) -> None:
         self._own = MetricsLog(facts.checkpoint)
         self._targets, self._facts = targets, facts
-        self._others: list[RunLog] = []
+        self._others: list[tuple[LogTarget, RunLog]] = []
         self._began = 0.0
         self._told, self._finished = False, False
 
@@ -33,7 +33,7 @@ class RunLogs:
         rehearsal = present_rehearsal()
         for target in self._targets:
             if rehearsal is None:
-                self._others.append(target.open(self._facts))
+                self._others.append((target, target.open(self._facts)))
             elif target.kind == "csv":
                 rehearsal.wrote(table_path(self._facts.checkpoint), None)
 
@@ -51,15 +51,17 @@ class RunLogs:
 
     def close(self) -> None:
         """Close the logs of other programs."""
-        for log in self._others:
-            log.close(finished=self._finished)
+        for target, log in self._others:
+            with target.errors("written"):
+                log.close(finished=self._finished)
         self._others = []
 
     def _tell(self, row: Mapping[str, Any], **more: float) -> None:
         """Add a row to the logs of other programs."""
         self._told = True
-        for log in self._others:
-            log.record(row["epoch"], {**dict(curves_of(row)), **more})
+        for target, log in self._others:
+            with target.errors("written"):
+                log.record(row["epoch"], {**dict(curves_of(row)), **more})
 
 
 def curves_of(row: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, float]]:

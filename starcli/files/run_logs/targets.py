@@ -1,8 +1,9 @@
 """Where a run is logged besides its own log: what `--log` says, and what it needs."""
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,10 +83,16 @@ class LogTarget:
 
     def open(self, facts: RunFacts) -> RunLog:
         """The log of a run. Raises StarcliError, with what its package says, where it cannot be opened."""
-        try:
+        with self.errors("opened"):
             log: RunLog = resolve(RUN_LOGS, "log", self.kind)(self.place, facts)
+        return log
+
+    @contextlib.contextmanager
+    def errors(self, deed: str) -> Iterator[None]:
+        """Raise as StarcliError what the log's package raises, whatever that is, where it cannot be `deed`."""
+        try:
+            yield
         except StarcliError:
             raise
-        except Exception as error:  # whatever a package of others raises
-            raise StarcliError(f"--log {self.kind}: cannot be opened", [f"{type(error).__name__}: {error}"]) from error
-        return log
+        except Exception as error:
+            raise StarcliError(f"--log {self.kind}: cannot be {deed}", [f"{type(error).__name__}: {error}"]) from error

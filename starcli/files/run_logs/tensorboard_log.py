@@ -1,7 +1,9 @@
 """A run for TensorBoard."""
 
 import json
+import threading
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ class TensorBoardLog:
         """Add a point to each curve, on the disk at once."""
         from torch.utils.tensorboard import SummaryWriter
 
+        _print_no_errors_of_the_disk()
         if self._writer is None:
             self._writer = SummaryWriter(str(self._directory), purge_step=epoch)
             settings = json.dumps(dict(self._facts.settings), indent=2, sort_keys=True)
@@ -40,3 +43,15 @@ class TensorBoardLog:
         """Close the file."""
         if self._writer is not None:
             self._writer.close()
+
+
+@cache
+def _print_no_errors_of_the_disk() -> None:
+    """Let the thread that writes keep what the disk refuses for our next call, which raises it, and print nothing."""
+    before = threading.excepthook
+
+    def hook(raised: threading.ExceptHookArgs) -> None:
+        if not (type(raised.thread).__name__ == "_AsyncWriterThread" and isinstance(raised.exc_value, OSError)):
+            before(raised)
+
+    threading.excepthook = hook

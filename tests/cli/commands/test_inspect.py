@@ -3,6 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
+from support.disk import files_of_at_most
 from support.program import run_here
 
 import starcli as sc
@@ -69,3 +70,9 @@ def test_a_file_of_pytorch_without_weights_is_named(place):
     assert "none.pt: no state dict in it" in ran.err
     torch.save({}, "none.pt")
     assert "  found nothing; looked for state_dict" in run_here("inspect", "none.pt").err
+
+
+def test_a_temporary_file_that_cannot_be_written_is_told(solutions):
+    with files_of_at_most(0):
+        ran = run_here("inspect", "-", stdin=solutions[0].read_bytes())
+    assert (ran.status, ran.err) == (1, "starcli: stdin: cannot be copied to a temporary file: File too large\n")

@@ -3,14 +3,16 @@
 import csv
 import json
 import math
+import threading
 
 import pytest
+from support.disk import files_of_at_most
 from support.program import TRAIN, run_here
 from support.refused import refused
 
 from starcli.errors import StarcliError
 from starcli.files.run_logs.csv_log import CsvLog
-from starcli.files.run_logs.run_logs import curves_of
+from starcli.files.run_logs.run_logs import RunLogs, curves_of
 from starcli.files.run_logs.targets import LogTarget, RunFacts
 
 
@@ -135,6 +137,19 @@ def test_tensorboard_reads_the_same_curves(place):
             assert [value for _, value in read] == pytest.approx([value for _, value in points], rel=1e-6)
         [text] = found.Tensors("settings/text_summary")
         assert b'"arch": "mlp"' in text.tensor_proto.string_val[0]
+
+
+@pytest.mark.slow
+def test_tensorboard_on_a_full_disk_is_one_error(place, capfd):
+    pytest.importorskip("tensorboard")
+    logs = RunLogs([LogTarget.of("tensorboard:tb")], RunFacts(place / "0.safetensors"))
+    logs.open()
+    with pytest.raises(StarcliError, match="--log tensorboard: cannot be written") as told, files_of_at_most(300):
+        logs.complete([{"epoch": epoch, "loss": 1.0} for epoch in range(5)])
+    assert "File too large" in told.value.problems[0]
+    for thread in [each for each in threading.enumerate() if type(each).__name__ == "_AsyncWriterThread"]:
+        thread.join(10)  # it could print a traceback until it ends
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.slow
