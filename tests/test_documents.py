@@ -147,6 +147,15 @@ def test_a_folders_docstring_names_files_that_it_has() -> None:
     assert missing == []
 
 
+def test_a_large_folders_docstring_says_what_its_files_are() -> None:
+    silent = []
+    for path in sorted(PACKAGE.rglob("*/__init__.py")):
+        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        if len([*path.parent.glob("*.py")]) > 8 and not re.search(r"\w\.py\b|\bfile each\b|\ba file\b", text):
+            silent.append(str(path.relative_to(PACKAGE)))
+    assert silent == []
+
+
 # -- what pages on the code point at -----------------------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ FUSIONS: Mapping[str, Entry] = {
     "regmean": Entry(
         "starcli.fusion.merge_by_data:regression_sources", "regression mean: of layers' inputs, no training"
     ),
-    **{name: Entry("starcli.fusion.merge:merge_sources", entry.help) for name, entry in MERGES.items()},
+    **{name: Entry("starcli.fusion.merge_by_weights:merge_sources", entry.help) for name, entry in MERGES.items()},
 }
 """`fuse --method`: all but star are functions of a `starcli.fusion.fusing.Fusing`."""
 
