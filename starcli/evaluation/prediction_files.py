@@ -4,7 +4,7 @@ import csv
 import importlib.util
 import io
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def npz_pieces(predictions: Predicted) -> Iterator[bytes]:
 
 
 def parquet_pieces(predictions: Predicted) -> Iterator[bytes]:
-    """The table of `Predicted.to_frame`."""
+    """The table of `Predicted.to_frame`; its words are text, see `check_file_names`."""
     buffer = io.BytesIO()
     predictions.to_frame().to_parquet(buffer, engine="pyarrow", index=False)
     yield buffer.getvalue()
@@ -85,3 +85,22 @@ def prediction_format(path: Path) -> Callable[[Predicted], Iterator[bytes]]:
         needed = " and ".join(missing)
         raise StarcliError(f"{path}: needs the package{'s' * (len(missing) > 1)} {needed}; .csv and .npz do not")
     return _FORMATS[path.suffix.lower()]
+
+
+def check_file_names(path: Path, files: Sequence[str] | None) -> None:
+    r"""StarcliError where the format of `path` cannot hold these names of image files, which .csv and .npz always can.
+
+    >>> import os
+    >>> check_file_names(Path("p.parquet"), [os.fsdecode(b"a\xff.png")])
+    Traceback (most recent call last):
+    starcli.errors.StarcliError: p.parquet: its words are text in UTF-8, which the name a\udcff.png is not
+      .csv and .npz take any name
+    """
+    if files is None or is_standard_stream(path) or path.suffix.lower() != ".parquet":
+        return
+    for name in files:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            what = f"{path}: its words are text in UTF-8, which the name {name} is not"
+            raise StarcliError(what, [".csv and .npz take any name"]) from error

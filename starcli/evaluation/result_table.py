@@ -65,12 +65,18 @@ def _cell(value: Any) -> str:
 
 
 def pandas_frame(content: Any) -> "DataFrame":
-    """A `pandas.DataFrame` of `content`; StarcliError where pandas is not installed."""
+    """A `pandas.DataFrame` of `content`.
+
+    StarcliError where pandas is not installed, and for names of files that are no text, of which pandas makes no words.
+    """
     try:
         import pandas
     except ImportError as error:
         raise StarcliError("to_frame needs the package pandas", ["pip install pandas"]) from error
-    return pandas.DataFrame(content)
+    try:
+        return pandas.DataFrame(content)
+    except UnicodeEncodeError as error:
+        raise StarcliError(f"to_frame: words are text in UTF-8, which the name {error.object} is not") from error
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]]) -> "DataFrame":

@@ -56,10 +56,9 @@ def merges_of_files(
     fusions = [Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge) for seed in seeds]
     _refuse_quantised(models)
     sources, own = (sliced[:-1], sliced[-1]) if base else (sliced, None)
-    made = []  # what cannot be is said now, before weights are hashed
-    for seed in seeds:
-        made.append(merged_tensors(merge, sources, own, seed=seed, progress=progress))
-        _note_merged(models, made[-1], progress)
+    # what cannot be is said now, before weights are hashed
+    made = [merged_tensors(merge, sources, own, seed=seed, progress=progress) for seed in seeds]
+    _note_merged(models, made[0], progress)  # the names of tensors are those of any seed
     with ThreadPoolExecutor() as pool:
         hashed = list(pool.map(_hashed, models, sliced))
     plans = [_plan(replace(each, base=hashed[-1] if base else None), hashed) for each in fusions]

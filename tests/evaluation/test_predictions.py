@@ -96,6 +96,17 @@ def test_names_of_files_may_be_any_bytes() -> None:
     assert b"\xff.png" in b"".join(csv_pieces(found))
 
 
+def test_a_frame_of_names_that_are_no_text_has_them_or_says_that_it_cannot() -> None:
+    """Before its third version pandas kept any words."""
+    pandas = pytest.importorskip("pandas")
+    found = Predictions.of({"a": torch.zeros(1, 1)}, file=["\udcff.png"])
+    if int(pandas.__version__.partition(".")[0]) < 3:
+        assert list(found.to_frame()["file"]) == ["\udcff.png"]
+    else:
+        with pytest.raises(StarcliError, match=r"text in UTF-8, which the name \\udcff.png is not"):
+            found.to_frame()
+
+
 def test_certainty_has_no_entropy() -> None:
     found = Predictions.of({"a": torch.tensor([[0.0, -math.inf]], dtype=torch.float64)})
     assert found.entropy.tolist() == [0.0]

@@ -75,13 +75,14 @@ def predict_command(
     """
     from starcli.averaging.predict import Predictor
     from starcli.averaging.predict_inputs import open_inputs
-    from starcli.evaluation.prediction_files import prediction_format
+    from starcli.evaluation.prediction_files import check_file_names, prediction_format
     from starcli.workspace.stamp import short_hashes
 
     asked.check()
     file = ContentFile(output, "predictions.csv", asked.paths, force=force)
     heat, pieces = temperature_of(temperature), prediction_format(output)
     workspace, models, inputs = open_inputs(asked.read(), setup, split)
+    check_file_names(output, inputs.file)
     with common.session(output) as (watch, results):
         file.note_before(watch)
         workspace.tell_notes(watch)

@@ -30,6 +30,7 @@ class Bars(Progress):
         self.kept = False
         """Whether a file is finished, which the same line typed again does not make again."""
         self.stop_signal = 0
+        self._noted: set[str] = set()
         self._task, self._total, self._done, self._since = "", 0, 0, 0.0
         self._bar: rich.progress.Progress | None = None
         self._visible = not quiet and sys.stderr.isatty()
@@ -71,10 +72,13 @@ class Bars(Progress):
             self.log.record(row)
 
     def note(self, text: str) -> None:
-        """See `Progress.note`."""
+        """See `Progress.note`; what was said already, as of another seed, is not said again."""
         rehearsal = present_rehearsal()
         if self.quiet or (rehearsal is not None and rehearsal.skipped):  # of figures that were not measured
             return
+        if text in self._noted:
+            return
+        self._noted.add(text)
         with self._drawing():
             if self._bar is not None:
                 self._bar.console.print(f"note: {text}", markup=False, highlight=False)

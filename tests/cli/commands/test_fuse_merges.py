@@ -82,6 +82,16 @@ def test_who_watches_a_merge_without_data_gets_its_notes(foreign, place):
     assert any("BatchNorm statistics are averaged" in note for note in watcher.notes)
 
 
+def test_notes_that_hold_for_every_seed_are_said_once(foreign, place):
+    for number, model in enumerate(foreign):
+        save_file({**model, "norm.running_mean": torch.ones(8)}, f"{number}.safetensors")
+    words = ("--base", "2.safetensors", "--method", "dare-ties", "--seeds", "0-2", "-o", "m{seed}.safetensors")
+    ran = run_here("fuse", "--sources", "0.safetensors", "1.safetensors", *words)
+    assert ran.status == 0, ran.err
+    assert [row["seed"] for row in ran.rows] == [0, 1, 2]
+    assert ran.err.count("BatchNorm statistics are averaged") == 1
+
+
 def test_what_a_merge_cannot_do_is_said_before_it(foreign, place):
     sources = ("--sources", "0.safetensors", "1.safetensors", "-o", "m.safetensors")
     for words, named in {

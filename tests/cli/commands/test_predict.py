@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -180,6 +182,22 @@ def test_a_folder_without_class_folders(flat, place):
     assert float(rows[2]["probability_y"]) == found["probabilities"][2, 1]
     run_here("predict", "m.safetensors", "--data", "new", "-o", "bare.npz")  # a folder needs no kind
     assert (place / "bare.npz").read_bytes() == (place / "p.npz").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_of_images_that_are_no_text_are_refused_for_parquet_before_any_work(place, monkeypatch):
+    pytest.importorskip("pyarrow")
+    odd = os.fsdecode(b"odd\xff.png")
+    for folder in ("own/train/x", "own/train/y", "own/test/x", "own/test/y", "odd"):
+        (place / folder).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(place / folder / "a.png")
+    (place / "odd" / "a.png").rename(place / "odd" / odd)
+    run_here("train", "--arch", "mlp", "--data", "folder:own", "--epochs", 1, "-o", "m.safetensors")
+    words = ("predict", "m.safetensors", "--data", "folder:odd", "-o")
+    assert run_here(*words, "p.csv").status == 0
+    assert os.fsencode(odd) in (place / "p.csv").read_bytes()
+    monkeypatch.setattr("starcli.averaging.predict.Predictor.each", None)  # no work is done
+    refused(run_here(*words, "p.parquet"), "p.parquet: its words are text in UTF-8", "odd\\udcff.png", ".csv and .npz")
 
 
 def test_a_part_of_an_array_is_told_and_numbered_as_in_the_array(place):
