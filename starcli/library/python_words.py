@@ -27,7 +27,8 @@ _SENTENCES: Mapping[str, str] = {
     "(starcli align)": "(sc.align)",
     "starcli spec explain says why": "sc.derive_and_prove(module, inputs).frozen says why",
     "the flags: not settings": "the keywords: not settings",
-    "for example --input 1,3,224,224": "for example input_shape=(3, 224, 224), without the batch",
+    ", whose first size is the batch": ", without the batch",
+    "its first size is the batch, so that ": "",
     "only where the command line names it": "only where the call names it",
     "bare weights need --arch too; starcli convert says both once and for all": (
         'data="digits", say, or data=(inputs, labels) names them; weights without a network need arch too'
@@ -52,6 +53,8 @@ def in_python(text: str) -> str:
     'give arch and data_dir'
     >>> in_python("--task multi-label takes 0 and 1")
     'task="multi-label" takes 0 and 1'
+    >>> in_python("--input 1,8,8 is taken, whose first size is the batch")
+    'input_shape=(8, 8) is taken, without the batch'
     >>> in_python("--key ema of starcli convert chooses them")
     "key='ema' chooses them"
     >>> in_python("the first one: starcli convert x.pt --key ema --ignore 'head.*' --plain -o x.safetensors")
@@ -61,12 +64,18 @@ def in_python(text: str) -> str:
         text = re.sub(r"--key (?!of )([\w.]+)", r"key='\1'", text).replace(_OF_CONVERT, " ")
     for ours, theirs in _SENTENCES.items():
         text = text.replace(ours, theirs)
+    text = re.sub(r"--input \d+,(\d[\d,]*)", _input_shape, text)
     text = re.sub(r"starcli convert (.+) --plain -o .+$", _load_call, text)
     text = re.sub(r"starcli convert (.+) --base BASE -o OUT", r'sc.load("\1", base=BASE)', text)
     text = re.sub(r"starcli convert --key (\S+) --plain", r'sc.load(path, key="\1")', text)
     if "starcli convert " in text:  # a line for the shell
         return text
     return _OPTION.sub(lambda found: _KEYWORDS.get(found[0], found[0][2:].replace("-", "_")), text)
+
+
+def _input_shape(sizes: re.Match[str]) -> str:
+    """The keyword that says what `--input` does, which counts the batch."""
+    return f"input_shape={tuple(map(int, sizes[1].split(',')))}"
 
 
 def _load_call(line: re.Match[str]) -> str:

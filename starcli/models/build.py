@@ -193,6 +193,9 @@ def check_forward(name: str, network: nn.Module, inputs: Tensor, expected: tuple
             outputs = network.eval()(inputs)
     except Exception as error:  # a network of the user's own may raise anything
         hints = [TOKENS] if expected is None and _takes_tokens(network, inputs) else []
+        if _takes_one(network, inputs):
+            shape = ", ".join(map(str, inputs.shape[1:]))
+            hints.append(f"it takes one input at a time: forward gets several, (N, {shape})")
         if not inputs.is_floating_point():
             hints = [
                 f"the largest token is {int(inputs.max())}",
@@ -232,11 +235,21 @@ TOKENS = "it takes integers: --input-dtype int64 says that inputs are tokens"
 """What helps where a network of tokens was given floats."""
 
 
-def _takes_tokens(network: nn.Module, inputs: Tensor) -> bool:
-    """Whether a network that fails on `inputs`, which are floats, takes integers."""
+def output_of(network: nn.Module, inputs: Tensor) -> Any:
+    """What a network computes, or None where it does not admit `inputs`."""
     try:
         with torch.no_grad():
-            network(torch.zeros_like(inputs, dtype=torch.int64))
+            return network.eval()(inputs)
     except Exception:  # a network of the user's own may raise anything
-        return False
-    return inputs.is_floating_point()
+        return None
+
+
+def _takes_tokens(network: nn.Module, inputs: Tensor) -> bool:
+    """Whether a network that fails on `inputs`, which are floats, takes integers."""
+    return inputs.is_floating_point() and output_of(network, torch.zeros_like(inputs, dtype=torch.int64)) is not None
+
+
+def _takes_one(network: nn.Module, inputs: Tensor) -> bool:
+    """Whether a network that fails on `inputs` takes the first of them, and not for a batch."""
+    found = output_of(network, inputs[0])
+    return isinstance(found, Tensor) and found.shape[:1] != inputs.shape[1:2]

@@ -34,8 +34,10 @@ def parse_input_shape(words: str) -> tuple[int, ...]:
     (3, 224, 224)
     """
     sizes = words.split(",")
-    if len(sizes) < 2 or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
-        raise StarcliError(f"--input {words}: expected sizes, batch included, as in 1,3,224,224")
+    are_sizes = all(size.strip().isdecimal() and int(size) > 0 for size in sizes)
+    if len(sizes) < 2 or not are_sizes:
+        hint = [f"--input 1,{words} says vectors, or texts, of {words}"] if are_sizes else []
+        raise StarcliError(f"--input {words}: expected sizes, batch included, as in 1,3,224,224", hint)
     return tuple(int(size) for size in sizes[1:])
 
 
@@ -68,7 +70,10 @@ def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, .
     if is_external(name):
         if name.partition(":")[0] in ("torchvision", "timm"):
             return IMAGE_SHAPE
-        raise InputNeeded(f"--input is needed: the shape of an input of {name}", ["for example --input 1,3,224,224"])
+        raise InputNeeded(
+            f"--input is needed: the shape of an input of {name}",
+            ["for example --input 1,3,224,224, whose first size is the batch"],
+        )
     values = _checked(name, arguments)
     if "vocab_size" in values:
         return (int(values.get("length", TEXT_LENGTH)),)
@@ -85,6 +90,10 @@ def complete_for_input(
     if is_external(name):
         return dict(arguments)
     values = _checked(name, arguments)
+    if "in_channels" in values and len(input_shape) != 3:
+        line = ",".join(map(str, (1, *default_input_shape(name, arguments))))
+        what = f"architecture {name} needs images (channels, height, width), not inputs of shape {input_shape}"
+        raise StarcliError(what, [f"for example --input {line}, whose first size is the batch"])
     return complete_arguments(
         name,
         arguments,

@@ -13,6 +13,7 @@ from starcli.models.build import MisfitError, check_forward
 from starcli.models.external import is_of_library
 from starcli.models.from_data import SYNONYMS
 from starcli.models.huggingface import end_of_texts
+from starcli.models.input_hints import input_explained
 from starcli.models.inputs import extreme_tokens
 from starcli.models.logits import doubts_of_logits, doubts_of_passes, looks_ahead
 from starcli.models.outside_state import refuse_outside_state
@@ -32,7 +33,8 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
     """
     architecture, data = workspace.architecture, workspace.data
     if data is None:
-        check_forward(architecture.name, network, workspace.example())
+        with input_explained(workspace.choices.input, network, architecture.input_dtype):
+            check_forward(architecture.name, network, workspace.example())
         _refuse_outside_state(network, workspace, workspace.example())
         return []
     inputs = torch.zeros(2, *data.input_shape)

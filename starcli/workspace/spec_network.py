@@ -14,6 +14,7 @@ from starcli.errors import StarcliError
 from starcli.files.shards import INDEX
 from starcli.huggingface.directory import directory_of
 from starcli.models.build import build_network, check_forward
+from starcli.models.input_hints import input_explained
 from starcli.models.inputs import (
     complete_for_input,
     default_input_dtype,
@@ -74,7 +75,8 @@ class SpecNetwork:
         trusted = choices.arch is not None
         complete = complete_for_input(name, arguments, shape, trusted=trusted)
         module, example = build_network(name, trusted=trusted, **complete), example_input(shape, dtype)
-        check_forward(name, module, example)
+        with input_explained(choices.input, module, dtype):
+            check_forward(name, module, example)
         if choices.threads is not None:
             choose_threads(module, example, choices.threads)
         spec, variables = shipped_spec(name, complete) or (None, {})
