@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import starcli as sc
+from starcli.alignment.aligner import Aligner
+from starcli.alignment.alignment import Alignment
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.curves.curve import train_curve
@@ -165,6 +167,39 @@ def test_ends_stay_and_the_loss_falls(mlp):
     assert all(same(old, end.tensors) for old, end in zip(before, ends, strict=True))
     assert found.history[-1]["loss"] < found.history[0]["loss"]
     assert found.metrics[0]["curve"]["ends"] == [end.tensors_sha256 for end in ends]
+
+
+def test_each_bend_records_the_ends_as_they_were_aligned_and_the_loss_of_the_last_epoch(mlp):
+    ends, settings = ends_in(mlp), CurveSettings(bends=2, alignment=Alignment("weight"))
+    found = train_curve(mlp, ends, RECIPE, 0, settings)
+    [aligned] = Aligner(settings.alignment, mlp).tensors_of_all(ends[0], [ends[1]])
+    hashes = [each.tensors_sha256 for each in (ends[0], Checkpoint(aligned, Metadata(), "aligned"), ends[1])]
+    assert len({*hashes}) == 3
+    expected = {"ends": hashes[:2], "loss": found.history[-1]["loss"]}
+    assert [each["curve"] for each in found.metrics] == [expected] * 2
+
+
+class Sloped(nn.Linear):
+    """A layer times a buffer, which is no statistic."""
+
+    def __init__(self, slope):
+        super().__init__(3, 1)
+        self.register_buffer("slope", torch.tensor(slope))
+
+    def forward(self, input):
+        return super().forward(input) * self.slope
+
+
+def test_ends_whose_buffers_differ_are_refused_before_any_training():
+    data, progress = (torch.randn(20, 3), torch.zeros(20, 1)), Stopping()
+    where = {"data": {"train": data, "test": data}, "task": "regression", "normalise": "none", "progress": progress}
+    settings = {"epochs": 1, "recipe": "default", "augmentation": (), "alignment": None, **where}
+    with pytest.raises(StarcliError, match="the models differ in buffers"):
+        sc.curve(Sloped(1.0), Sloped(2.0), **settings)
+    assert progress.rows == []
+    [bend] = sc.curve(Sloped(1.0), Sloped(2.0), average_buffers=True, **settings)
+    assert "averaged like weights: slope" in progress.notes
+    assert bend.tensors["slope"] == 1.5
 
 
 @pytest.mark.parametrize("wrong", [{"form": "spline"}, {"bends": 0}, {"bends": 1.5}])

@@ -19,6 +19,7 @@ from starcli.merging import data_weighted
 from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
+from starcli.runtime.progress import Interrupted
 
 
 def draws(*shape, seed=0):
@@ -231,3 +232,33 @@ def test_no_example_is_looked_at_alone():
     models = [Checkpoint(workspace.network(seed).state(), Metadata(), str(seed)) for seed in (0, 1)]
     how = Fusion(method="regmean", alignment=Alignment("none"), seed=0)
     assert all(tensor.isfinite().all() for tensor in fuse_sources(workspace, models, how).tensors.values())
+
+
+class Counted(Stopping):
+    """Counts the steps of what is announced, and may ask to stop when some task is."""
+
+    def __init__(self, stop_at: str = ""):
+        super().__init__()
+        self.stop_at, self.totals, self.steps = stop_at, {}, {}
+
+    def start(self, task, total):
+        self.task, self.totals[task] = task, total
+        self.stop_signal = 2 if task == self.stop_at else 0
+
+    def step(self, count=1, **figures):
+        self.steps[self.task] = self.steps.get(self.task, 0) + count
+
+
+@pytest.mark.parametrize(("method", "task"), [("fisher", "Fisher information"), ("regmean", "inputs of layers")])
+def test_each_source_is_a_step_and_a_run_can_be_stopped_before_each(method, task):
+    own = Own(alike=False)
+    models = [{"weight": each, "bias": torch.zeros(2)} for each in own.weights]
+    where = {"alignment": None, "arch": lambda: nn.Linear(5, 2), "data": own.data(0)}
+    watcher = Counted()
+    sc.fuse(models, method=method, progress=watcher, **where)
+    assert watcher.totals[task] == watcher.steps[task] == 3
+    assert any("regression sets 83.3% of the parameters" in note for note in watcher.notes) == (method == "regmean")
+    stopped = Counted(task)
+    with pytest.raises(Interrupted):
+        sc.fuse(models, method=method, progress=stopped, **where)
+    assert task not in stopped.steps

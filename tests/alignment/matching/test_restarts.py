@@ -101,6 +101,23 @@ def test_the_best_end_of_each_wave_is_kept_and_every_detour_draws_its_own(monkey
     assert len({*drawn, np.random.default_rng(3).integers(2**60)}) == 11
 
 
+def test_where_no_detour_leads_above_the_identity_a_plain_descent_has_the_last_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two units have changed places: from the identity that is found, from a random end of detours it is not."""
+    spec = case("residual")
+    a, still = draw(spec, 0), Permutation.identity(spec).index
+    group = min(still)
+    planted = Permutation(spec, {**still, group: torch.cat([still[group][:2].flip(0), still[group][2:]])})
+    far = Permutation.random(spec, generator(2))
+    assert match_weights(a, planted.apply(a), spec, start=far).permutation.moved(planted.inverse()) > 0
+    end = {name: index.numpy() for name, index in far.index.items()}
+    monkeypatch.setattr(Detour, "go", lambda *_: DetourEnd(0.0, end, 0))
+    monkeypatch.setattr(MatchingProblem, "at_identity", property(lambda _: 1e9))  # above whatever is found
+    found = match_weights(a, planted.apply(a), spec)
+    assert found.permutation.moved(planted.inverse()) == 0
+
+
 @pytest.mark.parametrize("other", [0, 1])
 def test_the_sweeps_of_all_descents_are_counted(monkeypatch: pytest.MonkeyPatch, other: int) -> None:
     """Of a model against itself too, where detours lead nowhere better and a plain descent has the last word."""
