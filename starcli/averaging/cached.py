@@ -12,6 +12,7 @@ from starcli.averaging.sampling import check_renormalised
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.evaluation.confidence import Confidence
 from starcli.evaluation.renormalise import RECALIBRATE
+from starcli.evaluation.repairable_layers import note_repaired
 from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.tasks.task import Measures
 from starcli.evaluation.temperature import NOT_FITTED
@@ -36,6 +37,7 @@ def posterior_rows(
     of the caller's own are always measured.
     """
     check_renormalised(draws.points, measure.renormalise)
+    note_repaired(measure.workspace, measure.renormalise, measure.progress)
     weights = [star.tensors_sha256, *(source.tensors_sha256 for source in sources)]
     drawn = [draws.seed, draws.samples, draws.repeats, draws.points.settings()]
     key = hash_json([_FORM, measure.settings(), drawn, scoring.temperature, scoring.choose, *weights])

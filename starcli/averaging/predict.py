@@ -22,6 +22,7 @@ from starcli.evaluation.confidence import entropy
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.repairable_layers import note_repaired
 from starcli.evaluation.rows import note_stale, note_statistics
 from starcli.evaluation.tasks.task import Task, task_named
 from starcli.evaluation.temperature import (
@@ -113,6 +114,7 @@ class Predictor:
         self._need_room(COPIES_AVERAGED)
         if domain.renormalise.active:
             self._need_training_data("the activations of points are measured on")
+            note_repaired(self.workspace, domain.renormalise, self.progress)
         evaluator = Evaluator(self.workspace, renormalise=domain.renormalise, progress=self.progress)
         note_statistics(self.workspace, self.progress)
         if evaluator.has_statistics:

@@ -113,6 +113,12 @@ def layers_to_repair(workspace: "Workspace", how: Renormalise, progress: Progres
     return found
 
 
+def note_repaired(workspace: "Workspace", how: Renormalise, progress: Progress) -> None:
+    """Note which layers are repaired. Raises StarcliError, before any work, where the logits cannot be."""
+    if layers := layers_to_repair(workspace, how):
+        progress.note(said_of(layers))
+
+
 def said_of(layers: Sequence[RepairableLayer]) -> str:
     """Which layers are repaired, in words.
 

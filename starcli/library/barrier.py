@@ -18,6 +18,7 @@ from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import Renormalise
+from starcli.evaluation.repairable_layers import note_repaired
 from starcli.library.align import AUTO, alignment_along, as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Numbers, as_weights, bends_in, listed, open_models
@@ -67,6 +68,7 @@ def barrier(
     aligned = alignment_along(alignment, bends, [first, second])
     measure = Measure(workspace, aligned, points, statistics, split, watcher, how)
     note_alignment(workspace, aligned, watcher, unsaid=bends.unsettled([first, second]) if alignment == AUTO else ())
+    note_repaired(workspace, how, watcher)
     return cached_lines(measure, first, [second], bends)[0]
 
 
@@ -98,6 +100,7 @@ def all_pairs(
     need_several(models, "all_pairs")
     workspace, found, watcher = open_models(models, where, measures=True, distinct=len(models))
     how = Renormalise(renormalise, renormalise_logits)
+    note_repaired(workspace, how, watcher)
     return measure_all_pairs(
         Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how), found
     )
@@ -139,6 +142,7 @@ def star_report(
     begin, end = 1 + len(sources), 1 + len(sources) + len(held_out)
     check_roles(found[0], found[1:begin], found[begin:end], watcher)
     how = Renormalise(renormalise, renormalise_logits)
+    note_repaired(workspace, how, watcher)
     measure = Measure(workspace, as_alignment(alignment), points, statistics, split, watcher, how)
     report = cached_star_report(measure, found[0], found[1:begin], found[begin:end], found[end:])
     warn_of_weak_report(workspace, report, found[0].name, watcher)
@@ -192,6 +196,7 @@ def interpolate(
     ends, bends = found[: len(models)], Bends.of(found[len(models) :], watcher)
     how = alignment_along(alignment, bends, ends)
     note_alignment(workspace, how, watcher, unsaid=bends.unsettled(ends) if alignment == AUTO else ())
+    note_repaired(workspace, point.renormalise, watcher)
     point = bends.place(point)
     result = point.make(workspace, bends.tensors(workspace, ends, how), progress=watcher)
     plan = point_plan(workspace, bends.nodes(ends), point, how)

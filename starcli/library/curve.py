@@ -17,6 +17,7 @@ from starcli.library.plans import curve_plans
 from starcli.library.train import RecipeSettings, TrainedModel, inherited, split_options
 from starcli.library.where import Where
 from starcli.recipes.recipe import Recipe
+from starcli.training.class_weights import note_class_weights
 from starcli.workspace.training_notes import test_notes
 
 
@@ -64,6 +65,7 @@ def curve(
     note_repeats(workspace, workspace.dataset.measured, watcher)
     note_alignment(workspace, settings.alignment, watcher, unsaid=[first, last] if alignment == AUTO else ())
     chosen = inherited(recipe, [first, last], changed, watcher, workspace.dataset)
+    note_class_weights(chosen, workspace.dataset, watcher)
     plans = curve_plans(workspace, [first, last], chosen, seed, settings)
     found = train_curve(workspace, (first, last), chosen, seed, settings, progress=watcher)
     facts = {"statistics": "recalibrated", "history": found.history}

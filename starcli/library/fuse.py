@@ -14,6 +14,7 @@ from starcli.averaging.sampling import PointSampling
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.dataset import Dataset
 from starcli.errors import need_several
+from starcli.evaluation.repairable_layers import note_repaired
 from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
 from starcli.fusion.merge_files import merges_of_files
 from starcli.library.align import AUTO, as_alignment
@@ -34,6 +35,7 @@ from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
 from starcli.runtime.progress import Progress
 from starcli.star.check_sources import note_doubtful_solutions
 from starcli.star.settings import StarSettings
+from starcli.training.class_weights import note_class_weights
 
 _ENDS = ("init", "base", "star")
 """Models beside the sources: what training begins at, what the sources descend from, the star whose domain teaches."""
@@ -162,6 +164,9 @@ def _fused(
     note_doubtful_solutions(own, watcher)
     trained = fusion.method in TRAINED_FUSIONS
     chosen = inherited(recipe, own, changed, watcher, workspace.dataset) if trained else None
+    if chosen is not None:
+        note_class_weights(chosen, workspace.dataset, watcher)
+    note_repaired(workspace, fusion.renormalise, watcher)
     taught = None if star is None or teacher is None else teacher(star)
     fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught, source_data=opened)
     plan, name = fusion_plan(workspace, own, fusion), f"fused-{fusion.seed}"

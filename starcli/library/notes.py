@@ -8,7 +8,11 @@ from starcli.runtime.progress import Progress
 
 
 class StarcliWarning(UserWarning):
-    """A note: what a result rests on, or what is odd about it. On the command line notes go to stderr."""
+    """A note: what a result rests on, or what is odd about it. On the command line notes go to stderr.
+
+    A call warns of what its command notes, but for what is about files and the cache, for defaults of the function (the
+    recipe of `train`), and for the length of a star's growth, which its recipe has.
+    """
 
 
 class Warnings(Progress):

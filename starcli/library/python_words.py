@@ -16,6 +16,7 @@ _KEYWORDS: Mapping[str, str] = {
     "--input": "input_shape",
     "--fast": "fast=True",
     "--force": "force=True",
+    "--json": "--json",  # an option of commands whose files Python reads
     "--download": "download=True",
     "--normalise none": 'normalise="none"',
     "--unproved": "unproved=True",

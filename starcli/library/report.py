@@ -7,6 +7,7 @@ from starcli.errors import StarcliError
 from starcli.files.names import as_path
 from starcli.files.write import write_atomically
 from starcli.library.calls import library_call
+from starcli.library.notes import Warnings
 from starcli.reports.findings import find
 from starcli.reports.page import render_page
 
@@ -37,7 +38,10 @@ def report(
         raise StarcliError("report: no file or directory is given")
     if missing := [str(place) for place in named if not place.exists()]:
         raise StarcliError(f"{missing[0]}: no such file or directory")
-    page = render_page(find(named, title))
+    found = find(named, title)
+    for line in found.left_out:
+        Warnings().note(f"left out: {line}")
+    page = render_page(found)
     if path is not None:
         write_atomically(as_path(path), page.encode())
     return page

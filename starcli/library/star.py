@@ -14,6 +14,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
+from starcli.evaluation.repairable_layers import note_repaired
 from starcli.evaluation.result_table import ResultTable
 from starcli.evaluation.rows import note_repeats
 from starcli.fusion.fusion_report import fusion_rows
@@ -32,6 +33,7 @@ from starcli.star.growing import Growth, growth_of
 from starcli.star.settings import StarSettings
 from starcli.star.star_search import StarSearch
 from starcli.star.starlight import starlight
+from starcli.training.class_weights import note_class_weights
 from starcli.workspace.training_notes import test_notes
 
 
@@ -173,6 +175,8 @@ def search_for_star(
         chosen = inherited(recipe, own, changed, watcher, workspace.dataset)
     else:
         chosen = growth.recipe(changed.get("epochs")).override(**changed)
+    note_class_weights(chosen, workspace.dataset, watcher)
+    note_repaired(workspace, settings.renormalise, watcher)
     search = StarSearch(
         recipe=chosen, settings=settings, seed=seed, sources=own, init=beginning, growth=growth, held_out=others
     )

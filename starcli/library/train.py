@@ -19,6 +19,7 @@ from starcli.library.plans import spec_record, training_plan
 from starcli.library.where import DataLike, NetworkLike, Surroundings, Where, split_keywords
 from starcli.recipes.recipe import Recipe, load_recipe
 from starcli.runtime.progress import Progress
+from starcli.training.class_weights import note_class_weights
 from starcli.training.train import Trained, kept_epochs, train_network
 from starcli.workspace.plan import inherited_recipe
 from starcli.workspace.training_notes import default_recipe_notes
@@ -118,6 +119,7 @@ def train(
         chosen = inherited(recipe, [beginning.model], settings, watcher)
     elif isinstance(network, nn.Module):
         _note_frozen(network, watcher)
+    note_class_weights(chosen, workspace.dataset, watcher)
     epochs = kept_epochs(keep, chosen, start_epoch)
     if beginning is not None:
         beginning.check(chosen, watcher)

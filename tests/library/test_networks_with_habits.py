@@ -87,7 +87,7 @@ class Forgetful(Remembering):
         return self.last(self.norm(torch.relu(self.first(inputs)) * self.waves()))
 
 
-@pytest.mark.filterwarnings("ignore:.*is hardly a solution")  # stars of one epoch
+@pytest.mark.filterwarnings("ignore:.*is hardly a solution", "ignore:repaired")  # stars of one epoch
 def test_a_network_forgets_what_it_computed_of_other_weights(data: Data) -> None:
     found = []
     for make in (Remembering, Forgetful):

@@ -65,6 +65,7 @@ def test_distillation_weighs_examples_by_their_class():
     torch.testing.assert_close(found, (weights * each).sum() / weights.sum())
 
 
+@pytest.mark.filterwarnings("ignore:training weighs classes")
 def test_weights_are_recorded_inherited_and_in_the_loss_of_a_star():
     models = [sc.train("mlp", "digits", epochs=1, limit=60, seed=n, class_weights=WEIGHTS) for n in (0, 1)]
     plain = sc.train("mlp", "digits", epochs=1, limit=60)

@@ -77,6 +77,5 @@ def bma_command(
         scoring = Scoring(workspace.dataset, split, at, choose)
         workspace.tell_notes(watch)
         check_domain(workspace, model, solutions, watch)
-        activations.note_repaired(workspace, watch)
         rows = average_rows(measure, model, solutions, scoring, draws)
         paint(list(shown_averages(rows, draws.points, results)))

@@ -42,8 +42,7 @@ class RenormaliseOptions:
         return Renormalise(self.renormalise, self.renormalise_logits)
 
     def note_repaired(self, workspace: "Workspace", watch: "Progress") -> None:
-        """Say which layers are repaired. Raises StarcliError, before any work, where the logits cannot be."""
-        from starcli.evaluation.repairable_layers import layers_to_repair, said_of
+        """Note which layers are repaired. Raises StarcliError, before any work, where the logits cannot be."""
+        from starcli.evaluation.repairable_layers import note_repaired
 
-        if layers := layers_to_repair(workspace, self.between()):
-            watch.note(said_of(layers))
+        note_repaired(workspace, self.between(), watch)
