@@ -56,6 +56,8 @@ def in_python(text: str) -> str:
     'task="multi-label" takes 0 and 1'
     >>> in_python("--input 1,8,8 is taken, whose first size is the batch")
     'input_shape=(8, 8) is taken, without the batch'
+    >>> in_python("for example --input 1,3,32,32, whose first size is the batch")
+    'for example input_shape=(3, 32, 32), without the batch'
     >>> in_python("--key ema of starcli convert chooses them")
     "key='ema' chooses them"
     >>> in_python("the first one: starcli convert x.pt --key ema --ignore 'head.*' --plain -o x.safetensors")
@@ -65,7 +67,7 @@ def in_python(text: str) -> str:
         text = re.sub(r"--key (?!of )([\w.]+)", r"key='\1'", text).replace(_OF_CONVERT, " ")
     for ours, theirs in _SENTENCES.items():
         text = text.replace(ours, theirs)
-    text = re.sub(r"--input \d+,(\d[\d,]*)", _input_shape, text)
+    text = re.sub(r"--input \d+,(\d+(?:,\d+)*)", _input_shape, text)
     text = re.sub(r"starcli convert (.+) --plain -o .+$", _load_call, text)
     text = re.sub(r"starcli convert (.+) --base BASE -o OUT", r'sc.load("\1", base=BASE)', text)
     text = re.sub(r"starcli convert --key (\S+) --plain", r'sc.load(path, key="\1")', text)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from starcli.models.build import MisfitError, output_of
+from starcli.models.build import TOKENS, MisfitError, output_of
 from starcli.models.inputs import example_input, parse_input_shape
 
 
@@ -24,7 +24,7 @@ def input_explained(words: str | None, network: nn.Module, dtype: str) -> Iterat
     try:
         yield
     except MisfitError as error:
-        if words is None:
+        if words is None or TOKENS in error.problems:
             raise
         raise MisfitError(error.summary, [*error.problems, _hint(words, network, dtype)]) from error
 

@@ -75,6 +75,7 @@ def test_a_star_its_pairs_and_averages(solutions, star):
     assert run_here(*words).rows == usual
 
 
+@pytest.mark.filterwarnings("ignore:repaired")
 def test_the_library_says_the_same(solutions):
     a, b = sc.load(*solutions.some(0, 1))
     [row] = run_here("barrier", *solutions.some(0, 1), "--points", 3, *WITH_LOGITS).rows
@@ -139,6 +140,7 @@ def test_lines_of_a_star_in_its_log(solutions, place):
     refused(run_here(*words, *held_out, *WITH_LOGITS, "-o", "usual.safetensors"), "usual.safetensors")  # another log
 
 
+@pytest.mark.filterwarnings("ignore:repaired")
 def test_a_mean_is_fused_as_its_row_shows(solutions, place):
     words = ("fuse", "--sources", *solutions.some(0, 1, 2), "--method", "mean", "--split", "test")
     rows = run_here(*words, *REPAIR, "-o", "mean.safetensors").rows
