@@ -1,6 +1,7 @@
 """Errors that a user can cause, and helpers that word them."""
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,24 @@ def number_of(count: int, noun: str, plural: str | None = None) -> str:
     ('1 pair', '12,000 pairs', '10 classes')
     """
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def with_article(noun: str) -> str:
+    """A noun, or the name of a type, with its article; names begin with a vowel's sound where one says so.
+
+    >>> with_article("element"), with_article("ndarray"), with_article("UNet"), with_article("set")
+    ('an element', 'an ndarray', 'a UNet', 'a set')
+    """
+    return f"{'an' if re.match('[aeio]|nd|u(?!ni|net|se)', noun, re.IGNORECASE) else 'a'} {noun}"
+
+
+def type_in_words(value: object) -> str:
+    """What a value is, for an error about one of a wrong type.
+
+    >>> type_in_words(3), type_in_words("3")
+    ('an int', 'a str')
+    """
+    return with_article(type(value).__name__)
 
 
 def short(value: object) -> str:

@@ -22,7 +22,7 @@ from starcli.checkpoints.metadata import (
     Sha256,
     parse_metadata,
 )
-from starcli.errors import StarcliError, number_of
+from starcli.errors import StarcliError, number_of, with_article
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.lazy_tensors import LazyTensors, write_lazily
@@ -194,8 +194,8 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     if metadata != Metadata() and which != EVERYTHING:
         raise StarcliError(f"{source}: --key and --ignore are for files from elsewhere, this is one of starcli")
     if metadata.kind not in kinds:
-        article = "an" if metadata.kind == "element" else "a"
-        raise StarcliError(f"{source}: holds {article} {metadata.kind}, wanted a {' or '.join(kinds)}")
+        wanted = with_article(" or ".join(kinds))
+        raise StarcliError(f"{source}: holds {with_article(metadata.kind)}, wanted {wanted}")
     if verify and metadata.weights_sha256 and found.sha256() != metadata.weights_sha256:
         raise StarcliError(
             f"{source}: the weights are not those that its metadata speak of ({metadata.weights_sha256[:12]})",

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict, bare_name, convert_line, without_ignored
-from starcli.errors import StarcliError, few, first_of, number_of
+from starcli.errors import StarcliError, few, first_of, number_of, type_in_words
 from starcli.files.pickled_values import Global, Skipped, skipped_in
 from starcli.files.tensor_layout import DTYPES
 from starcli.files.torch_tensors import StrangeTensor
@@ -178,7 +178,7 @@ def _nothing(content: object, source: str) -> StarcliError:
             f"{source}: holds {kind}, no state dict; an object needs the code of its class, which is not run",
             ["where that code is: torch.save(torch.load(FILE, weights_only=False).state_dict(), NEW)"],
         )
-    found = few(list(map(str, content)), 8) if isinstance(content, Mapping) else f"a {type(content).__name__}"
+    found = few(list(map(str, content)), 8) if isinstance(content, Mapping) else type_in_words(content)
     lines = [f"found {found[:200] or 'nothing'}; looked for {', '.join(USUAL)}"]
     if arrays:
         lines.append(f"NumPy arrays are no tensors: {few(arrays, 6)}")

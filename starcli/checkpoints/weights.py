@@ -12,7 +12,7 @@ from torch import Tensor
 from starcli.checkpoints.containers import find_state_dict
 from starcli.checkpoints.hashes import file_sha256, sha256_at, weights_sha256
 from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict
-from starcli.errors import StarcliError, first_line
+from starcli.errors import StarcliError, first_line, type_in_words
 from starcli.files import pickles
 from starcli.files.formats import is_torch_file, refuse_name_of_bytes, refuse_other_kind
 from starcli.files.names import is_standard_stream
@@ -69,7 +69,7 @@ def _in_shards(index: Index, pick: Pick) -> Weights:
     for shard in index.shards():
         part = _unpickled(shard) if shard in pickled else read_tensors(shard)[1]
         if not isinstance(part, Mapping):
-            raise StarcliError(f"{shard}: no state dict in it", [f"found a {type(part).__name__}"])
+            raise StarcliError(f"{shard}: no state dict in it", [f"found {type_in_words(part)}"])
         index.check(shard, map(str, part))
         content |= part
     if pickled or pick != EVERYTHING:

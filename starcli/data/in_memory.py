@@ -22,7 +22,7 @@ from starcli.data.random_transforms import notes_of_draws
 from starcli.data.splits import MemorySplit
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens, token_rows
-from starcli.errors import StarcliError, first_line, number_of
+from starcli.errors import StarcliError, first_line, number_of, type_in_words
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
@@ -155,15 +155,14 @@ def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor | None]:
         kinds = [is_array(each) for each in examples]
         no_labels = kinds == [True, False] and examples[1] is None
         if not isinstance(examples, tuple) or (kinds != [True, True] and not no_labels):
-            found = f"a {type(examples).__name__} of {', '.join(type(each).__name__ for each in examples[:5])}"
+            found = f"{type_in_words(examples)} of {', '.join(type(each).__name__ for each in examples[:5])}"
             raise StarcliError(f"{what}: expected a pair of tensors or arrays, (inputs, labels), found {found}")
         return as_inputs(examples[0], what), None if no_labels else as_tensor(examples[1], f"{what}, labels")
     indexed = hasattr(examples, "__getitem__") and not is_array(examples)
     if not indexed and not isinstance(examples, DataLoader | IterableDataset):
-        kind = type(examples).__name__
         hint = ["of tokens whose next ones are predicted, (tokens, None)"]
         expected = "expected (inputs, labels), a torch data set or a loader"
-        raise StarcliError(f"{what}: {expected}, found a {kind}", hint if is_array(examples) else [])
+        raise StarcliError(f"{what}: {expected}, found {type_in_words(examples)}", hint if is_array(examples) else [])
     try:
         with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers, whether it has any or not
             batches = [_batch(batch) for batch in _in_order(examples, what)]
@@ -192,7 +191,7 @@ def _in_order(examples: Any, what: str) -> DataLoader[Any]:
     some = getattr(sampler, "replacement", False) or getattr(sampler, "num_samples", count) != count
     if some or type(sampler) not in (SequentialSampler, RandomSampler):
         raise StarcliError(
-            f"{what}: its loader draws examples by a {type(sampler).__name__}, but all of a data set are read, once",
+            f"{what}: its loader draws examples by {type_in_words(sampler)}, but all of a data set are read, once",
             ["give torch.utils.data.Subset(dataset, indices) for some of them"],
         )
     # shuffling would draw another order each time; workers would outlive the call
@@ -204,10 +203,10 @@ def _batch(batch: Any) -> tuple[Tensor, Tensor]:
     """Inputs and labels of a batch, or of one example, as tensors of a batch."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         size = f" of {len(batch)}" if hasattr(batch, "__len__") else ""
-        raise TypeError(f"a {type(batch).__name__}{size}, expected a pair of input and label")
+        raise TypeError(f"{type_in_words(batch)}{size}, expected a pair of input and label")
     inputs, labels = batch[0], torch.as_tensor(batch[1])
     if not isinstance(inputs, Tensor):
-        raise TypeError(f"an input is a {type(inputs).__name__}, expected a tensor")
+        raise TypeError(f"an input is {type_in_words(inputs)}, expected a tensor")
     return (inputs, labels) if labels.dim() else (inputs[None], labels[None])
 
 

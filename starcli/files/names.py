@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, type_in_words
 from starcli.files.formats import is_pickled, refuse_name_of_bytes
 from starcli.files.shards import INDEX, WHOLE
 
@@ -22,7 +22,7 @@ def as_path(path: object) -> Path:
     starcli.errors.StarcliError: a NoneType is no path of a file
     """
     if not isinstance(path, str | os.PathLike):
-        raise StarcliError(f"a {type(path).__name__} is no path of a file")
+        raise StarcliError(f"{type_in_words(path)} is no path of a file")
     return Path(path)
 
 

@@ -9,6 +9,7 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from starcli.errors import type_in_words
 from starcli.files.pickled_values import Dictionary, Global, RefusedPickle, Skipped
 
 MAXIMUM_STEPS = 2**19
@@ -180,7 +181,7 @@ def _extend(machine: Unpickler, values: list[Any]) -> None:
     if isinstance(target, list):
         target += values
     elif not isinstance(target, Skipped):
-        raise RefusedPickle(f"values appended to a {type(target).__name__}")
+        raise RefusedPickle(f"values appended to {type_in_words(target)}")
 
 
 def _update(machine: Unpickler, values: list[Any]) -> None:
@@ -188,7 +189,7 @@ def _update(machine: Unpickler, values: list[Any]) -> None:
     if isinstance(target, dict):
         target.update(_pairs(values))
     elif not isinstance(target, Skipped):
-        raise RefusedPickle(f"keys set in a {type(target).__name__}")
+        raise RefusedPickle(f"keys set in {type_in_words(target)}")
 
 
 def _set_item(machine: Unpickler, _: Any) -> None:

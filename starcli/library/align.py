@@ -19,7 +19,7 @@ from starcli.alignment.unchanged import act_on
 from starcli.barriers.bends import Bends
 from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, type_in_words
 from starcli.files.write import check_output
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, listed, open_models
@@ -88,7 +88,7 @@ def as_alignment(alignment: Alignment | str | None, *, seed: int = 0) -> Alignme
         return alignment
     if alignment is not None and not isinstance(alignment, str):
         raise StarcliError(
-            f"alignment: a {type(alignment).__name__}, expected the name of a method, an Alignment or None"
+            f"alignment: {type_in_words(alignment)}, expected the name of a method, an Alignment or None"
         )
     return Alignment(alignment, seed=seed)
 
@@ -241,5 +241,5 @@ def _all_of(by: Acting | Sequence[Acting] | None) -> list[Path | Symmetry]:
     each: Sequence[Any] = by if isinstance(by, list | tuple) else () if by is None else (by,)
     for what in each:
         if not isinstance(what, str | os.PathLike | Permutation | Element):
-            raise StarcliError(f"by: a {type(what).__name__}, expected a permutation, an element, or a file of one")
+            raise StarcliError(f"by: {type_in_words(what)}, expected a permutation, an element, or a file of one")
     return [what if isinstance(what, Permutation | Element) else Path(what) for what in each]

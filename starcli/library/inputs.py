@@ -15,7 +15,7 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Metadata
 from starcli.checkpoints.several import labelled, refuse_duplicates
 from starcli.data.dataset import Dataset
-from starcli.errors import StarcliError, first_of
+from starcli.errors import StarcliError, first_of, type_in_words
 from starcli.library.made_models import MadeModel
 from starcli.library.networks import NetworkCopies, copies_of, refuse_other_network, tensors_of
 from starcli.library.notes import Warnings
@@ -186,7 +186,7 @@ def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) 
 def listed(models: Iterable[ModelLike], what: str) -> list[ModelLike]:
     """The models of a list or other iterable, called `what`; StarcliError for a single model in its place."""
     if isinstance(models, ModelForms) or not isinstance(models, Iterable):
-        raise StarcliError(f"{what}: expected a list of models, found a {type(models).__name__}")
+        raise StarcliError(f"{what}: expected a list of models, found {type_in_words(models)}")
     return list(models)
 
 
@@ -225,8 +225,8 @@ def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
             raise StarcliError(f"{name}: a module of TorchScript cannot be traced: expected the one it was made of")
         return Checkpoint(tensors_of(model, name), Metadata(), name, versions=versions_of(model))
     if not isinstance(model, Mapping):
-        raise StarcliError(f"{name}: a {type(model).__name__} is no file, checkpoint, module or state dict")
-    others = [f"{key}: a {type(value).__name__}" for key, value in model.items() if not isinstance(value, Tensor)]
+        raise StarcliError(f"{name}: {type_in_words(model)} is no file, checkpoint, module or state dict")
+    others = [f"{key}: {type_in_words(value)}" for key, value in model.items() if not isinstance(value, Tensor)]
     if others:
         raise StarcliError(f"{name}: a state dict holds tensors alone, this dictionary more", first_of(others, 10))
     tensors = copies_of({str(key): value for key, value in model.items()}, name)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError, first_line
+from starcli.errors import StarcliError, first_line, type_in_words
 from starcli.models.copies import copy_network, uncompiled
 from starcli.models.dtypes import refuse_unwritable
 from starcli.models.initialise import initialised
@@ -50,7 +50,7 @@ class NetworkCopies:
         except TypeError as error:  # most often: it takes arguments
             raise StarcliError(f"{name} builds no network: it is called without arguments", [str(error)]) from error
         if not isinstance(built, nn.Module):
-            raise StarcliError(f"{name} builds no network: it returned a {type(built).__name__}, expected a module")
+            raise StarcliError(f"{name} builds no network: it returned {type_in_words(built)}, expected a module")
         built = uncompiled(built)
         _refuse_without_values(built.state_dict(), name)
         return built
@@ -67,7 +67,7 @@ def network_copies(network: object, *, frozen: bool = False) -> NetworkCopies:
         tensors_of(network, type(network).__name__)
     elif not callable(network):
         raise StarcliError(
-            f"a {type(network).__name__} is no network: expected a name, a module, or a function that builds one"
+            f"{type_in_words(network)} is no network: expected a name, a module, or a function that builds one"
         )
     return NetworkCopies(network, frozen)
 

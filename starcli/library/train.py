@@ -10,7 +10,7 @@ from torch import nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.dataset import Dataset
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, type_in_words
 from starcli.evaluation.result_table import frame_of
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, Numbers, open_network
@@ -150,7 +150,7 @@ def understood_recipe(recipe: Recipe | str | Path | None) -> Recipe:
     if recipe is None or isinstance(recipe, Recipe):
         return recipe or load_recipe()
     if not isinstance(recipe, str | Path):
-        raise StarcliError(f"recipe: a {type(recipe).__name__}, expected a name, a YAML file or a Recipe")
+        raise StarcliError(f"recipe: {type_in_words(recipe)}, expected a name, a YAML file or a Recipe")
     return load_recipe(recipe)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from starcli.data.dataset import Dataset
 from starcli.data.in_memory import Examples, dataset_in_memory
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, type_in_words
 from starcli.library.networks import network_copies
 from starcli.models.names import check_architecture_name
 from starcli.runtime.progress import Progress
@@ -115,7 +115,7 @@ def understood(where: Where, module: nn.Module | None, *, frozen: bool = False) 
     if values.get("input_dtype") is not None:
         values["input_dtype"] = type_word("input_dtype", values["input_dtype"], ("float32", "int64"))
     if not isinstance(values.setdefault("arch_args", {}), Mapping):
-        raise StarcliError(f"arch_args: a {type(values['arch_args']).__name__}, expected a dictionary")
+        raise StarcliError(f"arch_args: {type_in_words(values['arch_args'])}, expected a dictionary")
     if isinstance(arch, str):
         check_architecture_name(arch)
     in_memory = [data is not None and not isinstance(data, str), arch is not None and not isinstance(arch, str)]

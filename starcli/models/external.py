@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from starcli.errors import StarcliError, suggestion, unknown
+from starcli.errors import StarcliError, suggestion, type_in_words, unknown
 from starcli.huggingface.directory import PREFIX
 from starcli.huggingface.tasks import IMAGE_CLASSES, TEXT_CLASSES, task_of
 from starcli.models.arguments import Builder
@@ -92,7 +92,7 @@ def build_external(name: str, function: Builder, arguments: Mapping[str, Any]) -
     with user_code_explained(f"architecture {name} cannot be built"):
         network = function(**arguments)
     if not isinstance(network, nn.Module):
-        raise StarcliError(f"architecture {name} made a {type(network).__name__}, not a torch.nn.Module")
+        raise StarcliError(f"architecture {name} made {type_in_words(network)}, not a torch.nn.Module")
     if any(
         isinstance(each, UninitializedParameter | UninitializedBuffer)
         for each in chain(network.parameters(), network.buffers())

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError, few, number_of
+from starcli.errors import StarcliError, few, number_of, type_in_words
 from starcli.models.dtypes import AS_TWO_REAL_NUMBERS, cast_floats_, refuse_unwritable
 from starcli.models.shared_memory import sharing
 from starcli.models.spectral_norm import NormalisedWeight, normalised_weights
@@ -133,7 +133,7 @@ class FlatNetwork:
         """
         problems = [f"{few(names, 3)}: share memory, and training here would move one alone" for names in self._parted]
         problems += [
-            f"{name}: a {type(value).__name__}, no tensor"
+            f"{name}: {type_in_words(value)}, no tensor"
             for name, value in self.network.state_dict().items()
             if not isinstance(value, Tensor)
         ]

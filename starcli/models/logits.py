@@ -6,7 +6,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, type_in_words
 
 
 def are_logits(outputs: object, shape: tuple[int, ...]) -> TypeGuard[Tensor]:
@@ -22,7 +22,7 @@ def are_logits(outputs: object, shape: tuple[int, ...]) -> TypeGuard[Tensor]:
 def as_logits(outputs: object, shape: tuple[int, ...], mode: str) -> Tensor:
     """`outputs` of a network in `mode`, once they are seen to be logits of `shape`. Raises StarcliError otherwise."""
     if not are_logits(outputs, shape):
-        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type_in_words(outputs)
         raise StarcliError(
             f"the network returns {found} in {mode}, expected one tensor of logits {shape}", how_to_wrap(outputs)
         )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, type_in_words
 from starcli.models.shared_memory import SharedWrites, place_of, sharing
 
 Versions = Mapping[str, Any]
@@ -108,7 +108,7 @@ def load_state(network: nn.Module, tensors: Mapping[str, Tensor], versions: Vers
 def _strange(name: str, own: object, given: Tensor | None) -> str | None:
     """What is no tensor in the network, or would lose its imaginary part there, in one line."""
     if not isinstance(own, Tensor):
-        return f"{name}: the network keeps a {type(own).__name__} there, no tensor"
+        return f"{name}: the network keeps {type_in_words(own)} there, no tensor"
     if given is not None and given.is_complex() and not own.is_complex():
         return f"{name}: {given.dtype}, the network has {own.dtype}"
     return None

@@ -14,7 +14,7 @@ from typing import Any
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture
 from starcli.data.names import parse_name
-from starcli.errors import StarcliError, few, first_of
+from starcli.errors import StarcliError, few, first_of, with_article
 from starcli.huggingface.classes import without_classes
 from starcli.huggingface.directory import PREFIX, Directory, directory_of_any, network_arguments
 from starcli.huggingface.tasks import task_of
@@ -164,7 +164,7 @@ def _with_first_head(kept: HeadedModel, wanted: _Class, own: str, model_type: st
         raise _misfit(kept, wanted.name, problems, found.state)
     drawn = covering_patterns(lacking, found.state)
     more = [*dict.fromkeys(f"{each.split('.')[0]}.*" for each in found.unexpected)]
-    said = f"{kept.model.name}: becomes a {wanted.name}"
+    said = f"{kept.model.name}: becomes {with_article(wanted.name)}"
     said += f", {few([*kept.reinit, *drawn], 4)} drawn from the seed" if drawn or kept.reinit else ""
     said += f", {few(more, 4)} left out" if more else ""
     model = _as_class(kept.model, wanted, found.state)

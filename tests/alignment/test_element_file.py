@@ -140,5 +140,5 @@ def test_what_makes_no_sense_is_said(model):
         sc.permute(model, by=model.symmetry, kinds="all")
     with pytest.raises(sc.StarcliError, match="unknown kinds 'both'"):
         sc.permute(model, seed=1, kinds="both")
-    with pytest.raises(sc.StarcliError, match="by: a int"):
+    with pytest.raises(sc.StarcliError, match="by: an int"):
         sc.permute(model, by=[3])

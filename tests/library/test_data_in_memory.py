@@ -201,7 +201,7 @@ def broken(x: Any, y: Any) -> Any:
     [
         ([INPUTS, LABELS], "found a list of Tensor, Tensor"),
         ((INPUTS.numpy(), LABELS.numpy(), LABELS), "found a tuple of ndarray, ndarray, Tensor"),
-        (INPUTS.numpy(), r"found a ndarray\n.*\(tokens, None\)"),
+        (INPUTS.numpy(), r"found an ndarray\n.*\(tokens, None\)"),
         ((INPUTS, np.array(["a", "b"])), r"train, labels: an array of <U1, expected numbers\n.*return_inverse"),
         (((10 * INPUTS).long(), LABELS), r"inputs.float\(\) makes numbers of them"),
         ((INPUTS, LABELS.tolist()), "found a tuple of Tensor, list"),

@@ -247,7 +247,7 @@ def test_results_become_tables(data: Data) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda data: sc.evaluate(3, data=data), "model 0: a int is no file"),
+        (lambda data: sc.evaluate(3, data=data), "model 0: an int is no file"),
         (lambda data: sc.evaluate(network().state_dict(), data=data), "does not say what network it is"),
         (lambda data: sc.train(network, data, epoch=3), "did you mean epochs"),
         (lambda data: sc.train(network, (data["train"][0], data["train"][1] + 0.5)), "3 outputs to predict 1 column"),

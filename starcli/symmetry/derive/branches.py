@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, type_in_words
 from starcli.models.dtypes import AS_TWO_REAL_NUMBERS
 from starcli.models.modes import modes_restored
 
@@ -43,9 +43,9 @@ class TracedNetwork(nn.Module):
 def check_traceable(network: object, example_inputs: object) -> None:
     """Raise StarcliError for what is no module with real parameters, and for inputs that are not in a tuple or list."""
     if not isinstance(network, nn.Module):
-        raise StarcliError(f"a {type(network).__name__} is no network: expected a module")
+        raise StarcliError(f"{type_in_words(network)} is no network: expected a module")
     if not isinstance(example_inputs, tuple | list):
-        raise StarcliError(f"example_inputs: a {type(example_inputs).__name__}, expected a tuple of inputs, as in (x,)")
+        raise StarcliError(f"example_inputs: {type_in_words(example_inputs)}, expected a tuple of inputs, as in (x,)")
     if not any(True for _ in network.parameters()):
         raise StarcliError("the network has no parameters, so it has no symmetries to find")
     if any(parameter.is_complex() for parameter in network.parameters()):

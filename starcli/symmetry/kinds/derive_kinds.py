@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from starcli.errors import StarcliError, unknown
+from starcli.errors import StarcliError, type_in_words, unknown
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.derive.branches import check_traceable, traced_network
 from starcli.symmetry.derive.derive import Derived, derive_and_prove
@@ -80,7 +80,7 @@ def derive_kinds(
 def _proved_groups(found: Derived | Resolved, groups: Collection[str] | None) -> tuple[Resolved, list[str]]:
     """The spec, and which of its groups are taken as proved."""
     if not isinstance(found, Derived | Resolved):
-        raise StarcliError(f"spec: a {type(found).__name__}, expected what derive_and_prove returns")
+        raise StarcliError(f"spec: {type_in_words(found)}, expected what derive_and_prove returns")
     resolved = found.resolved if isinstance(found, Derived) else found
     for name in groups or ():
         if name not in resolved.groups:
