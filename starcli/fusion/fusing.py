@@ -4,8 +4,8 @@ Sources are aligned to each other first (`starcli.alignment.joint`); without tha
 Wortsman et al. 2022 (Model soups), who average models that were fine-tuned from one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,22 +18,19 @@ from starcli.alignment.notes import note_aligned_anew
 from starcli.averaging.sampling import UNIFORM_POINTS, PointSampling
 from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
-from starcli.errors import StarcliError, need_several, option_of
+from starcli.errors import StarcliError, need_several
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.tasks.task import Scores
 from starcli.files.state import StateFile
 from starcli.merging.merge import Merge
-from starcli.merging.method import MERGE_SETTINGS
 from starcli.recipes.recipe import Recipe
 from starcli.registry.entry import resolve
-from starcli.registry.fusions import FUSIONS, TRAINED_FUSIONS
-from starcli.registry.merges import MERGES
+from starcli.registry.fusions import FUSIONS
 from starcli.runtime import distributed
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import once_if_rehearsed
 from starcli.star.check_sources import check_roles, warn_of_outliers
-from starcli.star.settings import StarSettings
 from starcli.star.source_bank import Source
 from starcli.training.batch_pieces import pieces_per_step
 from starcli.training.objective import Row
@@ -43,24 +40,6 @@ from starcli.workspace.data import record_of
 if TYPE_CHECKING:
     from starcli.data.dataset import Dataset
     from starcli.workspace.workspace import Workspace
-
-OF_STARS = (
-    *(each.name for each in fields(StarSettings) if each.name not in ("alignment", "renormalise")),
-    *("objective", "held_out", "aligned_sources", "grow"),
-)
-"""Settings that only a star has."""
-
-OF_DOMAINS = ("star", "samples", "in_turn")
-"""Settings of points of a star domain that teach; `sampling` is one of them, too."""
-
-OF_MERGES = ("base", *MERGE_SETTINGS, "overrides")
-"""Settings of merges alone, which say themselves which of them they read."""
-
-OF_TRAINING = ("recipe", "init", "checkpoint_every", "log", *Recipe.model_fields)
-"""Settings that a method has which trains."""
-
-THAT_DRAW = ("distil", "fisher", "regmean")
-"""Methods that draw something themselves, as do merges that read a seed; for others it is that of the alignment."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +88,7 @@ class Fusion:
     source_data: tuple["Dataset", ...] = ()
 
     def __post_init__(self) -> None:
-        draws = self.method in THAT_DRAW or (self.merge is not None and "seed" in self.merge.how.reads)
+        draws = FUSIONS[self.method].draws or (self.merge is not None and "seed" in self.merge.how.reads)
         if self.seed != 0 and not self.alignment.active and not draws:
             raise StarcliError(f"--seed {self.seed}: --method {self.method} of models as they are draws nothing")
 
@@ -253,20 +232,6 @@ def _kept(fusing: Fusing, split: str) -> list[int]:
 def selection_split(dataset: "Dataset") -> str:
     """The split that models are chosen on: validation, or where there is none, train."""
     return "train" if dataset.validation is None else "validation"
-
-
-def refuse_unused(method: str, said: Iterable[str]) -> None:
-    """Refuse settings, by the names of those that were `said`, which `method` has no use for."""
-    said = list(said)
-    without = () if method == "star" else OF_STARS if method in TRAINED_FUSIONS else (*OF_STARS, *OF_TRAINING)
-    without = without if method in MERGES else (*without, *OF_MERGES)
-    without = (*without, "source_data") if method in TRAINED_FUSIONS else without
-    taught = method == "distil" and "star" in said
-    without = tuple(name for name in without if name != "sampling") if taught else (*without, *OF_DOMAINS)
-    if strange := [name for name in said if name in without]:
-        options = ", ".join(map(option_of, strange))
-        hint = ["--star STAR says whose domain teaches"] if method == "distil" and not taught else []
-        raise StarcliError(f"--method {method} has no use for {options}", hint if {*strange} & {*OF_DOMAINS} else [])
 
 
 def scored(fusing: Fusing, tensors: Mapping[str, Tensor], **more: Any) -> Fused:

@@ -15,8 +15,9 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.data.dataset import Dataset
 from starcli.errors import need_several
 from starcli.evaluation.repairable_layers import note_repaired
-from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources, refuse_unused
+from starcli.fusion.fusing import DomainTeacher, Fusion, fuse_sources
 from starcli.fusion.merge_files import merges_of_files
+from starcli.fusion.unused_settings import refuse_unused
 from starcli.library.align import AUTO, as_alignment
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, as_checkpoints, listed, open_models, open_sources

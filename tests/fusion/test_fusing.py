@@ -17,7 +17,8 @@ from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import statistics_names
 from starcli.fusion.distillation import DrawnPoints, Ensemble, OfTeachers
-from starcli.fusion.fusing import OF_DOMAINS, DomainTeacher, Fusing, Fusion, fuse_sources, refuse_unused
+from starcli.fusion.fusing import DomainTeacher, Fusing, Fusion, fuse_sources
+from starcli.fusion.unused_settings import OF_DOMAINS, refuse_unused
 from starcli.runtime import distributed
 from starcli.runtime.progress import Interrupted
 from starcli.star import source_bank

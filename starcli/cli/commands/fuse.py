@@ -62,7 +62,7 @@ def fuse_command(
     are merged tensor by tensor, as they are, and nothing is measured. LoRA adapters of one base are averaged by linear,
     exactly, into an adapter.
     """  # fmt: skip
-    from starcli.fusion.fusing import refuse_unused
+    from starcli.fusion.unused_settings import refuse_unused
 
     refuse_unused(asked.method, said_in(training, asked))
     paint = figure.writer([path for path in asked.sources if not is_adapter(path)])  # of which there is no figure
