@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from starcli.library.landscape import plane, surface
     from starcli.library.load_save import load, module, save
     from starcli.library.normal_form import normal_form
-    from starcli.library.notes import StarcliWarning
+    from starcli.library.notes import StarcliWarning, Watcher
     from starcli.library.plot import plot
     from starcli.library.predict import predict
     from starcli.library.report import report
@@ -60,6 +60,7 @@ __all__ = [
     "StarSettings",
     "StarcliError",
     "StarcliWarning",
+    "Watcher",
     "Where",
     "WhereMeasured",
     "__version__",
@@ -114,7 +115,7 @@ _MODULES = {
     "library.landscape": ("plane", "surface"),
     "library.load_save": ("load", "module", "save"),
     "library.normal_form": ("normal_form",),
-    "library.notes": ("StarcliWarning",),
+    "library.notes": ("StarcliWarning", "Watcher"),
     "library.plot": ("plot",),
     "library.predict": ("predict",),
     "library.report": ("report",),

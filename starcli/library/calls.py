@@ -180,7 +180,7 @@ def _check(name: str, value: Any, *, is_path: bool) -> None:
     elif is_path and not isinstance(value, str | os.PathLike):
         raise StarcliError(f"{name}={value!r:.80}: expected a path")
     elif name == "progress" and not isinstance(value, Progress):
-        raise StarcliError(f"progress={value!r:.80}: expected a starcli.runtime.progress.Progress")
+        raise StarcliError(f"progress={value!r:.80}: expected a subclass of sc.Watcher, as in progress=Bar()")
     elif name in _WORDS and value not in _WORDS[name]:
         raise unknown(name, str(value), _WORDS[name])
 

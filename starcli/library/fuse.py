@@ -23,7 +23,7 @@ from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, as_checkpoints, listed, open_models, open_sources
 from starcli.library.made_models import made
 from starcli.library.merging import MergeKeywords, need_as_given, need_no_network, understood_merge
-from starcli.library.notes import Warnings
+from starcli.library.notes import Watcher
 from starcli.library.plans import fusion_plan
 from starcli.library.star import SearchKeywords, StarModel, search_for_star, understood_search
 from starcli.library.train import inherited, split_options
@@ -151,7 +151,7 @@ def _fused(
         read = as_checkpoints(given)
         if need_no_network(read):
             need_as_given(fusion.alignment if said else AS_GIVEN)
-            return _merged_as_given(fusion.merge, read, len(sources), fusion.seed, where.get("progress") or Warnings())
+            return _merged_as_given(fusion.merge, read, len(sources), fusion.seed, where.get("progress") or Watcher())
         # a module says what network it is, what was read of it does not
         given = [one if isinstance(one, nn.Module) else model for one, model in zip(given, read, strict=True)]
     opened: tuple[Dataset, ...] = ()

@@ -18,7 +18,7 @@ from starcli.data.dataset import Dataset
 from starcli.errors import StarcliError, first_of, type_in_words
 from starcli.library.made_models import MadeModel
 from starcli.library.networks import NetworkCopies, copies_of, refuse_other_network, tensors_of
-from starcli.library.notes import Warnings
+from starcli.library.notes import Watcher
 from starcli.library.where import (
     DataLike,
     NetworkLike,
@@ -178,7 +178,7 @@ def open_network(
 
 
 def _watcher(where: Surroundings, workspace: Workspace, uses_data: bool = True) -> Progress:
-    watcher = where.get("progress") or Warnings()
+    watcher = where.get("progress") or Watcher()
     workspace.tell_notes(watcher, of_data=uses_data)
     return watcher
 

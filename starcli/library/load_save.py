@@ -26,7 +26,7 @@ from starcli.huggingface.directory import directory_of
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, as_checkpoint, open_models
 from starcli.library.made_models import MadeModel, network_with
-from starcli.library.notes import Warnings
+from starcli.library.notes import Watcher
 from starcli.library.where import Where
 from starcli.models.state_dicts import versions_of
 from starcli.workspace.choices import Choices
@@ -86,7 +86,7 @@ def load(
         whole = as_checkpoint(base)
         found = [adapted(whole, as_path(each)) for each in (path, *paths)]
     for note in notes_of(found):
-        Warnings().note(note)
+        Watcher().note(note)
     found = [replace(each, notes=()) for each in found]
     return found if paths else found[0]
 

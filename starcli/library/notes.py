@@ -1,4 +1,4 @@
-"""Notes of library calls, which are warnings in Python."""
+"""What a caller of the library sees of a call while it runs: notes as warnings, and progress for those who ask."""
 
 import sys
 import warnings
@@ -15,11 +15,23 @@ class StarcliWarning(UserWarning):
     """
 
 
-class Warnings(Progress):
-    """The watcher of library calls: notes become warnings."""
+class Watcher(Progress):
+    """Watcher of a call: notes become warnings; a subclass, as `progress=`, sees how far the call is.
+
+    `start(task, total)`, `step(count, **figures)` and `finish()` are what a bar needs; `record(row)` gets the rows of a
+    log, as of each epoch.
+
+    >>> import starcli as sc
+    >>> class Epochs(sc.Watcher):
+    ...     def record(self, row):
+    ...         print(f"epoch {row['epoch']}, rate {row['lr']:.2f}")
+    >>> model = sc.train("mlp", "digits", epochs=2, limit=60, progress=Epochs())
+    epoch 1, rate 0.10
+    epoch 2, rate 0.05
+    """
 
     def note(self, text: str) -> None:
-        """Warn."""
+        """Warn of a note."""
         warnings.warn(in_python(text), StarcliWarning, stacklevel=_frames_of_ours())
 
 

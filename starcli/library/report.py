@@ -7,7 +7,7 @@ from starcli.errors import StarcliError
 from starcli.files.names import as_path
 from starcli.files.write import write_atomically
 from starcli.library.calls import library_call
-from starcli.library.notes import Warnings
+from starcli.library.notes import Watcher
 from starcli.reports.findings import find
 from starcli.reports.page import render_page
 
@@ -40,7 +40,7 @@ def report(
         raise StarcliError(f"{missing[0]}: no such file or directory")
     found = find(named, title)
     for line in found.left_out:
-        Warnings().note(f"left out: {line}")
+        Watcher().note(f"left out: {line}")
     page = render_page(found)
     if path is not None:
         write_atomically(as_path(path), page.encode())

@@ -74,7 +74,8 @@ class Where(Surroundings, total=False):
     fast: let a GPU take sums in another order each time: results are no longer the same to the bit.
     threads: CPU threads of this call (default: as set, one for a small network, which is faster so).
     average_buffers: between models, average buffers that nothing computes anew (codebooks, scales); else an error.
-    progress: who watches; by default notes become warnings (`StarcliWarning`).
+    progress: who watches, a subclass of `Watcher` that shows how far the call is; by default nothing is shown, and
+        notes are warnings (`StarcliWarning`).
     """
 
     arch: NetworkLike | None

@@ -107,3 +107,26 @@ def test_symmetries() -> None:
     assert list(derived.resolved.groups) == ["units.0"]
     assert not derived.rejected
     assert sc.derive_kinds(network(), (torch.zeros(2, 4),), spec=derived).continuous_dimension == 8
+
+
+class Steps(sc.Watcher):
+    """How many steps of which tasks were done."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, int] = {}
+        self.total: dict[str, int] = {}
+
+    def start(self, task: str, total: int) -> None:
+        self.task = task
+        self.done[task], self.total[task] = 0, total
+
+    def step(self, count: int = 1, **figures: float) -> None:
+        self.done[self.task] += count
+
+
+def test_progress() -> None:
+    steps = Steps()
+    model = sc.train(network, DATA, epochs=2, batch_size=20, progress=steps)
+    sc.barrier(model, model, points=5, progress=steps)
+    assert steps.done == steps.total
+    assert steps.total["training seed 0"] == 6

@@ -27,7 +27,7 @@ def network() -> nn.Module:
         (lambda a: sc.fuse([a, a], method="linear", weights="ab"), "weights='ab': expected a number"),
         (lambda a: sc.fuse([a, a], method="ties", base=a, density="x"), "density='x': expected a number"),
         (lambda a: sc.report([]), "no file or directory is given"),
-        (lambda a: sc.barrier(a, a, progress=print), "progress=.*: expected a starcli.runtime.progress.Progress"),
+        (lambda a: sc.barrier(a, a, progress=print), "progress=.*: expected a subclass of sc.Watcher"),
         (lambda a: sc.train(a, "mnist", data_dir=3), "data_dir=3: expected a path"),
         (lambda a: sc.train(a, "digits", augmentation="flip"), "augmentation: expected several values, as a list"),
     ],
