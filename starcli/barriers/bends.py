@@ -8,8 +8,8 @@ from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import AS_GIVEN, Alignment
-from starcli.barriers.interpolation import Point
 from starcli.barriers.path import LINE, Path, node_weights
+from starcli.barriers.point import Point
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.checkpoints.metadata import Sha256

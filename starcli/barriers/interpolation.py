@@ -2,28 +2,22 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from starcli.errors import StarcliError, need_several, number_of
-from starcli.evaluation.batchnorm_statistics import has_batch_statistics
+from starcli.errors import StarcliError, number_of
 from starcli.evaluation.evaluator import Evaluator, Model, PathEnd
 from starcli.evaluation.mixed_buffers import recomputed_buffers
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
 from starcli.evaluation.repairable_layers import fold_
 from starcli.models.dtypes import common_types, in_types
 from starcli.models.flat_network import FlatNetwork
-from starcli.models.tensor_names import names_like
 from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from starcli.workspace.workspace import Workspace
-
-LARGEST_FLOAT32 = 1e38
-"""Weights are multiplied in float32, whose largest number this nearly is."""
 
 
 def _combine_(network: FlatNetwork, models: Sequence[Model], weights: Sequence[float]) -> None:
@@ -89,13 +83,13 @@ def interpolate_models(
     if len(models) != len(weights) or not models:
         sizes = number_of(len(models), "model"), number_of(len(weights), "weight")
         raise StarcliError(f"{sizes[0]} and {sizes[1]}: there must be one weight a model")
-    _check_sum(weights)
+    check_sum(weights)
     return _state_at(
         workspace, models, weights, lambda network: _combine_(network, models, weights), progress, renormalise
     )
 
 
-def _check_sum(weights: Sequence[float]) -> None:
+def check_sum(weights: Sequence[float]) -> None:
     """Refuse weights of a mean that do not sum to 1."""
     if not abs(math.fsum(weights) - 1) <= 1e-6:
         raise StarcliError(f"the weights sum to {math.fsum(weights):g}, expected 1")
@@ -145,113 +139,3 @@ def perturb_model(
             network.parameters.copy_(network.flatten(model).cpu().double().add_(direction))
 
     return _state_at(workspace, [model], [1.0], put_, progress)
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point in weight space: a weighted mean of models, or a random point at `radius` around one of them.
-
-    weights: one a model, summing to 1; None for a random point. radius: its L2 distance from the model. seed: of the
-    draw of its direction. renormalise: what is done to its activations. curve: form of the curve on which it lies, of
-    which the models are the nodes. Raises StarcliError where activations are to be restored to what lies between those
-    of the models, and the point does not lie between models. only: patterns of names of the tensors in which the point
-    lies between the models, all others being those of the first (Adilova et al. 2024, "Layer-wise Linear Mode
-    Connectivity"); empty for all.
-    """
-
-    weights: Sequence[float] | None = None
-    radius: float = 0.0
-    seed: int = 0
-    renormalise: Renormalise = RECALIBRATE
-    curve: str | None = None
-    only: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.only and (self.weights is None or self.curve is not None):
-            what = "a random point" if self.weights is None else "a point of a curve"
-            raise StarcliError(f"--only is for means and points of lines, found {what}")
-        if self.renormalise.active and not all(0 <= weight <= 1 for weight in self.weights or [-1]):
-            raise StarcliError(
-                "--renormalise repair and --renormalise-logits are for points between models",
-                ["found a random point around one" if self.weights is None else "found weights outside 0 to 1"],
-            )
-
-    def settings(self) -> dict[str, Any]:
-        """The point as the recipe of its file records it."""
-        place = {"radius": self.radius, "seed": self.seed} if self.weights is None else {"weights": list(self.weights)}
-        form = {} if self.curve is None else {"curve": self.curve}
-        only = {"only": list(self.only)} if self.only else {}
-        return {**place, **form, **only, **self.renormalise.settings()}
-
-    def need_data(self, workspace: "Workspace") -> None:
-        """Refuse to make the point, before any work, where its BatchNorm statistics need data that nothing names."""
-        if has_batch_statistics(workspace.outline()) and not workspace.names_data:
-            raise StarcliError(
-                "--data is needed: BatchNorm's running statistics of models do not hold between them, and are "
-                "estimated anew on the training data: add --data NAME, a folder or FILE.npz"
-            )
-
-    def make(
-        self, workspace: "Workspace", models: Sequence[Model], *, progress: Progress = SILENT
-    ) -> dict[str, Tensor]:
-        """The model at this point, as a full state dict on the CPU, its BatchNorm statistics re-estimated."""
-        if self.weights is not None:
-            nodes, how = self._moved(workspace, models), self.renormalise
-            return interpolate_models(workspace, nodes, self.weights, renormalise=how, progress=progress)
-        generator = torch.Generator().manual_seed(self.seed)
-        return perturb_model(workspace, models[0], self.radius, generator, progress=progress)
-
-    def _moved(self, workspace: "Workspace", models: Sequence[Model]) -> Sequence[Model]:
-        """The models, with the first one's tensors in the place of all that are not to move."""
-        if not self.only:
-            return models
-        names = names_like(workspace.outline(), self.only, "--only")
-        return [{**models[0], **{name: model[name] for name in names}} for model in models]
-
-
-def points_asked(
-    count: int,
-    ts: Sequence[float] | None,
-    weights: Sequence[float] | None,
-    radius: float | None,
-    seed: int,
-    only: Sequence[str] = (),
-    *,
-    on_curve: bool,
-    aligned: bool = False,
-) -> list[tuple[str, Point]]:
-    """The points among `count` models that are asked for by one of `ts`, `weights` and `radius`, or their mean.
-
-    Each stands beside its t in words, which others have not. only: as of `Point`. aligned: whether models are to be
-    aligned first.
-
-    StarcliError for more than one of these, numbers that are too large, and another number of models than they take.
-    """
-    if (found := sum(each is not None for each in (ts, weights, radius))) > 1:
-        raise StarcliError(f"interpolate takes one of --t, --weights and --perturb, found {found}")
-    if on_curve and (ts is None or count != 2):
-        raise StarcliError("--curve takes points at --t between two models, A and B")
-    for option, numbers in (("t", ts), ("weights", weights), ("perturb", None if radius is None else [radius])):
-        if wrong := [f"{number:g}" for number in numbers or () if not abs(number) < LARGEST_FLOAT32]:
-            raise StarcliError(f"--{option} {' '.join(wrong)}: expected numbers that a 32-bit float can hold")
-    moved = tuple(only)
-    if radius is not None:
-        if count != 1:
-            raise StarcliError(f"--perturb takes one model, found {count}")
-        if aligned:
-            raise StarcliError("--perturb takes one model, and --align needs two")
-        return [("", Point(radius=radius, seed=seed, only=moved))]
-    need_several(range(count), "interpolate")
-    if ts is not None:
-        if count != 2:
-            raise StarcliError(
-                f"--t goes from one model to another, found {number_of(count, 'model')}; --weights combines several"
-            )
-        if twice := [f"{t:g}" for t in dict.fromkeys(ts) if ts.count(t) > 1]:
-            raise StarcliError(f"--t {' '.join(twice)}: occurs more than once, and each t is one point")
-        return [(f"{t:g}", Point([1 - t, t], only=moved)) for t in ts]
-    if weights is not None and len(weights) != count:
-        raise StarcliError(f"--weights: {number_of(len(weights), 'weight')} for {number_of(count, 'model')}")
-    if weights is not None:
-        _check_sum(weights)
-    return [("", Point([1 / count] * count if weights is None else weights, only=moved))]

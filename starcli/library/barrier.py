@@ -12,8 +12,8 @@ from starcli.alignment.notes import note_alignment
 from starcli.barriers.all_pairs import PairsReport, measure_all_pairs
 from starcli.barriers.bends import Bends
 from starcli.barriers.cached import cached_lines, cached_star_report
-from starcli.barriers.interpolation import points_asked
 from starcli.barriers.line_barrier import Barrier
+from starcli.barriers.point import PointsAsked
 from starcli.barriers.star_report import StarReport
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.evaluator import Statistics
@@ -187,8 +187,8 @@ def interpolate(
     if perturb is None and seed != 0:
         raise StarcliError("seed is of a random point around one model: it needs perturb")
     aligns, on_curve = alignment != AUTO and as_alignment(alignment).active, bool(bent)
-    said = (ts, as_weights(weights), perturb, seed, only)
-    [(_, asked)] = points_asked(len(models), *said, on_curve=on_curve, aligned=aligns)
+    said = PointsAsked(ts, as_weights(weights), perturb, only, seed)
+    [(_, asked)] = said.among(len(models), on_curve=on_curve, aligned=aligns)
     point = replace(asked, renormalise=Renormalise(renormalise, renormalise_logits))
     data = (alignment != AUTO and as_alignment(alignment).reads_data) or point.renormalise.active or bool(bent)
     workspace, found, watcher = open_models([*models, *bent], where, data=data, dtype=dtype)

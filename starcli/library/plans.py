@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # imported for every command that writes: nothing that it doe
     from collections.abc import Sequence
 
     from starcli.alignment.alignment import Alignment
-    from starcli.barriers.interpolation import Point
+    from starcli.barriers.point import Point
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.checkpoints.metadata import Kind, SpecRecord
     from starcli.curves.settings import CurveSettings

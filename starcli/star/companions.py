@@ -20,6 +20,7 @@ from starcli.training.seeds import substream
 from starcli.training.train import train_network
 
 if TYPE_CHECKING:
+    from starcli.star.settings import StarSettings
     from starcli.workspace.workspace import Workspace
 
 
@@ -60,19 +61,18 @@ class StageState(StateFile):
 def train_companions(
     workspace: "Workspace",
     recipe: Recipe,
+    settings: "StarSettings",
     seed: int,
-    count: int,
     *,
-    pieces: int,
-    sync_batchnorm: bool,
     state: StateFile | None,
     progress: Progress,
 ) -> tuple[list[Source], StateFile | None]:
-    """`count` companions for a star that is to be trained by `recipe`, and the state that the star goes on with.
+    """The companions of a star that is to be trained by `recipe`, and the state that the star goes on with.
 
     They are held in memory. Saving and resuming are those of `train_network`; those that were finished are not trained
-    again. Their batches are cut into `pieces` as the star's are, so that they are the same on any number of ranks.
+    again. Their batches are cut into pieces as the star's are, so that they are the same on any number of ranks.
     """
+    count = settings.companions
     if not count:
         return [], state
     epochs, left = shared_epochs(recipe.epochs, count)
@@ -85,8 +85,8 @@ def train_companions(
             recipe.lasting(epochs),
             substream(seed, "companion", number),
             state=None if state is None else StageState(state, made),
-            pieces=pieces,
-            sync_batchnorm=sync_batchnorm,
+            pieces=settings.pieces(recipe),
+            sync_batchnorm=settings.sync_batchnorm,
             task=f"companion {number + 1} of {count}",
             progress=_Unlogged(progress),
         )

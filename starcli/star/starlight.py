@@ -70,11 +70,7 @@ def starlight(
     sources, held_out = ([Source.of(model) for model in models] for models in (search.sources, search.held_out))
     losses = warn_of_outliers(workspace, sources, progress)
     note_one_order(workspace, settings.alignment, search.sources, progress)
-    pieces = settings.pieces(search.recipe)
-    cut: dict[str, Any] = {"pieces": pieces, "sync_batchnorm": settings.sync_batchnorm}
-    companions, state = train_companions(
-        workspace, search.recipe, own_seed, settings.companions, state=state, progress=progress, **cut
-    )
+    companions, state = train_companions(workspace, search.recipe, settings, own_seed, state=state, progress=progress)
     recipe = settings.own_recipe(search.recipe)
     init = None if search.init is None else search.init.tensors
     bank = _bank(workspace, [*sources, *companions], own_seed, init)
@@ -91,7 +87,7 @@ def starlight(
         own_seed,
         task=f"{'fusing' if settings.mu else 'star'} seed {search.seed}",
         state=state,
-        pieces=pieces,
+        pieces=settings.pieces(search.recipe),
         progress=progress,
     )
     with objective.batchnorm:

@@ -8,7 +8,7 @@ from torch import nn
 
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.measure import Measure
-from starcli.barriers.interpolation import Point
+from starcli.barriers.point import Point
 from starcli.files.cache import hash_json
 from starcli.fusion.fusing import Fusion
 from starcli.library.inputs import open_models

@@ -74,12 +74,12 @@ def interpolate_command(
     """
     from starcli.alignment.notes import note_alignment
     from starcli.barriers.bends import Bends
-    from starcli.barriers.interpolation import points_asked
+    from starcli.barriers.point import PointsAsked
     from starcli.library.plans import point_plan
     from starcli.workspace.workspace import workspace_of
 
     more = {"on_curve": bool(curve), "aligned": perturb is not None and how.chosen(seed).active}
-    found = points_asked(len(models), t, weights, perturb, seed, only or (), **more)
+    found = PointsAsked(t, weights, perturb, only or (), seed).among(len(models), **more)
     paths = _paths(output, None if t is None else [name for name, _ in found], seed, [*models, *(curve or ())])
     files = read_groups(models, curve or (), distinct=False)
     needs_data = bool(curve) or activations.between().active or how.chosen(seed).reads_data
