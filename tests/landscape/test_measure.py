@@ -45,7 +45,12 @@ def loss(state: dict[str, Tensor], split: str) -> float:
 
 @pytest.fixture(scope="module")
 def models() -> list[Sloped]:
-    return [Sloped(number) for number in range(3)]
+    """The third lies on the other side of the first than the second does."""
+    found = [Sloped(number) for number in range(3)]
+    with torch.no_grad():
+        for first, second, third in zip(*(model.parameters() for model in found), strict=True):
+            third.mul_(0.5).add_(1.5 * first - 0.5 * second)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,7 @@ def test_the_grid_is_even_and_goes_beyond_the_models_by_the_margin(models: list[
     (ax, ay), (bx, by), (cx, cy) = (mark.place for mark in plane.marks)
     assert (ax, ay, bx, by) == (0, 0, pytest.approx(distance, rel=1e-5), 0)
     assert math.hypot(cx, cy) == pytest.approx(float((vectors[2] - vectors[0]).norm()), rel=1e-5)
+    assert cx < 0
     for axis, places in ((plane.x, (ax, bx, cx)), (plane.y, (ay, by, cy))):
         extent = max(places) - min(places)
         ends = min(places) - 0.25 * extent, max(places) + 0.25 * extent
