@@ -9,6 +9,7 @@ Functions take models as files, checkpoints, modules or state dicts, and data by
 and loaders. Everything here is imported when it is used: `import starcli` itself takes milliseconds.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,9 @@ _MODULES = {
 _MADE_CALLS = ("derive_and_prove", "derive_kinds")
 """Functions from below the library, which become calls of it here."""
 
+_OF_COMMANDS = {"eval": "evaluate", "inspect": "describe", "spec": "derive_and_prove", "star": "find_star"}
+"""Functions that have other names than their commands."""
+
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
@@ -143,7 +147,10 @@ def __getattr__(name: str) -> Any:
                 value = import_module(f"{__name__}.library.calls").library_call(value)
             globals()[name] = value
             return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    message = f"module {__name__!r} has no attribute {name!r}"
+    if name in _OF_COMMANDS:
+        message += f": the command {name} is sc.{_OF_COMMANDS[name]} here"
+    raise AttributeError(message, name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
 """Predictions for each example: probabilities, the most probable class, entropy, and what is known of the example."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from starcli.errors import number_of
 from starcli.evaluation.confidence import entropy
-from starcli.evaluation.result_table import Framed, pandas_frame
+from starcli.evaluation.result_table import pandas_frame
 from starcli.runtime.memory import need_bytes
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def need_room(splits: Sequence["Split"], classes: int, copies: int) -> None:
     need_bytes(copies * count * classes * 8, what, ["fewer need less: --limit, or another --split that is smaller"])
 
 
-class Predicted(Framed):
+class Predicted(ABC):
     """Predictions of one or several predictors, called `model`, for each example."""
 
     model: tuple[str, ...]

@@ -225,7 +225,8 @@ def as_checkpoint(model: ModelLike, number: int = 0) -> Checkpoint:
             raise StarcliError(f"{name}: a module of TorchScript cannot be traced: expected the one it was made of")
         return Checkpoint(tensors_of(model, name), Metadata(), name, versions=versions_of(model))
     if not isinstance(model, Mapping):
-        raise StarcliError(f"{name}: {type_in_words(model)} is no file, checkpoint, module or state dict")
+        hints = ["several models are arguments of their own: *models"] * isinstance(model, list | tuple)
+        raise StarcliError(f"{name}: {type_in_words(model)} is no file, checkpoint, module or state dict", hints)
     others = [f"{key}: {type_in_words(value)}" for key, value in model.items() if not isinstance(value, Tensor)]
     if others:
         raise StarcliError(f"{name}: a state dict holds tensors alone, this dictionary more", first_of(others, 10))

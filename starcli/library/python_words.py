@@ -27,7 +27,7 @@ _KEYWORDS: Mapping[str, str] = {
 _SENTENCES: Mapping[str, str] = {
     "(starcli align)": "(sc.align)",
     "starcli spec explain says why": "sc.derive_and_prove(module, inputs).frozen says why",
-    "the flags: not settings": "the keywords: not settings",
+    "the flags: ": "the keywords: ",
     ", whose first size is the batch": ", without the batch",
     "its first size is the batch, so that ": "",
     "only where the command line names it": "only where the call names it",

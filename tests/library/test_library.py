@@ -248,6 +248,8 @@ def test_results_become_tables(data: Data) -> None:
     ("call", "words"),
     [
         (lambda data: sc.evaluate(3, data=data), "model 0: an int is no file"),
+        (lambda data: sc.evaluate([network()], data=data), r"several models are arguments of their own: \*models"),
+        (lambda data: sc.train(network, data, optimizer="adam", momentum=0.9), "the keywords: settings that would"),
         (lambda data: sc.evaluate(network().state_dict(), data=data), "does not say what network it is"),
         (lambda data: sc.train(network, data, epoch=3), "did you mean epochs"),
         (lambda data: sc.train(network, (data["train"][0], data["train"][1] + 0.5)), "3 outputs to predict 1 column"),
@@ -320,6 +322,8 @@ def test_importing_is_cheap_and_names_are_there() -> None:
         assert getattr(sc, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'align_all'"):
         sc.align_all  # noqa: B018
+    with pytest.raises(AttributeError, match=r"the command eval is sc\.evaluate here"):
+        sc.eval  # noqa: B018
 
 
 def test_tables_print_their_first_numbers_and_notebooks_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
