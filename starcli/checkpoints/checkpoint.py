@@ -26,8 +26,9 @@ from starcli.errors import StarcliError, number_of, with_article
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.lazy_tensors import LazyTensors, write_lazily
+from starcli.files.moments import of_one_moment, times_written
 from starcli.files.names import is_standard_stream
-from starcli.files.shards import files_of, header_of
+from starcli.files.shards import header_of
 from starcli.files.write import write_tensors
 from starcli.files.write_shards import SHARD_METADATA, write_shards, write_shards_lazily
 from starcli.huggingface.directory import Directory, directory_of
@@ -182,11 +183,17 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     >>> found.metadata.seed, found.sha256 == stored.weights_sha256
     (3, True)
     """
+    read_it = partial(_read, path, kinds, verify, pick)
+    return read_it() if is_standard_stream(path) else of_one_moment(path, read_it)
+
+
+def _read(path: Path, kinds: Sequence[Kind], verify: bool, pick: "Pick | None") -> Checkpoint:
+    """`read` where the file stays as it is."""
     from starcli.checkpoints.state_dict import EVERYTHING
     from starcli.checkpoints.weights import read_weights
 
     from_stdin = is_standard_stream(path)
-    written = None if from_stdin else _written(path)
+    written = None if from_stdin else times_written(path)
     source, which = "stdin" if from_stdin else str(path), pick or EVERYTHING
     with garbage_collection_paused():
         found = read_weights(path, which)
@@ -216,15 +223,7 @@ def _read_again(
     """What was read: of a file that was replaced since, the mapping of the old one, which is still whole."""
     from starcli.checkpoints.weights import read_weights
 
-    return read_weights(path, which).tensors if _written(path) == written else tensors
-
-
-def _written(path: Path) -> list[tuple[int, int]] | None:
-    """Which files a checkpoint is read from, and when they were written; None where they are gone."""
-    try:
-        return [(found.st_ino, found.st_mtime_ns) for found in (each.stat() for each in files_of(path))]
-    except (OSError, StarcliError):  # who reads it says what is wrong
-        return None
+    return read_weights(path, which).tensors if times_written(path) == written else tensors
 
 
 def write(

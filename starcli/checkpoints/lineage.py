@@ -15,6 +15,7 @@ from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
 from starcli.errors import StarcliError
 from starcli.files.formats import is_torch_file
+from starcli.files.moments import of_one_moment
 from starcli.files.names import as_path
 from starcli.files.safetensors import Header, TensorInfo
 from starcli.files.shards import checkpoints_in, files_of
@@ -115,7 +116,12 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
 
     Ancestors are looked for under their base names in the file's own directory and those directly below it.
     """
-    path = as_path(path)
+    place = as_path(path)
+    return of_one_moment(place, lambda: _describe(place, verify))
+
+
+def _describe(path: Path, verify: bool) -> Description:
+    """`describe` where the file stays as it is."""
     if any(is_torch_file(file) for file in files_of(path)):
         return _of_torch_file(path, verify)
     header, metadata = read_metadata(path)
