@@ -9,7 +9,7 @@ from torch import Tensor
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import DataRecord
 from starcli.data.dataset import Dataset
-from starcli.data.names import IN_MEMORY, parse_name
+from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, parse_name
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE, MeanStd, parse_normalise
 from starcli.data.repeats import repeats_notes
@@ -33,6 +33,7 @@ from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.data import as_recorded, normalise_of_model
 from starcli.workspace.directories import directories_of, notes_without_tokenizer, refuse_other_directories
+from starcli.workspace.directory_notes import note_of_channels
 from starcli.workspace.first_run import refuse_texts_without_end
 from starcli.workspace.workspace import Workspace, workspace_of
 
@@ -165,8 +166,7 @@ def unlabelled_inputs(
     directory = workspace.directory
     if directory is not None and directory not in directories_of(models):  # --arch named it, which was settled since
         choices = replace(choices, arch=f"{PREFIX}{directory.path}")
-    recorded = any(each.metadata.data is not None for each in models)
-    refuse_other_directories(choices, models, recorded=recorded)
+    refuse_other_directories(choices, models)
     inputs = _without_labels(workspace, name, normalise, texts)
     return replace(inputs, notes=(*inputs.notes, *notes_without_tokenizer(choices, models)))
 
@@ -194,10 +194,13 @@ def _without_labels(workspace: Workspace, name: str, normalise: str | None, text
         raise StarcliError(f"{name}: texts, and the model takes numbers", ["a table of numbers is table:FILE"])
     texts.refuse_useless("images without labels")
     if directory is not None and workspace.data is None:
-        normalise = normalise or directory.normalise
+        if kind in IMAGES_OF_ANY_SIZE and directory.image_side is not None:
+            shape = (shape[0], directory.image_side, directory.image_side)
+        normalise = normalise or directory.image_settings.normalise
     spans = {"bytes": BYTES, "floats": 1.0} if normalise else _spans(workspace.data)
     split = open_unlabelled(name, shape, _statistics(workspace, normalise), spans)
     notes = () if normalise else (f"{name}: no labels; normalised as the models' own data were",)
+    notes = (*notes, *note_of_channels(directory if workspace.data is None else None))
     return Inputs(split, file=split.names, class_names=_class_names(workspace), notes=notes)
 
 

@@ -19,7 +19,7 @@ from starcli.merging.merge import Merge
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
-from starcli.workspace.directories import directories_of, with_other_tokenizer, without_defaults
+from starcli.workspace.directories import directories_of, refuse_other_orders, with_other_tokenizer, without_defaults
 from starcli.workspace.plan import Plan, training_settings
 
 
@@ -55,6 +55,7 @@ def merges_of_files(
     _note_before(models, sliced, progress)
     fusions = [Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge) for seed in seeds]
     _refuse_quantised(models)
+    refuse_other_orders(models)
     sources, own = (sliced[:-1], sliced[-1]) if base else (sliced, None)
     # what cannot be is said now, before weights are hashed
     made = [merged_tensors(merge, sources, own, seed=seed, progress=progress) for seed in seeds]

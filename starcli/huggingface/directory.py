@@ -11,10 +11,12 @@ from starcli.errors import StarcliError
 from starcli.files.safetensors import MAXIMUM_HEADER
 from starcli.files.shards import INDEX, WHOLE, file_of, is_index, read_index
 from starcli.files.strict_json import strict_json
+from starcli.huggingface.image_settings import ImageSettings
 from starcli.huggingface.tasks import input_of_class, task_of
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 
 CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
+PROCESSOR = "processor_config.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 """Names of files beside the weights."""
 
@@ -34,11 +36,6 @@ _OF_ITS_OWN = (
 
 _VOCABULARIES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 """Files that `transformers` makes a tokenizer of."""
-
-_RESIZING = (
-    "interpolation", "crop_pct", "crop_mode", "size", "resample", "do_center_crop", "crop_size", "rescale_factor",
-)  # fmt: skip
-"""What a directory may say of how images are brought to their size."""
 
 
 @dataclass(frozen=True)
@@ -146,20 +143,21 @@ class Directory:
         usual = all(name == f"LABEL_{number}" for number, name in enumerate(names))
         return () if usual else names
 
-    @property
-    def normalise(self) -> str | None:
-        """How images are normalised, as `--normalise` says it, where the directory tells."""
-        said = self.config.get("pretrained_cfg") or {} if self.is_timm else read_json(self.path / PREPROCESSOR)
-        mean, std = said.get("mean", said.get("image_mean")), said.get("std", said.get("image_std"))
-        if not mean or not std or said.get("do_normalize") is False:
-            return None
-        return ":".join(",".join(map(str, each if isinstance(each, list) else [each])) for each in (mean, std))
+    @cached_property
+    def image_settings(self) -> ImageSettings:
+        """What the directory says of how images are made into inputs."""
+        if self.is_timm:
+            return ImageSettings(self.config.get("pretrained_cfg") or {})
+        nested = read_json(self.path / PROCESSOR).get("image_processor")  # of `transformers` 5, which reads it first
+        return ImageSettings(nested if isinstance(nested, Mapping) else read_json(self.path / PREPROCESSOR))
 
     @property
-    def resizing(self) -> str:
-        """How images were brought to their size, in the directory's own words; nothing where it does not tell."""
-        said = self.config.get("pretrained_cfg") or {} if self.is_timm else read_json(self.path / PREPROCESSOR)
-        return ", ".join(f"{key} {json.dumps(said[key])}" for key in _RESIZING if said.get(key) is not None)
+    def image_side(self) -> int | None:
+        """Side of the images that the network is for, as the settings of images say it, else the config."""
+        if self.input_shape is not None:
+            return self.input_shape[-1]
+        said = self.arguments.get("image_size")
+        return self.image_settings.side or (said if isinstance(said, int) else None)
 
     def shard_size(self) -> int | None:
         """Size in bytes of the largest shard; None where the weights are in one file."""

@@ -12,6 +12,7 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
 from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
+from starcli.data.normalise_option import normalise_words, parse_normalise, same_statistics
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
@@ -73,38 +74,64 @@ def settled_by(directory: Directory | None, choices: Choices, *, recorded: bool)
     if kind in ("text", "arrays") and not directory.takes_images:
         choices = replace(choices, task=choices.task or directory.task, class_names=directory.class_names or None)
     if directory.takes_images:
-        choices = replace(choices, normalise=choices.normalise or directory.normalise)
+        choices = replace(choices, normalise=choices.normalise or directory.image_settings.normalise)
     if kind in IMAGES_OF_ANY_SIZE:
-        choices = replace(choices, image_size=choices.image_size or _side(directory))
+        choices = replace(choices, image_size=choices.image_size or directory.image_side)
     if kind == "folder":
         choices = replace(choices, class_names=directory.class_names or None)
     return choices
 
 
-def refuse_other_directories(choices: Choices, checkpoints: Sequence[Checkpoint], *, recorded: bool) -> None:
+def refuse_other_directories(choices: Choices, checkpoints: Sequence[Checkpoint]) -> None:
     """Raise StarcliError where directories of the models say different things of the same data: the first one's hold.
 
-    recorded: as of `settled_by`.
+    So do other orders of classes, which outputs have without data too.
     """
     found = directories_of(checkpoints)
-    if choices.data is None or _named_by(choices) is not None or len(found) < 2:
+    if _named_by(choices) is not None or not found:
+        return
+    refuse_other_orders(checkpoints)
+    if choices.data is None:
         return
     kind, problems = parse_name(choices.data)[0], []
     if kind in OF_TEXTS and choices.tokenizer is None and (other := with_other_tokenizer(found)) is not None:
         problems.append(f"their tokenizers differ, those of {found[0].path} and {other.path}: --tokenizer names one")
-    if not recorded and kind in ("text", "folder"):
-        named = [each for each in found if each.class_names]
-        same = (each for each in named if sorted(each.class_names) == sorted(named[0].class_names))
-        if other := next((each for each in same if each.class_names != named[0].class_names), None):
-            names = [f"{few(each.class_names, 5)} in {each.path}" for each in (named[0], other)]
-            problems.append(f"their classes are in another order: {', '.join(names)}")
-    if not recorded and choices.normalise is None and any(each.takes_images for each in found):
-        said = [each for each in found if each.normalise]
-        if other := next((each for each in said if each.normalise != said[0].normalise), None):
-            hows = [f"{each.normalise} in {each.path}" for each in (said[0], other)]
-            problems.append(f"their images are normalised otherwise: {', '.join(hows)}; --normalise says how")
+    if choices.normalise is None and (hows := _other_normalisation(checkpoints)):
+        problems.append(f"their images are normalised otherwise: {hows}; --normalise says how")
     if problems:
         raise StarcliError("these models read the same data differently: measure each alone", problems)
+
+
+def refuse_other_orders(checkpoints: Sequence[Checkpoint]) -> None:
+    """Raise StarcliError where models have the same classes in different orders, as they record or a config says it."""
+    named = [(each.name, classes) for each in checkpoints if (classes := _classes_of(each))]
+    for name, classes in named[1:]:
+        if classes != named[0][1] and sorted(classes) == sorted(named[0][1]):
+            names = ", ".join(f"{few(words, 5)} in {model}" for model, words in (named[0], (name, classes)))
+            raise StarcliError("these models do not belong together", [f"their classes are in another order: {names}"])
+
+
+def _classes_of(model: Checkpoint) -> tuple[str, ...]:
+    """Names of the classes of a model's outputs in order; none where nothing says them."""
+    if model.metadata.data is not None:
+        return tuple(model.metadata.data.class_names)
+    return next((each.class_names for each in directories_of([model], any_class=True)), ())
+
+
+def _other_normalisation(checkpoints: Sequence[Checkpoint]) -> str | None:
+    """Two models of which a directory normalises images otherwise than the first that says it; None where none does.
+
+    Those that record their data, which say it first, are compared with each other elsewhere.
+    """
+    recorded = [(each.name, each.metadata.data) for each in checkpoints if each.metadata.data is not None]
+    known: list[tuple[str, tuple[Sequence[float], Sequence[float]]]]
+    known = [(name, (data.mean, data.std)) for name, data in recorded if data.mean and data.vocab_size is None]
+    found = directories_of([each for each in checkpoints if each.metadata.data is None])
+    texts = [(str(each.path), each.image_settings.normalise) for each in found if each.takes_images]
+    said = [(name, statistics) for name, text in texts if text and (statistics := parse_normalise(text))]
+    hows = [*known[:1], *said]
+    other = next((each for each in hows[1:] if not same_statistics(hows[0][1], each[1])), None)
+    return other and ", ".join(f"{normalise_words(*each)} in {name}" for name, each in (hows[0], other))
 
 
 def directories_of(checkpoints: Sequence[Checkpoint], *, any_class: bool = False) -> list[Directory]:
@@ -158,13 +185,6 @@ def _same_tokens(one: Path, other: Path) -> bool:
     except (ValueError, AttributeError, RecursionError):  # what it is instead, its reader says
         return False
     return made[0] == made[1]
-
-
-def _side(directory: Directory) -> int | None:
-    """Side of the images that a network is for, as its directory says it."""
-    side = directory.arguments.get("image_size")
-    shape = directory.input_shape
-    return side if isinstance(side, int) else shape[-1] if shape else None
 
 
 def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:

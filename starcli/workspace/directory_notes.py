@@ -18,7 +18,16 @@ def notes_of_directory(directory: Directory | None, dataset: Dataset | None) -> 
     if directory.task in PROBLEM_TYPES and dataset.task != directory.task:
         said = f"data {dataset.name} are for {dataset.task}, and {directory.path} is for {directory.task}"
         raise MisfitError(said, [f"--task {directory.task} reads labels that are numbers so"])
-    return (*_note_of_classes(directory, dataset), *_note_of_resizing(directory, dataset))
+    resizing, channels = _note_of_resizing(directory, dataset), note_of_channels(directory)
+    return (*_note_of_classes(directory, dataset), *resizing, *channels)
+
+
+def note_of_channels(directory: Directory | None) -> tuple[str, ...]:
+    """A note where a directory says that its channels are in another order than images have them."""
+    if directory is None or not directory.image_settings.flips_channels:
+        return ()
+    said = f"{directory.path} says that channels are blue, green, red (do_flip_channel_order)"
+    return (f"{said}, and images are read as red, green, blue: its published figures may be others",)
 
 
 def _note_of_classes(directory: Directory, dataset: Dataset) -> tuple[str, ...]:
@@ -36,10 +45,11 @@ def _note_of_classes(directory: Directory, dataset: Dataset) -> tuple[str, ...]:
 
 def _note_of_resizing(directory: Directory, dataset: Dataset) -> tuple[str, ...]:
     """A note on how images of any size are brought to theirs, where a directory has words of its own for that."""
-    if dataset.name not in IMAGES_OF_ANY_SIZE or not directory.resizing:
+    said = directory.image_settings.resizing
+    if dataset.name not in IMAGES_OF_ANY_SIZE or not said:
         return ()
     size = dataset.input_shape[-1]
     stored = stored_size(size)
     cut = f" and cut to {size} x {size}" if stored > size else ""
     how = f"images are resized bilinearly to {stored} x {stored}{cut}"
-    return (f"{how}, and {directory.path} says {directory.resizing}: its published figures may be others",)
+    return (f"{how}, and {directory.path} says {said}: its published figures may be others",)

@@ -243,7 +243,7 @@ def workspace_of(
     """
     directory = directory_among(choices, checkpoints)
     recorded = any(each.metadata.data is not None for each in checkpoints)
-    refuse_other_directories(choices, checkpoints, recorded=recorded)
+    refuse_other_directories(choices, checkpoints)
     of_tokens = notes_without_tokenizer(choices, checkpoints)
     choices = settled_by(directory, choices, recorded=recorded)
     checkpoints = [in_terms_of_network(each, choices) for each in checkpoints]

@@ -95,11 +95,31 @@ def test_a_merge_of_weights_notes_other_tokenizers(copied, tmp_path):
     assert "embeddings of different tokens may be merged" in run_here(*merge, tmp_path / "merged").err
 
 
-def test_orders_of_classes(copied, texts):
-    one, other = copied("bert", "one"), copied("bert", "other")
+def test_orders_of_classes(copied, saved, texts, tmp_path):
+    """Not even without data: the outputs of one number are of different classes."""
+    one, tuned = copied("bert", "one"), tmp_path / "tuned"
+    other = Path(shutil.copytree(saved("bert", 1), tmp_path / "other"))
     changed(one / "config.json", id2label={"0": "x", "1": "y", "2": "z"})
     changed(other / "config.json", id2label={"0": "z", "1": "y", "2": "x"})
-    refused("their classes are in another order: x, y, z in", one, other, data=f"text:{texts}")
+    data = ("--data", f"text:{texts}")
+    assert run_here("train", "--init", one, *data, "--epochs", 1, "--lr", 0.1, "-o", tuned).status == 0
+    for first, second in ((one, other), (tuned, other), (other, tuned)):
+        models = (first, second)
+        out = ("-o", tmp_path / "out")
+        for line in (
+            ("eval", *models, *data),
+            ("barrier", *models, *data, "--align", "none"),
+            ("interpolate", *models, *data, "--align", "none", *out),
+            ("align", *models, *data, *out),
+            ("fuse", "--method", "linear", "--sources", *models, *out),
+            ("fuse", "--method", "linear", "--align", "none", "--sources", *models, *data, *out),
+        ):
+            ran = run_here(*line)
+            assert ran.status == 1, line
+            order = "x, y, z" if first != other else "z, y, x"
+            assert f"their classes are in another order: {order} in {first.name}" in ran.err, ran.err
+    plain = saved("bert", 2)
+    assert run_here("fuse", "--method", "linear", "--sources", other, plain, "-o", tmp_path / "out").status == 0
 
 
 def test_normalisations_of_images(copied, tmp_path):
@@ -113,5 +133,14 @@ def test_normalisations_of_images(copied, tmp_path):
             Image.new("RGB", (8, 8), (20 * number, 9, shade)).save(tmp_path / f"images/{number}/{shade}.png")
     data = f"folder:{tmp_path / 'images'}"
     refused("their images are normalised otherwise: 0.5,0.5,0.5:0.5,0.5,0.5 in", one, other, data=data)
+    out = ("-o", tmp_path / "tuned")
+    ran = run_here("train", "--init", one, "--data", data, "--epochs", 1, "--lr", 0.01, *out)
+    assert ran.status == 0, ran.err
+    refused(
+        "0.5 in tuned, 0.4,0.4,0.4:0.5,0.5,0.5 in",
+        *(tmp_path / "tuned", other),
+        data=data,
+    )
+    assert run_here("eval", tmp_path / "tuned", one, "--data", data).status == 0
     ran = run_here("eval", one, other, "--data", data, "--normalise", "0.5:0.5")
     assert ran.status == 0, ran.err
