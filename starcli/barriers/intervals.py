@@ -8,7 +8,7 @@ from typing import Any
 
 from starcli.barriers.line_barrier import Barrier
 from starcli.barriers.pairs import Pair
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 
 LEVEL = 0.95
 """Of the intervals."""
@@ -89,7 +89,7 @@ def interval(values: Sequence[float], pairs: Sequence[Pair], strata: Sequence[Se
     return mean - half, mean + half
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BarrierGroup:
     """Barriers of one kind: which pairs (numbers of models, star = -1) and their paths."""
 
@@ -101,6 +101,11 @@ class BarrierGroup:
     """Of the barriers of the task's metrics, by split and `accuracy_barriers` or its like."""
     about: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What a result says beside, as of `Barrier`, and what the group is called."""
+
+    def __repr__(self) -> str:
+        """The number of pairs and their mean barriers, in one line."""
+        found = ", ".join(f"{split} {each.mean:.4g}" for split, each in self.summaries.items())
+        return f"BarrierGroup({number_of(len(self.pairs), 'pair')}, mean barrier {found})"
 
     def to_dict(self) -> dict[str, Any]:
         """The summaries as plain numbers, by split, beside what they are of; within a split also those of metrics."""

@@ -13,7 +13,7 @@ from typing import Any
 from starcli.checkpoints.checkpoint import Checkpoint, generations, read_metadata, with_network
 from starcli.checkpoints.hashes import file_sha256
 from starcli.checkpoints.metadata import Ancestor, Metadata, Sha256
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.files.formats import is_torch_file
 from starcli.files.moments import of_one_moment
 from starcli.files.names import as_path
@@ -70,7 +70,7 @@ def is_among(model: Checkpoint, weights: Collection[Sha256]) -> bool:
     return not Lineage(model).copies().isdisjoint(weights)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Description:
     """Header and metadata of a file, and the result of verifying its lineage.
 
@@ -88,11 +88,17 @@ class Description:
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Name, kind, sizes and whether it was verified, in one line."""
+        verified = {None: "", True: ", verified", False: ", not what it says"}[self.verified]
+        size = number_of(len(self.header.tensors), "tensor")
+        return f"Description({self.path.name!r}: {self.metadata.kind}, {size}{verified})"
+
     def names(self) -> Mapping[Sha256, Ancestor]:
         """Ancestors by their hashes."""
         return {ancestor.sha256: ancestor for ancestor in self.metadata.ancestors}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Row of `inspect`: the metadata (of the spec only hash and verdict), numbers of tensors and of parameters."""
         stored = self.metadata.model_dump(mode="json")
         spec = stored.pop("spec")
@@ -115,6 +121,13 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
     """Read the header and metadata of `path`; with `verify`, hash its weights and those of its ancestors beside it.
 
     Ancestors are looked for under their base names in the file's own directory and those directly below it.
+    StarcliError for what cannot be read, and where ancestors go in a circle.
+
+    >>> import starcli as sc
+    >>> path = sc.save(sc.train("mlp", "digits", epochs=1, limit=60, seed=3), "d.safetensors")
+    >>> found = sc.describe(path, verify=True)
+    >>> found, found.to_dict()["seed"]
+    (Description('d.safetensors': model, 4 tensors, verified), 3)
     """
     place = as_path(path)
     return of_one_moment(place, lambda: _describe(place, verify))

@@ -17,7 +17,7 @@ _SHOWN = 4
 def adapter_lines(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """All that an adapter says of itself, a line for each thing; what it does not say is left out.
 
-    row: of `AdapterDescription.to_json`.
+    row: of `AdapterDescription.to_dict`.
     """
     rank, ranks, targets = row["rank"], row["ranks"], row["target_modules"]
     others = "" if ranks in ([], [rank]) else f" (of its tensors {', '.join(map(str, ranks))})"

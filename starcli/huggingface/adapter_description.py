@@ -84,7 +84,7 @@ class AdapterDescription:
         """See the class."""
         return why_not_applied(self.config, self.header.tensors)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Row of `inspect`."""
         config, tensors = self.config, self.header.tensors
         lora = config.get("peft_type") == "LORA"

@@ -75,7 +75,7 @@ _FILE_COLUMNS = (
 
 def _file_row(name: str, found: Description) -> dict[str, Any]:
     """What a file says of itself, names in place of hashes of its parents."""
-    row, names = found.to_json(), found.names()
+    row, names = found.to_dict(), found.names()
 
     def called(sha256: str) -> str:
         return model_name(names[sha256].name) if sha256 in names else sha256[:12]

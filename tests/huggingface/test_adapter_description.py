@@ -68,7 +68,7 @@ def test_what_peft_writes_is_shown_as_it_is_applied(saved, tmp_path):
     found, applied = sc.describe_adapter(tmp_path / "peft"), read_adapter(tmp_path / "peft")
     assert found.modules == sorted(each.module for each in applied.factors) == ["transformer.h.0.attn.c_attn"]
     assert (found.ranks, found.config["lora_alpha"], found.whole) == ([4], 8, [])
-    assert found.to_json()["parameters"] == sum(each.numel() for each in model.parameters() if each.requires_grad)
+    assert found.to_dict()["parameters"] == sum(each.numel() for each in model.parameters() if each.requires_grad)
 
 
 @pytest.mark.parametrize(

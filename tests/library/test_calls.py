@@ -271,7 +271,7 @@ def test_reports_and_symmetries_are_one_line(pair: list[nn.Module], data: Data) 
     assert repr(moved.permutation) == f"Permutation({moved.permutation.moved()} of 8 units move, in 1 of 1 group)"
     assert repr(moved) == f"Element({moved.permutation!r}, scales of units.0, signs of units.0)"
     assert repr(moved.kinds) == "Kinds(units.0: scaled; continuous dimension 8)"
-    assert repr(moved.kinds.spec) == "Resolved(1 groups, 9 tensors)"
+    assert repr(moved.kinds.spec) == "Resolved(1 group, 9 tensors)"
 
 
 def test_describe_takes_a_path_as_words(pair: list[nn.Module], data: Data) -> None:

@@ -341,3 +341,14 @@ def test_tables_print_their_first_numbers_and_notebooks_show_them(monkeypatch: p
 def test_weights_are_numbers_of_any_kind(place: Path) -> None:
     with pytest.raises(sc.StarcliError, match="weights='ab': expected a number for each model"):
         sc.mean_adapter([place, place], weights="ab")
+
+
+def test_results_print_in_a_line(solutions) -> None:
+    a, b = solutions.some(0, 1)
+    found = sc.describe(a, verify=True)
+    assert repr(found) == f"Description('0.safetensors': model, {len(sc.load(a).tensors)} tensors, verified)"
+    pairs = sc.all_pairs([a, b], alignment=None, points=3)
+    barrier = pairs.barriers[0].curves["train"].loss_barrier
+    assert repr(pairs.group).startswith(f"BarrierGroup(1 pair, mean barrier train {barrier:.4g}, test ")
+    for result in (pairs, pairs.barriers[0], sc.align(a, b), sc.normal_form(a).normalised):
+        assert "\n" not in repr(result)

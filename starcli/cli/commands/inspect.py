@@ -63,7 +63,7 @@ def inspect_command(
             with on_disk(path) as file:
                 place = adapter_place(file)
                 found = describe_adapter(place) if place else describe(file, verify=verify)
-            row = {**found.to_json(), "file": name, **(project.to_json() if project else {})}
+            row = {**found.to_dict(), "file": name, **(project.to_json() if project else {})}
             if results.for_programs or len(files) > 1:
                 results.add("inspect", row, _COLUMNS)
             else:

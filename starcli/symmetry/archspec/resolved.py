@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, number_of
 from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
 from starcli.symmetry.archspec.expression import Node, text
 from starcli.symmetry.archspec.stacked import is_stack, members, stacked, unstacked
@@ -54,7 +54,7 @@ class Resolved:
 
     def __repr__(self) -> str:
         """Its size, in one line; `expressions` has all of it."""
-        return f"Resolved({len(self.groups)} groups, {len(self.axes)} tensors)"
+        return f"Resolved({number_of(len(self.groups), 'group')}, {number_of(len(self.axes), 'tensor')})"
 
     def __eq__(self, other: object) -> bool:
         """Whether the canonical JSON of both is the same."""

@@ -29,7 +29,7 @@ def read_checkpoint(path: Path) -> None:
         resolved = resolved_from_json(found.metadata.spec.resolved)
         _ = resolved.blocks, resolved.sha256, resolved.log10_symmetries(), resolved.movable()
     found.metadata.to_text()
-    lineage.describe(path, verify=True).to_json()
+    lineage.describe(path, verify=True).to_dict()
 
 
 def read_spec(path: Path) -> None:
