@@ -36,7 +36,7 @@ from starcli.registry.splits import SPLITS
 if TYPE_CHECKING:
     from starcli.checkpoints.checkpoint import Checkpoint
     from starcli.data.dataset import Dataset
-    from starcli.fusion.fusing import DomainTeacher, Fused, Fusion
+    from starcli.fusion.fusing import Fused, Fusion
     from starcli.star.settings import StarSettings
     from starcli.workspace.plan import Plan
     from starcli.workspace.workspace import Workspace
@@ -139,18 +139,6 @@ class FusionRuns(StarRuns):
         """The model that the sources descend from."""
         return next(iter(self.models["base"]), None)
 
-    @cached_property
-    def teacher(self) -> "DomainTeacher | None":
-        """The star domain that teaches, if one does."""
-        from starcli.averaging.sampling import PointSampling
-        from starcli.fusion.fusing import DomainTeacher
-
-        if not self.search.star:
-            return None
-        [star] = self.models["star"]
-        points = PointSampling(self.search.sampling, self.search.in_turn)
-        return DomainTeacher(star, self.search.samples, points)
-
     def plan(self, number: int) -> "Plan":
         """Plan the model of seed `number`."""
         from starcli.library.plans import fusion_plan
@@ -176,11 +164,13 @@ class FusionRuns(StarRuns):
 
     def fusion(self, seed: int) -> "Fusion":
         """The fusion of seed `seed`."""
-        from starcli.fusion.fusing import Fusion
+        from starcli.averaging.sampling import PointSampling
+        from starcli.fusion.fusing import DomainTeacher, Fusion
 
-        method = self.search.method
+        method, star = self.search.method, next(iter(self.models["star"]), None)
+        teacher = DomainTeacher(self.search.samples, PointSampling(self.search.sampling, self.search.in_turn))
         recipe = self.recipe if method in TRAINED_FUSIONS else None
         how: dict[str, Any] = {"alignment": self.search.alignment, "renormalise": self.search.between()}
         how |= {"merge": self.search.merge(method), "base": self.base}
-        how |= {"init": self.initial, "teacher": self.teacher, "source_data": self.source_data}
+        how |= {"init": self.initial, "star": star, "teacher": teacher, "source_data": self.source_data}
         return Fusion(method=method, seed=seed, recipe=recipe, **how)

@@ -43,7 +43,7 @@ def distil(fusing: Fusing) -> Fused:
     seed = substream(fusing.fusion.seed, "distil")
     flat = workspace.network(seed)
     flat.load(_start(fusing))
-    teachers: Teachers = Ensemble.of(fusing) if fusing.fusion.teacher is None else DrawnPoints(fusing, seed)
+    teachers: Teachers = Ensemble.of(fusing) if fusing.fusion.star is None else DrawnPoints(fusing, seed)
     objective = OfTeachers(workspace, flat, recipe, teachers, fusing.progress)
     run = TrainingRun(
         objective,
@@ -107,11 +107,11 @@ class DrawnPoints:
     """Points of a star domain, drawn by `seed` and the place of a run; in eval mode, but for BatchNorm's statistics."""
 
     def __init__(self, fusing: Fusing, seed: int) -> None:
-        teacher = fusing.fusion.teacher
-        assert teacher is not None
-        self.teacher, self.seed = teacher, seed
+        star = fusing.fusion.star
+        assert star is not None
+        self.teacher, self.seed = fusing.fusion.teacher, seed
         flat = fusing.workspace.network()
-        flat.load(teacher.star.tensors)
+        flat.load(star.tensors)
         aligned = zip(fusing.sources, fusing.together, strict=True)
         self.bank = SourceBank([_held(source.name, tensors) for source, tensors in aligned], flat)
         self.star = flat.parameters.clone()
@@ -186,7 +186,7 @@ def _start(fusing: Fusing) -> Mapping[str, Tensor]:
     """The state dict that the student begins at, the same on all ranks."""
     if fusing.fusion.init is not None:
         return fusing.fusion.init.tensors
-    if fusing.fusion.teacher is not None:
-        return fusing.fusion.teacher.star.tensors
+    if fusing.fusion.star is not None:
+        return fusing.fusion.star.tensors
     _ = fusing.together  # by all ranks at once
     return distributed.by_writer(fusing.mean)  # processors may round differently

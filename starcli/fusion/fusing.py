@@ -44,9 +44,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DomainTeacher:
-    """The domain of a star as a teacher: the mean of `samples` points, which are drawn anew in each step."""
+    """How the domain of a star teaches: by the mean of `samples` points, which are drawn anew in each step."""
 
-    star: Checkpoint
     samples: int = 5
     points: PointSampling = UNIFORM_POINTS
 
@@ -56,7 +55,10 @@ class DomainTeacher:
 
     def record(self) -> dict[str, Any]:
         """The teacher as the recipe of a file records it."""
-        return {"star": self.star.sha256, "samples": self.samples, **self.points.settings()}
+        return {"samples": self.samples, **self.points.settings()}
+
+
+USUAL_TEACHER = DomainTeacher()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +67,10 @@ class Fusion:
 
     method: a name of `starcli.registry.fusions`. alignment: of the sources to each other. seed: of all that is drawn.
     recipe: of training, where the method trains. init: what training begins at, in the place of the sources' mean.
-    teacher: the star domain that teaches, in the place of the sources' ensemble: they are then aligned to its star.
-    renormalise: what is done to the activations of the mean. merge: of a method of `starcli.registry.merges`, its
-    settings. base: the model that the sources descend from, to which they are then aligned, for methods that need it.
+    star: the star whose domain teaches, in the place of the sources' ensemble: they are then aligned to it. teacher:
+    how it does. renormalise: what is done to the activations of the mean. merge: of a method of
+    `starcli.registry.merges`, its settings. base: the model that the sources descend from, to which they are then
+    aligned, for methods that need it.
     source_data: what each source was trained on, in their order, where these are different data; else empty.
 
     StarcliError for a seed where nothing is drawn.
@@ -81,7 +84,8 @@ class Fusion:
     seed: int
     recipe: Recipe | None = None
     init: Checkpoint | None = None
-    teacher: DomainTeacher | None = None
+    star: Checkpoint | None = None
+    teacher: DomainTeacher = USUAL_TEACHER
     renormalise: Renormalise = RECALIBRATE
     merge: Merge | None = None
     base: Checkpoint | None = None
@@ -102,8 +106,9 @@ class Fusion:
         cut = {"pieces": self.pieces} if self.pieces != 1 else {}
         begins = {"init": self.init.sha256} if self.init is not None else {}
         how = {name: value for name, value in self.alignment.settings().items() if name != "seed"}
-        if self.teacher is not None:
-            return {"fusion": self.method, **how, "teacher": self.teacher.record(), **begins, **cut}
+        if self.star is not None:
+            teacher = {"star": self.star.sha256, **self.teacher.record()}
+            return {"fusion": self.method, **how, "teacher": teacher, **begins, **cut}
         if begins:
             return {"fusion": self.method, **begins, **cut}
         own = {"source_data": [_identity(each) for each in self.source_data]} if self.source_data else {}
@@ -140,7 +145,7 @@ class Fusing:
     def together(self) -> list[Mapping[str, Tensor]]:
         """State dicts of the sources, aligned to a star or base, or without one to each other, the first as it is."""
         aligner, base = Aligner(replace(self.fusion.alignment, seed=self.fusion.seed), self.workspace), self.fusion.base
-        base = self.fusion.teacher.star if self.fusion.teacher is not None else base
+        base = base if self.fusion.star is None else self.fusion.star
         models = [*([] if base is None else [base]), *self.sources]
         note_aligned_anew(self.workspace, self.fusion.alignment, models, self.progress)
         if base is not None:
@@ -180,8 +185,8 @@ def fuse_sources(
     for each in {id(each): each for each in fusing.workspaces}.values():
         of_it = [source for source, own in zip(sources, fusing.workspaces, strict=True) if own is each]
         warn_of_outliers(each, [Source.of(source) for source in of_it], progress)
-    if fusion.teacher is not None:
-        check_roles(fusion.teacher.star, sources, (), progress)
+    if fusion.star is not None:
+        check_roles(fusion.star, sources, (), progress)
     found: Fused = resolve(FUSIONS, "method", fusion.method)(fusing)
     return found
 

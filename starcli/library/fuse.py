@@ -1,8 +1,7 @@
 """Fused models from Python."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -37,9 +36,6 @@ from starcli.runtime.progress import Progress
 from starcli.star.check_sources import note_doubtful_solutions
 from starcli.star.settings import StarSettings
 from starcli.training.class_weights import note_class_weights
-
-_ENDS = ("init", "base", "star")
-"""Models beside the sources: what training begins at, what the sources descend from, the star whose domain teaches."""
 
 
 class FuseKeywords(SearchKeywords, MergeKeywords, total=False):
@@ -118,34 +114,33 @@ def fuse(
         how_begun: dict[str, Any] = {"seed": seed, "recipe": recipe, "init": init, "grow": grow}
         return search_for_star("fused", sources, settings, others, held_out=held_out, **how_begun)
     merge = understood_merge(method, merging)
-    fusion = Fusion(method=method, alignment=how, seed=seed, renormalise=settings.renormalise, merge=merge)
-    points = PointSampling(settings.sampling, in_turn)
-    teacher = None if star is None else partial(DomainTeacher, samples=samples, points=points)
-    ends = {"init": init, "base": merging.get("base"), "star": star}
-    return _fused(fusion, sources, source_data, ends, teacher, recipe, others, said=alignment != AUTO)
+    teacher = DomainTeacher(samples, PointSampling(settings.sampling, in_turn))
+    how_done: dict[str, Any] = {"renormalise": settings.renormalise, "merge": merge, "teacher": teacher}
+    fusion = Fusion(method=method, alignment=how, seed=seed, **how_done)
+    roles = {"init": init, "base": merging.get("base"), "star": star}
+    beside = {role: model for role, model in roles.items() if model is not None}
+    return _fused(fusion, sources, beside, source_data, recipe, others, said=alignment != AUTO)
 
 
 def _fused(
     fusion: Fusion,
     sources: Sequence[ModelLike],
+    beside: Mapping[str, ModelLike],
     source_data: Sequence[DataLike] | None,
-    ends: Mapping[str, ModelLike | None],
-    teacher: Callable[[Checkpoint], DomainTeacher] | None,
     recipe: Recipe | str | Path | None,
     options: Mapping[str, Any],
     *,
     said: bool,
 ) -> StarModel:
-    """Fuse by another method than star: as `fusion`, with a recipe and the models `ends`, some of `_ENDS`.
+    """Fuse by another method than star, as `fusion`, of which recipe, data and models are still missing.
 
-    source_data: of each source, where they have data of their own, and these are said.
-
-    said: whether the caller says how the sources are aligned.
+    beside: models beside the sources by their names in `Fusion`. source_data: of each source, where they have data of
+    their own, and these are said. said: whether the caller says how the sources are aligned.
     """
     where, changed = split_options(options)
     sources = listed(sources, "sources")
     need_several(sources)
-    given = [*sources, *(each for each in map(ends.get, _ENDS) if each is not None)]
+    given = [*sources, *beside.values()]
     named = source_data is not None or any(where.get(name) is not None for name in ("arch", "data"))
     if fusion.merge is not None and not named:
         read = as_checkpoints(given)
@@ -155,21 +150,19 @@ def _fused(
         # a module says what network it is, what was read of it does not
         given = [one if isinstance(one, nn.Module) else model for one, model in zip(given, read, strict=True)]
     opened: tuple[Dataset, ...] = ()
-    if fusion.method in TRAINED_FUSIONS:
+    if trained := fusion.method in TRAINED_FUSIONS:
         workspace, models, watcher = open_models(given, where, distinct=len(sources))
     else:
         count = len(sources)
         workspace, models, opened, watcher = open_sources(given[:count], given[count:], where, source_data)
-    own, others = models[: len(sources)], iter(models[len(sources) :])
-    init, base, star = (None if each is None else next(others) for each in map(ends.get, _ENDS))
+    own, others = models[: len(sources)], models[len(sources) :]
     note_doubtful_solutions(own, watcher)
-    trained = fusion.method in TRAINED_FUSIONS
     chosen = inherited(recipe, own, changed, watcher, workspace.dataset) if trained else None
     if chosen is not None:
         note_class_weights(chosen, workspace.dataset, watcher)
     note_repaired(workspace, fusion.renormalise, watcher)
-    taught = None if star is None or teacher is None else teacher(star)
-    fusion = replace(fusion, recipe=chosen, init=init, base=base, teacher=taught, source_data=opened)
+    of_models: dict[str, Any] = dict(zip(beside, others, strict=True))
+    fusion = replace(fusion, recipe=chosen, source_data=opened, **of_models)
     plan, name = fusion_plan(workspace, own, fusion), f"fused-{fusion.seed}"
     note_alignment(workspace, fusion.alignment, watcher)
     found = fuse_sources(workspace, own, fusion, progress=watcher)

@@ -154,10 +154,9 @@ def curve_plans(
 
 def fusion_plan(workspace: Workspace, sources: Sequence[Checkpoint], fusion: Fusion) -> Plan:
     """Plan a fused model that is no star; without training, it inherits the settings of its first source's."""
-    star = None if fusion.teacher is None else fusion.teacher.star
     training = training_settings(sources[0]) if fusion.recipe is None else fusion.recipe.settings()
-    parents = [*sources, *(each for each in (fusion.init, fusion.base, star) if each is not None)]
+    parents = [*sources, *(each for each in (fusion.init, fusion.base, fusion.star) if each is not None)]
     spec = workspace.spec.record() if fusion.alignment.active else None
-    kinds = fusion.alignment.kinds_in(workspace) if fusion.init is None or star is not None else {}
+    kinds = fusion.alignment.kinds_in(workspace) if fusion.init is None or fusion.star is not None else {}
     settings = {**training, "fused": fusion.record() | kinds}
     return plan_of(workspace, "fused", settings, seed=fusion.seed, parents=parents, spec=spec)

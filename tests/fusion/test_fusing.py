@@ -165,8 +165,9 @@ def test_a_star_domain_teaches_by_the_mean_of_its_draws():
     """Cross-entropy with the mean softmax output of points put together by hand, with the statistics of the batch."""
     workspace = small("mlp", limit=100, hidden_dim=8, depth=2)
     star, *sources = (Checkpoint(workspace.network(seed).state(), Metadata(), str(seed)) for seed in range(3))
-    teacher = DomainTeacher(star, samples=4, points=PointSampling("beta:5,1", in_turn=True))
-    fusing = Fusing(workspace, sources, Fusion(method="distil", alignment=WEIGHT, seed=0, teacher=teacher))
+    teacher = DomainTeacher(samples=4, points=PointSampling("beta:5,1", in_turn=True))
+    fusion = Fusion(method="distil", alignment=WEIGHT, seed=0, star=star, teacher=teacher)
+    fusing = Fusing(workspace, sources, fusion)
     points = DrawnPoints(fusing, seed=3)
     objective = OfTeachers(workspace, workspace.network(0), RECIPE, points, Stopping())
     inputs, labels = next(iter(workspace.dataset.train.batches(10)))
@@ -192,24 +193,25 @@ def test_a_star_domain_teaches_by_the_mean_of_its_draws():
 
 def test_a_student_of_a_star_domain_begins_at_the_star(workspace, models):
     star, *sources = models
-    teacher = DomainTeacher(star, samples=2)
-    student = fused(workspace, sources, "distil", recipe=RECIPE, teacher=teacher)
-    assert same(fused(workspace, sources, "distil", recipe=RECIPE, teacher=teacher).tensors, student.tensors)
+    taught = {"star": star, "teacher": DomainTeacher(samples=2)}
+    student = fused(workspace, sources, "distil", recipe=RECIPE, **taught)
+    assert same(fused(workspace, sources, "distil", recipe=RECIPE, **taught).tensors, student.tensors)
+    at_sources = {"star": star, "teacher": DomainTeacher(2, PointSampling("constant:1"))}
     others = [
-        fused(workspace, sources, "distil", recipe=RECIPE, teacher=DomainTeacher(star, 2, PointSampling("constant:1"))),
-        fused(workspace, sources, "distil", recipe=RECIPE, teacher=teacher, init=sources[0]),
+        fused(workspace, sources, "distil", recipe=RECIPE, **at_sources),
+        fused(workspace, sources, "distil", recipe=RECIPE, **taught, init=sources[0]),
         fused(workspace, sources, "distil", recipe=RECIPE),
     ]
     assert not any(same(other.tensors, student.tensors) for other in others)
-    still = fused(workspace, sources, "distil", recipe=RECIPE.override(lr=0.0), teacher=teacher)
+    still = fused(workspace, sources, "distil", recipe=RECIPE.override(lr=0.0), **taught)
     assert all(torch.equal(still.tensors[n], star.tensors[n]) for n in workspace.spec.resolved.learnable())
     with pytest.raises(StarcliError, match="samples of a star domain that teach: 0"):
-        DomainTeacher(star, 0)
+        DomainTeacher(0)
 
 
 def test_a_star_domain_reads_its_next_source_ahead_and_ends_its_thread(workspace, models, monkeypatch):
     star, *sources = models
-    how = {"recipe": RECIPE, "teacher": DomainTeacher(star, samples=2)}
+    how = {"recipe": RECIPE, "star": star, "teacher": DomainTeacher(samples=2)}
     kept = fused(workspace, sources, "distil", **how)
     made = []
 
