@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from starcli.symmetry.derive.atoms import AtomLabels, Atoms, distinct, distinct_rows, unique, upwards
+from starcli.symmetry.derive.atoms import AtomLabels, Atoms, components, distinct, distinct_rows, unique, upwards
 from starcli.symmetry.derive.values import Value, along_axis, varies
 
 
@@ -50,21 +50,17 @@ def _pairs(f: AtomLabels, g: AtomLabels) -> tuple[AtomLabels, AtomLabels, AtomLa
 
 
 def _components(atoms: Atoms, a: AtomLabels, b: AtomLabels, i: AtomLabels, j: AtomLabels, where: str) -> None:
-    """Unite what is above the two sides of each complete product that the pairs form; pin all where they form none.
-
-    The pairs come in order of i. In complete products all a's that meet one b have the same first b.
-    """
-    first = j[np.searchsorted(i, np.arange(len(a)))]
-    component = np.empty(len(b), dtype=np.int64)
-    component[j] = first[i]
-    met = np.bincount(first, minlength=len(b)) * np.bincount(component, minlength=len(b))
-    if met.sum() != len(i) or not np.array_equal(component[j], first[i]):
+    """Unite what is above the two sides of each complete product that the pairs form; pin what meets in no such way."""
+    number, component = components(len(a) + len(b), i, len(a) + j)
+    first, second = component[: len(a)], component[len(a) :]
+    met = np.bincount(first, minlength=number) * np.bincount(second, minlength=number)
+    complete = met == np.bincount(first[i], minlength=number)
+    if not complete.all():
         reason = f"units meet that neither determine each other nor form a product, {where}"
-        atoms.pin(a, reason)
-        atoms.pin(b, reason)
-        return
-    for k in unique(first):
-        above = [atoms.bundles(labels[of == k][None]) for labels, of in ((a, first), (b, component))]
+        atoms.pin(a[~complete[first]], reason)
+        atoms.pin(b[~complete[second]], reason)
+    for k in np.flatnonzero(complete):
+        above = [atoms.bundles(labels[of == k][None]) for labels, of in ((a, first), (b, second))]
         atoms.union(above[0], above[1])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from starcli.symmetry.derive import algebra
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
@@ -135,7 +136,11 @@ def _flat(argument: Any) -> list[Any]:
 
 
 def constant_value(atoms: Atoms, tensor: torch.Tensor, where: str) -> Value:
-    """The value of a constant tensor, read at `where`: fixed positions along every axis on which it varies."""
+    """The value of a constant tensor, read at `where`: fixed positions along every axis on which it varies.
+
+    Where only the diagonal of two axes differs from the rest, as of an identity, they have the same positions, which
+    may move.
+    """
     exact = torch.complex128 if tensor.is_complex() else torch.float64 if tensor.is_floating_point() else torch.int64
     data = tensor.detach().cpu().to(exact).numpy()
     axes = [
@@ -143,7 +148,18 @@ def constant_value(atoms: Atoms, tensor: torch.Tensor, where: str) -> Value:
         for axis, n in enumerate(data.shape)
         if n > 1 and not np.array_equal(np.broadcast_to(data.take([0], axis), data.shape), data)
     ]
+    if _has_but_a_diagonal(data, axes):
+        positions = atoms.new(data.shape[axes[0]])
+        return Value.of(data.shape, [along_axis(positions, axis, data.ndim) for axis in axes])
     return fixed(atoms, data.shape, axes, f"a constant that differs along this axis, {where}")
+
+
+def _has_but_a_diagonal(data: NDArray[Any], axes: Sequence[int]) -> bool:
+    """Whether an array that varies along `axes` has one value on their diagonal, and one elsewhere."""
+    if len(axes) != 2 or data.shape[axes[0]] != data.shape[axes[1]]:
+        return False
+    matrix = data[tuple(slice(None) if axis in axes else 0 for axis in range(data.ndim))]
+    return np.array_equal(matrix, np.where(np.eye(len(matrix), dtype=bool), matrix[0, 0], matrix[0, 1]))
 
 
 def fixed(atoms: Atoms, shape: Sequence[int], axes: Iterable[int], reason: str) -> Value:

@@ -61,7 +61,7 @@ def _takes_the_axis(node: fx.Node) -> bool:
 def _positions(node: fx.Node, axis: int, count: int, width: int) -> Iterator[tuple[fx.Node, int]]:
     """The nodes by which `node` reads the k-th of `count` pieces of `width` along `axis`, each with k."""
     name, args = nodes.name(node.target), node.args
-    rank = len(args[0].meta["val"].shape) if isinstance(args[0], fx.Node) else 0
+    rank = len(getattr(args[0].meta.get("val"), "shape", ())) if isinstance(args[0], fx.Node) else 0
 
     def along(number: int) -> bool:
         given = args[number] if len(args) > number else node.kwargs.get("dim", 0)

@@ -103,6 +103,35 @@ class Reflected(nn.Module):
         return self.last(x.tanh())
 
 
+class Rotated(nn.Module):
+    """An orthogonal matrix of a skew one (Cayley), and a weight without connections of units with themselves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 6), nn.Linear(6, 3)
+        self.weight, self.other = nn.Parameter(torch.randn(6, 6)), nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        skew, one = self.weight - self.weight.T, torch.eye(6).to(x)
+        x = self.first(x) @ torch.linalg.solve(one + skew, one - skew)
+        return self.last(x.tanh() @ (self.other * (1 - one)))
+
+
+class PairsOfLayers(nn.Module):
+    """Three layers beside each other, and the products of each pair of them (Naumov et al. 2019, DLRM)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.three = (nn.Linear(5, 6) for _ in range(3))
+        self.second, self.last = nn.Linear(18 + 3, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = torch.cat([self.one(x).relu(), self.two(x).tanh(), self.three(x)], 1).view(len(x), 3, 6)
+        rows, columns = torch.triu_indices(3, 3, 1)
+        pairs = (layers @ layers.mT)[:, rows, columns]
+        return self.last(self.second(torch.cat([layers.flatten(1), pairs], 1)).relu())
+
+
 class Adapted(nn.Module):
     """A weight with a product of two narrow ones added (LoRA), under a spectral norm by hand."""
 

@@ -1,5 +1,6 @@
 """Small networks with hard structures: derived, proved, and counted by hand."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -9,7 +10,7 @@ from support.networks import attention, convolutional, dense, scattered
 from support.shipped import fact
 from support.tensors import same
 from support.tracing import traced_truly
-from torch import nn
+from torch import Tensor, nn
 
 from starcli.symmetry.derive.derive import derive, derive_and_prove
 
@@ -112,6 +113,30 @@ def test_an_unknown_operator_freezes_what_it_touches_and_names_the_source_line()
     reasons = {(each.tensor, each.axis): each.reason for each in derived.frozen}
     assert reasons["first.weight", 0] == note
     assert derived.resolved.log10_symmetries() == pytest.approx(fact(7))
+
+
+class Scanned(nn.Module):
+    """A recurrent layer in an operator that takes a graph for a step."""
+
+    def __init__(self, scan: Callable[..., tuple[Tensor, Tensor]]) -> None:
+        super().__init__()
+        self.scan = scan
+        self.first, self.again, self.last = nn.Linear(3, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        def step(held: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+            held = torch.tanh(self.again(held) + new)
+            return held, held.clone()
+
+        return self.last(self.scan(step, torch.zeros(len(x), 6), self.first(x).transpose(0, 1))[0])
+
+
+@pytest.mark.slow
+def test_operators_that_take_a_graph_are_named():
+    scan = pytest.importorskip("torch._higher_order_ops.scan").scan
+    derived = derive(Scanned(scan), (torch.rand(2, 4, 3),))
+    assert [note.partition(" at ")[0] for note in derived.notes] == ["no rule for scan"]
+    assert not derived.resolved.groups
 
 
 def test_every_fixed_axis_has_a_reason():

@@ -22,6 +22,8 @@ CASES: dict[type[nn.Module], tuple[Tensor, float]] = {
     unusual.Kernels: (SEQUENCES, fact(8, 2) + 4 * fact(4)),
     unusual.OnGrids: (VECTORS, fact(6)),
     unusual.Reflected: (VECTORS, fact(6)),
+    unusual.Rotated: (VECTORS, fact(6)),
+    unusual.PairsOfLayers: (VECTORS, fact(6, 4)),
     unusual.Adapted: (VECTORS, fact(6, 4, 2)),
     unusual.Slots: (SEQUENCES, fact(6, 4, 7, 8, 9)),
     unusual.MadeWeights: (VECTORS, fact(6, 7)),

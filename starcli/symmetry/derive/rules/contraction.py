@@ -71,6 +71,35 @@ def by_experts(call: Call) -> RuleResult:
     return call.contract(product, [2], whole=False).dropped([2])
 
 
+@rule("inverse", "linalg_inv")
+def inverse_matrix(call: Call) -> RuleResult:
+    """The inverse of matrices (..., n, n): its rows are told apart as their columns are."""
+    return _transposed(call.value("A" if "A" in call.arguments else "self"))
+
+
+@rule("linalg_solve")
+def solution(call: Call) -> RuleResult:
+    """A^-1 B, or B A^-1, of matrices A (..., n, n) and B (..., n, k), or (n,)."""
+    pair = (_transposed(call.value("A")), call.value("B"))
+    pair = pair if call.arguments.get("left", True) else pair[::-1]
+    return matrix_product(call, *pair, whole=not {"A", "B"} & set(call.parameters))
+
+
+@rule("matrix_exp", "linalg_matrix_exp", "matrix_power", "linalg_matrix_power")
+def power_series(call: Call) -> RuleResult:
+    """A sum of powers of a matrix: its rows go with its columns."""
+    value = call.value("A" if "A" in call.arguments else "self")
+    return call.merge([value, _transposed(value)])
+
+
+def _transposed(value: Value) -> Value:
+    """Matrices (..., n, n), transposed. Raises Unknown where their entries move one by one."""
+    n = len(value.shape)
+    if any({n - 2, n - 1} <= {*varies(factor)} for factor in value.factors):
+        raise Unknown
+    return value.aligned([*range(n - 2), n - 1, n - 2], n)
+
+
 @rule("cdist")
 def row_distances(call: Call) -> RuleResult:
     """Distances of rows, (..., m, k) and (..., n, k) -> (..., m, n): sums over k, as of a product."""

@@ -11,7 +11,7 @@ from starcli.symmetry.derive.values import Value, along_axis
 
 @rule(
     *("alias", "clone", "contiguous", "detach", "copy", "expand_copy", "lift_fresh", "lift_fresh_copy"),
-    *("conj", "resolve_conj", "conj_physical", "resolve_neg", "real", "imag", "polar"),
+    *("conj", "_conj", "resolve_conj", "conj_physical", "resolve_neg", "real", "imag", "polar"),
     *("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "bernoulli"),
     *("relu6", "mish", "hardswish", "hardsigmoid", "hardtanh", "gelu", "silu", "log_sigmoid", "selu", "celu", "elu"),
     *("leaky_relu", "rrelu", "softplus", "softshrink", "hardshrink", "threshold", "clamp"),
