@@ -53,6 +53,7 @@ def test_weight_matching_over_all_kinds_undoes_them(name, noise):
     aligner = Aligner(Alignment("weight", restarts=2, kinds="all"), workspace)
     found = plant_and_recover(aligner, tensors, noise=noise, plants=2)
     assert found.recovered == found.units > 0
+    assert (found.planted, found.plants) == ("elements of all kinds", 2)
     assert found.lost == ()
     assert found.distance < (0.5 if noise else 1e-6)
     assert found.difference < 1e-4

@@ -60,14 +60,6 @@ def test_all_units_come_back_and_the_function_stays(arch: str, method: str) -> N
     assert found.difference < 1e-5
 
 
-def test_of_several_plants_the_worst_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace, changes, distances = opened("mlp"), iter([0.1, 0.3, 0.2]), iter([0.5, 0.4, 0.7])
-    monkeypatch.setattr("starcli.alignment.selftest._Outputs.change", lambda *_: next(changes))
-    monkeypatch.setattr("starcli.alignment.selftest.relative_distance", lambda *_: next(distances))
-    found = plant_and_recover(Aligner(Alignment("weight"), workspace), generic(workspace), plants=3)
-    assert (found.difference, found.distance) == (0.3, 0.7)
-
-
 @pytest.mark.parametrize("share", [0.5, 1.0])
 def test_units_of_a_grouped_convolution_with_as_many_outputs_as_inputs_come_back(share: float) -> None:
     torch.manual_seed(0)
