@@ -161,7 +161,7 @@ class Stars:
             seconds += time.process_time() - began
             for seed, source in zip(SOURCES, star.aligned_sources, strict=False):
                 self.measure((count, epochs, trained, AS_TRAINED, "source", seed), star, source, "none")
-            scores = star.metadata.metrics
+            scores = star.to_dict()
             own = scores["train"]["loss"], scores["test"]["loss"], scores["test"]["accuracy"]
             self.keep(Star(self.network, count, epochs, trained, *own, seconds))
             sc.save(star, file)

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 from torch.utils.data import Dataset as TorchDataset
 
 from starcli.data.dataset import Dataset
 from starcli.data.layout import channels_are_last, empty_classes
-from starcli.data.memory_arrays import as_inputs, as_tensor, is_array, readable_by_numpy
+from starcli.data.memory_arrays import ArrayLike, as_inputs, as_tensor, is_array, readable_by_numpy
 from starcli.data.names import IN_MEMORY
 from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
@@ -26,7 +25,6 @@ from starcli.errors import StarcliError, first_line, number_of, type_in_words
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
-ArrayLike = Tensor | NDArray[Any]
 Examples = tuple[ArrayLike, ArrayLike | None] | TorchDataset[Any] | DataLoader[Any]
 """Inputs (N, ...) and labels (N,); or a data set or loader of (input, label); or tokens (N, length) and None.
 

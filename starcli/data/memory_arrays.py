@@ -1,6 +1,6 @@
 """Tensors, NumPy arrays and tables of pandas in memory, each as a tensor."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -8,6 +8,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from starcli.errors import StarcliError, few
+
+
+class NumPyTable(Protocol):
+    """A table or column of pandas, or what else knows itself as a NumPy array."""
+
+    def to_numpy(self) -> NDArray[Any]:
+        """Its values."""
+
+
+ArrayLike = Tensor | NDArray[Any] | NumPyTable
+"""Numbers in memory."""
 
 
 def is_array(value: Any) -> bool:

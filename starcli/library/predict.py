@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack, cast
 
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from starcli.alignment.alignment import Alignment
 from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
 from starcli.averaging.sampling import PointSampling, Sampling
-from starcli.data.memory_arrays import as_inputs, is_array
+from starcli.data.memory_arrays import ArrayLike, as_inputs, is_array
 from starcli.data.text_options import OPTIONS, TextOptions
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.column_predictions import AnyPredictions
@@ -25,8 +24,8 @@ from starcli.runtime.progress import Progress
 from starcli.star.check_sources import check_roles
 from starcli.workspace.workspace import Workspace
 
-InputsLike = DataLike | Tensor | NDArray[Any]
-"""Data as of `Where`, or inputs alone (N, ...): a tensor, an array, or a name of data without labels."""
+InputsLike = DataLike | ArrayLike
+"""Data as of `Where`, or inputs alone (N, ...): a tensor, an array or table, or a name of data without labels."""
 
 
 USUAL_SAMPLES = 10

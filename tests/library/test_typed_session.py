@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -22,6 +23,16 @@ def blobs(seed: int) -> tuple[Tensor, Tensor]:
     labels = torch.arange(60) % 3
     noise = torch.randn(60, 4, generator=torch.Generator().manual_seed(seed))
     return noise + 3 * nn.functional.one_hot(labels, 4), labels
+
+
+class Table:
+    """What knows itself as an array, as tables of pandas do."""
+
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+
+    def to_numpy(self, copy: bool = False) -> NDArray[np.float32]:
+        return np.array(self.values.numpy(), copy=copy or None)
 
 
 DATA = {"train": blobs(0), "validation": blobs(1), "test": blobs(2)}
@@ -86,6 +97,8 @@ def test_measures(place: Path) -> None:
     assert found.entropy.max() < 2
     assert (found.prediction == found.label).mean() == found.summaries()[0]["accuracy"]
     assert sc.predict(models[0], data=inputs.numpy()).probabilities.sum(1).min() > 0.99
+    table = sc.predict(models[0], data=Table(inputs)).probabilities
+    np.testing.assert_array_equal(table, sc.predict(models[0], data=inputs).probabilities)
     accuracy: float = sc.evaluate(*models, temperature=2)[0]["accuracy"]
     rows = sc.bma(star, models[:3], samples=2, repeats=1, sampling=lambda generator: 0.5)
     assert accuracy <= 1
