@@ -117,16 +117,18 @@ def test_barriers(place: Path, solutions: Any, words: tuple[Any, ...], lines: in
 def test_lines_and_planes_of_very_many_points(
     place: Path, solutions: Any, command: str, few: int, many: int, more: int
 ) -> None:
-    """All points of a line were measured, however many."""
+    """All points of a line were measured, however many. Other processes take time from one trial more than another."""
     models = solutions.some(0, 1) if command == "barrier" else solutions.some(0, 1, 2)
-    seconds = []
-    for points in (few, many):
+
+    def seconds(points: int) -> float:
         began = time.process_time()
         ran = run_here(command, *models, "--align", "none", "--points", points, "--dry-run")
         assert ran.status == 0, ran.err
         assert time.process_time() - began < 20
-        seconds.append(of(ran, "work")[f"lines of {points} points"]["seconds"])
-    assert more / 3 < seconds[1] / seconds[0] < more * 3
+        found: float = of(ran, "work")[f"lines of {points} points"]["seconds"]
+        return found
+
+    assert more / 3 < min(seconds(many) for _ in range(3)) / min(seconds(few) for _ in range(3)) < more * 3
 
 
 def test_more_points_than_can_be_held_are_refused(place: Path, solutions: Any) -> None:
