@@ -1,6 +1,6 @@
 """A session as in a user's script, which mypy checks as it is: no result has to be cast, or asserted not to be None.
 
-`[tool.mypy]` in pyproject.toml names this module.
+`[tool.mypy]` in pyproject.toml names this module, and examples/library.py.
 """
 
 from pathlib import Path
