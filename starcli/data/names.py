@@ -97,7 +97,7 @@ def _is_code(name: str) -> bool:
 
 def _kind_of_path(name: str) -> str:
     """Kind of the data at a path that is given without one: by its suffix, or by what is in the folder."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if name.endswith(ARRAY_SUFFIXES):
         return "arrays"
     if name.endswith(TABLE_SUFFIXES):

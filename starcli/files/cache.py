@@ -84,8 +84,11 @@ def no_cache() -> contextlib.AbstractContextManager[CacheUse]:
 
 
 def cache_directory() -> Path:
-    """`starcli` below $XDG_CACHE_HOME, else below ~/.cache; it need not exist."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "starcli"
+    """`starcli` below $XDG_CACHE_HOME, else below ~/.cache; it need not exist. StarcliError where there is no home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "starcli"
+    except RuntimeError as error:  # $HOME is not set, and the system does not know the user, as in containers
+        raise StarcliError("nothing is kept: set HOME, or XDG_CACHE_HOME to a directory for it") from error
 
 
 def _cache_path(kind: CacheKind, key: str) -> Path:
@@ -100,7 +103,7 @@ def recall(kind: CacheKind, key: str) -> Any:
         return None
     try:
         value = json.loads(_cache_path(kind, key).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RuntimeError):
+    except (OSError, ValueError, StarcliError):
         value = None
     (use.missing if value is None else use.found)[kind] += 1
     return value
@@ -110,7 +113,7 @@ def remember(kind: CacheKind, key: str, value: Any) -> None:
     """Store a JSON-able value other than None under the hash `key`; a cache that cannot be written is no error."""
     if not _use.get().on or present_rehearsal() is not None:
         return
-    with contextlib.suppress(OSError, StarcliError, RuntimeError):
+    with contextlib.suppress(OSError, StarcliError):
         write_atomically(_cache_path(kind, key), json.dumps(value, sort_keys=True).encode())
         _use.get().kept[kind] += 1
 
@@ -118,7 +121,7 @@ def remember(kind: CacheKind, key: str, value: Any) -> None:
 def forget(kind: CacheKind, key: str) -> None:
     """Remove what `remember` stored under the hash `key`, if there is something."""
     if _use.get().on and present_rehearsal() is None:
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(OSError, StarcliError):
             _cache_path(kind, key).unlink(missing_ok=True)
 
 

@@ -38,6 +38,8 @@ def test_an_output_below_a_file_is_refused(place, solutions):
     for option, name in (("-o", "f/x.safetensors"), ("-o", "f/deep/x.safetensors")):
         refused(run_here("align", *solutions.some(0, 1), option, name), "f: is no directory to write into")
     refused(run_here("barrier", *solutions.some(0, 1), "--plot", "f/x.png"), "f: is no directory")
+    both = run_here("align", *solutions.some(0, 1), "-o", "f/x.safetensors", "--permutation", "f/p.safetensors")
+    assert both.err == "starcli: f: is no directory to write into\n"  # told once
 
 
 def test_output_that_is_a_directory_or_not_writable(place, solutions):

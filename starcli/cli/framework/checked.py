@@ -22,12 +22,13 @@ def check_values(options: Sequence[inspect.Parameter], values: Mapping[str, Any]
     """Run the checks of all options that have a value; one StarcliError tells all that is wrong."""
     marks = [(values[option.name], mark) for option in options for mark in _marks_of(option)]
     marks = [(value, mark) for value, mark in marks if value is not None]
-    errors = []
+    errors: list[StarcliError] = []
     for value, mark in marks:
         try:
             mark.check(value)
         except StarcliError as error:
-            errors.append(error)
+            if str(error) not in map(str, errors):  # two outputs in one directory that may not be written to
+                errors.append(error)
     if len(errors) == 1:
         raise errors[0]
     if errors:

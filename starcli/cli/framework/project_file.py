@@ -74,10 +74,10 @@ class ProjectFile:
         """
         before, colon, behind = word.partition(":")
         if before == "wds":  # a pattern, of which no file may have the name
-            return f"wds:{os.path.relpath(self.path.parent / Path(behind).expanduser())}"
+            return f"wds:{os.path.relpath(self.path.parent / os.path.expanduser(behind))}"
         for lead, path, rest in (("", word, ""), (f"{before}{colon}", behind, ""), ("", before, f"{colon}{behind}")):
-            if path and (self.path.parent / Path(path).expanduser()).exists():
-                return f"{lead}{os.path.relpath(self.path.parent / Path(path).expanduser())}{rest}"
+            if path and (self.path.parent / os.path.expanduser(path)).exists():
+                return f"{lead}{os.path.relpath(self.path.parent / os.path.expanduser(path))}{rest}"
         return word
 
 

@@ -1,10 +1,12 @@
 """starcli cache, and --no-cache: what comes from the cache is what would be measured, and is said."""
 
+import pwd
 import re
 from pathlib import Path
 
 import pytest
 from support.program import run_here
+from support.refused import refused
 
 from starcli.checkpoints import checkpoint
 
@@ -70,3 +72,20 @@ def test_the_cache_is_shown_and_cleared(solutions, place):
     assert cleared == {**shown, "type": "cache_clear"}
     assert not any(file.exists() for file in files)
     assert run_here("cache", "clear").err.startswith("note: nothing was kept")
+
+
+def test_a_user_without_a_home_can_do_all_but_look_at_the_cache(solutions, place, monkeypatch):
+    """As in a container that runs under a number which no user of it has."""
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+
+    def unknown(number: int) -> pwd.struct_passwd:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    ran = run_here("barrier", *solutions.some(0, 1), "--align", "weight", "--points", 3)
+    assert (ran.status, ran.err) == (0, "")
+    for command in ("show", "clear"):
+        refused(run_here("cache", command), "nothing is kept: set HOME, or XDG_CACHE_HOME to a directory for it")
+    refused(run_here("train", "--arch", "mlp", "--data", "~/d.npz", "-o", "x.safetensors"), "~/d.npz")
+    assert list(place.iterdir()) == []
