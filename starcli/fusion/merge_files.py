@@ -15,6 +15,7 @@ from starcli.files.slices import SlicedTensor, sliced_tensors
 from starcli.fusion.fusing import Fusion
 from starcli.fusion.merged_tensors import STATISTICS, SlicedModel, merged_tensors
 from starcli.fusion.unrelated_files import unrelated_to_first
+from starcli.huggingface.directory import Directory, network_arguments, told_of_weights
 from starcli.merging.merge import Merge
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.agreement import first_that_says, refuse_differences
@@ -82,9 +83,24 @@ def _note_merged(models: Sequence[Checkpoint], tensors: LazyTensors, progress: P
     if _has_statistics(tensors):
         progress.note("BatchNorm statistics are averaged, not those of the merged weights: --data re-estimates them")
     places = directories_of(models, any_class=True)
+    for each in places[1:]:
+        if different := _different_settings(places[0], each):
+            which = f"{few(different, 5)}: {each.path} says another value than {places[0].path}, whose config is copied"
+            progress.note(f"{which}: these may be weights of different networks")
     if places and (other := with_other_tokenizer(places)) is not None:
         which = f"the tokenizers of {places[0].path} and {other.path} differ"
         progress.note(f"{which}: embeddings of different tokens may be merged, and the first one's files are copied")
+
+
+def _different_settings(first: Directory, other: Directory) -> list[str]:
+    """Names of what the configs of two models of a class that is not known say of the network, each otherwise.
+
+    What one leaves out is a default, which nobody knows here. Known classes are compared elsewhere.
+    """
+    if first.is_known or other.is_known:
+        return []
+    one, two = (told_of_weights("", network_arguments(each.config)) for each in (first, other))
+    return [key for key in one if key in two and not isinstance(one[key], dict) and one[key] != two[key]]
 
 
 def _refuse_quantised(models: Sequence[Checkpoint]) -> None:

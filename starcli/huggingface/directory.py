@@ -1,6 +1,7 @@
 """A directory of `transformers` or `timm`: which network it is of, and what it says of inputs. Needs no torch."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,6 +34,8 @@ _OF_ITS_OWN = (
 )  # fmt: skip
 """Keys of config.json that say nothing of the network; those that begin with `_` do not either."""
 
+_OF_TRAINING, _OF_TOKENS = r"drop|^initializer_|^layer_norm_init|^gradient_", r"^(bos|eos|pad|sep|cls|unk)_token_id$"
+"""Keys that say how weights are drawn and trained, and which tokens are special."""
 
 _VOCABULARIES = ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 """Files that `transformers` makes a tokenizer of."""
@@ -243,6 +246,19 @@ def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in config.items() if key not in _OF_ITS_OWN and not key.startswith("_")}
     names = kept.pop("id2label", None)
     return kept | ({"num_labels": len(names)} if names else {})
+
+
+def told_of_weights(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a class that weights go by: not how it is trained, nor which tokens end a text it writes.
+
+    Of classifiers special tokens stay: some of them read a text at one.
+
+    >>> told_of_weights("GPT2LMHeadModel", {"n_embd": 8, "eos_token_id": 2, "attn_pdrop": 0.1})
+    {'n_embd': 8}
+    """
+    task = task_of(name)
+    left_out = _OF_TRAINING if task.images or task.texts == CLASSES else f"{_OF_TRAINING}|{_OF_TOKENS}"
+    return {key: value for key, value in arguments.items() if not re.search(left_out, key)}
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

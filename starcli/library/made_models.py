@@ -54,4 +54,4 @@ def made(
     facts = {key: more.pop(key) for key in ("metrics", "statistics", "aligned_to") if key in more}
     tensors, metadata = plan.finish(tensors, **facts)
     metadata = metadata.model_copy(update={"weights_sha256": weights_sha256(tensors)})
-    return kind(tensors, metadata, name, workspace=workspace, directory=workspace.directory, **more)
+    return kind(tensors, metadata, name, workspace=workspace, directory=plan.directory, **more)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from starcli.errors import StarcliError
 from starcli.symmetry.element import Element
+from starcli.workspace.directories import directories_of
 from starcli.workspace.plan import Plan, plan_of, training_settings
 
 if TYPE_CHECKING:  # imported for every command that writes: nothing that it does not need
@@ -92,6 +94,8 @@ def _acting_plans(
     spec, seed = workspace.spec.record(), model.metadata.seed
     settings = {**training_settings(model), **how}
     acted = plan_of(workspace, model.metadata.kind, settings, seed=seed, parents=parents, spec=spec)
+    own = directories_of([model])  # what stands beside the weights is the model's, which computes what it did
+    acted = replace(acted, directory=own[0]) if own else acted
     kind: Kind = "permutation"
     if is_element:
         kind, spec = "element", spec.model_copy(update={"kinds": workspace.kinds.sha256})

@@ -12,8 +12,9 @@ from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
+from starcli.huggingface.directory import told_of_weights
 from starcli.models.dtypes import float_types
-from starcli.models.names import imports_code
+from starcli.models.names import imports_code, is_huggingface
 from starcli.models.state_dicts import fit, is_state_of, misfits, not_finite, versions_of
 from starcli.models.tensor_names import with_own_values
 from starcli.workspace.choices import Choices
@@ -88,6 +89,8 @@ def _settled(metadata: Metadata, what: str, choices: Choices) -> dict[str, Any] 
         fields |= {name: value for name, value in chosen.items() if value is not None}
         if not fields["val_fraction"]:
             del fields["split_seed"]  # it divides nothing
+    if what == "architecture" and is_huggingface(fields["name"]):
+        arguments = told_of_weights(fields["name"], arguments)
     return {**fields, **arguments}
 
 

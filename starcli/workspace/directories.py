@@ -284,5 +284,7 @@ def write_model(
         tensors, config = to_disk(*own, tensors), config or _named_classes(config_file(*own), metadata)
     if is_index(path) and shard_size is None and directory is not None:
         shard_size = directory.shard_size()
+        if shard_size is None:  # its own weights are in one file: so are these, behind their index
+            shard_size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     write_companions(path.parent, directory, config, types)
     return checkpoint.write(path, tensors, metadata, shard_size=shard_size, words=SHARD_METADATA)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from huggingface.conftest import Save
+from huggingface.conftest import Save, pretrained
 from support.program import run_here
 
 import starcli as sc
@@ -51,6 +51,57 @@ def test_the_output_is_a_directory_of_its_class(tmp_path: Path, monkeypatch: pyt
     assert first == second
     assert run_here("fuse", "--method", "linear", "--sources", "mean", "a", "-o", "more").status == 0
     getattr(transformers, name).from_pretrained("more")
+
+
+def changed(path: Path, **values: object) -> None:
+    file = path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_other_networks_of_a_class_that_is_not_read_are_noted(saved: Save, tmp_path: Path) -> None:
+    places = [Path(shutil.copytree(saved("bert-base", seed), tmp_path / str(seed))) for seed in range(2)]
+    merge = ("fuse", "--method", "linear", "--sources", *places, "--force", "-o", tmp_path / "mean")
+    changed(places[1], attention_probs_dropout_prob=0.3, pad_token_id=2)
+    ran = run_here(*merge)
+    assert (ran.status, "says another value" in ran.err) == (0, False), ran.err
+    changed(places[1], num_attention_heads=4, hidden_act="relu")
+    ran = run_here(*merge)
+    assert ran.status == 0, ran.err
+    assert f"hidden_act, num_attention_heads: {places[1]} says another value than {places[0]}" in ran.err
+
+
+def test_special_tokens_and_dropout_do_not_keep_language_models_apart(saved: Save, tmp_path: Path) -> None:
+    """Those of a base model and of one that was tuned to answer often differ; how it attends may not."""
+    base, chat = (Path(shutil.copytree(saved("llama", seed), tmp_path / str(seed))) for seed in range(2))
+    changed(chat, eos_token_id=[7, 9], pad_token_id=5, attention_dropout=0.1, initializer_range=0.5)
+    ran = run_here("fuse", "--method", "linear", "--sources", base, chat, "-o", tmp_path / "mean")
+    assert ran.status == 0, ran.err
+    assert json.loads((tmp_path / "mean/config.json").read_text())["eos_token_id"] == 2
+    assert run_here("align", base, chat, "-o", tmp_path / "aligned").status == 0
+    assert json.loads((tmp_path / "aligned/config.json").read_text())["eos_token_id"] == [7, 9]
+    changed(chat, hidden_act="gelu")
+    ran = run_here("fuse", "--method", "linear", "--sources", base, chat, "-o", tmp_path / "other")
+    assert (ran.status, "architecture hidden_act" in ran.err) == (1, True), ran.err
+
+
+def test_an_aligned_model_keeps_its_own_tokenizer_and_config(saved: Save, tmp_path: Path) -> None:
+    """In the form of the first one's weights, which may be shards."""
+    reference, model = (Path(shutil.copytree(saved(*each), tmp_path / each[0])) for each in (("sharded",), ("bert", 1)))
+    changed(model, label2id={"x": 0, "y": 1, "z": 2}, id2label={"0": "x", "1": "y", "2": "z"})
+    (reference / "tokenizer_config.json").write_text('{"model_max_length": 7}')
+    (model / "special_tokens_map.json").write_text("{}")
+    assert run_here("align", reference, model, "-o", tmp_path / "by_command").status == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sc.save(sc.align(reference, model), tmp_path / "by_library")
+    for place in (tmp_path / "by_command", tmp_path / "by_library"):
+        assert json.loads((place / "config.json").read_text())["id2label"]["2"] == "z"
+        assert (place / "tokenizer_config.json").read_text() == "{}"
+        assert (place / "special_tokens_map.json").is_file()
+    tokens = torch.arange(12).reshape(2, 6)
+    with torch.no_grad():
+        before, after = (pretrained(each)(tokens).logits for each in (model, tmp_path / "by_command"))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
 
 
 def test_quantised_weights_of_any_class_are_refused(saved: Save, tmp_path: Path) -> None:
