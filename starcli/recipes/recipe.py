@@ -14,12 +14,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ModelWrapValidatorHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic.functional_validators import ModelWrapValidatorHandler  # the oldest supported has it here alone
 
 from starcli.errors import StarcliError, expected_and_found, suggestion
 from starcli.files.yaml_values import YamlList, YamlMap, YamlValue, read_yaml
