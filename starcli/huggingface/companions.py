@@ -25,8 +25,15 @@ _COPIED = (
     "added_tokens.json",
     "vocab*",
     "merges.txt",
+    "*vocab.json",
     "sentencepiece*.model",
     "spiece.model",
+    "spm*.model",
+    "*.spm",
+    "*.tiktoken",
+    "bpe.codes",
+    "normalizer.json",
+    "video_preprocessor_config.json",
     "chat_template*",
 )
 """Files that are copied; a model card speaks of the model that it came with, and is not."""
@@ -47,7 +54,7 @@ def write_companions(place: Path, directory: Directory | None, config: Mapping[s
 
 
 def _copied(directory: Directory) -> list[Path]:
-    return sorted(file for pattern in _COPIED for file in directory.path.glob(pattern) if file.is_file())
+    return sorted({file for pattern in _COPIED for file in directory.path.glob(pattern) if file.is_file()})
 
 
 def weights_in(place: Path, inputs: Sequence[Path]) -> Path | None:

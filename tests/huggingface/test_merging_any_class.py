@@ -53,6 +53,18 @@ def test_the_output_is_a_directory_of_its_class(tmp_path: Path, monkeypatch: pyt
     getattr(transformers, name).from_pretrained("more")
 
 
+def test_files_of_tokenizers_and_processors_of_all_kinds_are_copied(saved: Save, tmp_path: Path) -> None:
+    """Names that tokenizers of `transformers` give their files: Marian's, Whisper's, XLM's, FSMT's, SpeechT5's."""
+    places = [Path(shutil.copytree(saved("bert-base", seed), tmp_path / str(seed))) for seed in range(2)]
+    names = {"source.spm", "target.spm", "normalizer.json", "bpe.codes", "target_vocab.json", "spm_char.model"}
+    for name in names:
+        (places[0] / name).write_text("{}")
+    (places[0] / "README.md").write_text("of the first model")
+    assert run_here("fuse", "--method", "linear", "--sources", *places, "-o", tmp_path / "mean").status == 0
+    found = {file.name for file in (tmp_path / "mean").iterdir()}
+    assert (found >= names, "README.md" in found) == (True, False)
+
+
 def changed(path: Path, **values: object) -> None:
     file = path / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
