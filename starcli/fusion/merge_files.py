@@ -20,6 +20,7 @@ from starcli.merging.merge import Merge
 from starcli.runtime.progress import SILENT, Progress
 from starcli.workspace.agreement import first_that_says, refuse_differences
 from starcli.workspace.choices import Choices
+from starcli.workspace.class_of_base import refuse_other_heads
 from starcli.workspace.directories import directories_of, refuse_other_orders, with_other_tokenizer, without_defaults
 from starcli.workspace.plan import Plan, training_settings
 
@@ -52,6 +53,8 @@ def merges_of_files(
     say where some models record their data and others none, and where they are no fine-tunings of one model: in neither
     case anything is aligned or measured.
     """
+    if base:
+        refuse_other_heads(models[-1:], models[0])
     sliced = [_sliced(each) for each in models]
     _note_before(models, sliced, progress)
     fusions = [Fusion(method=merge.method, alignment=AS_GIVEN, seed=seed, merge=merge) for seed in seeds]

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from torch import Tensor
+
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import Architecture
 from starcli.data.names import parse_name
@@ -22,7 +24,7 @@ from starcli.models.huggingface import class_of, config_of, loosely_from_disk, n
 from starcli.models.names import is_huggingface
 from starcli.models.new_heads import class_of_type, covering_patterns, names_beyond, names_of_outputs
 from starcli.models.tensor_names import unmatched
-from starcli.registry.tasks import CLASSES, OF_TOKENS
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN, OF_TOKENS
 from starcli.workspace.choices import Choices
 from starcli.workspace.given import Given
 
@@ -157,7 +159,7 @@ def _padding(name: str, arguments: Mapping[str, Any], directory: Directory | Non
 def _with_first_head(kept: HeadedModel, wanted: _Class, own: str, model_type: str) -> HeadedModel:
     """A model as one of another class: what its own class does not have is drawn; what it has more is left out."""
     wanted = wanted.without_classes()
-    found = loosely_from_disk(wanted.name, wanted.arguments, kept.model.tensors)
+    found = loosely_from_disk(wanted.name, wanted.arguments, _of_decoder(wanted.name, kept.model.tensors))
     lacking = unmatched([*found.missing, *found.mismatched], kept.reinit)
     new = names_beyond(wanted.name, own, model_type, wanted.arguments)
     if problems := [each for each in lacking if each not in new]:
@@ -175,6 +177,17 @@ def _with_first_head(kept: HeadedModel, wanted: _Class, own: str, model_type: st
         fresh=True,
         notes=(said,),
     )
+
+
+def _of_decoder(wanted: str, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors of a body with the embedding of its decoder, which a class of that alone looks for by its own name.
+
+    A model with encoder and decoder keeps the embedding of both once, as `shared.weight`.
+    """
+    shared = next((name for name in tensors if f".{name}".endswith(".shared.weight")), None)
+    if shared is None or task_of(wanted).texts != NEXT_TOKEN:
+        return tensors
+    return {f"{shared.removesuffix('shared.weight')}decoder.embed_tokens.weight": tensors[shared], **tensors}
 
 
 def _with_another_head(kept: HeadedModel, own: _Class) -> HeadedModel:

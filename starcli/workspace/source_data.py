@@ -10,6 +10,7 @@ from starcli.data.names import data_in_words, needs_path
 from starcli.errors import StarcliError, number_of
 from starcli.workspace.agreement import data_differ
 from starcli.workspace.choices import Choices
+from starcli.workspace.class_of_base import refuse_other_heads
 from starcli.workspace.data import agreed_data, record_of, refuse_leaks
 from starcli.workspace.directories import directory_among, settled_by
 from starcli.workspace.given import NOTHING_GIVEN, Given
@@ -37,6 +38,7 @@ def workspace_of_sources(
     that are not for one model.
     """
     models = [*sources, *others]
+    refuse_other_heads(others, sources[0])
     if not said and not data_differ(sources, choices):
         return (*workspace_of(models, choices, given=given), ())
     if said and len(said) != len(sources):

@@ -68,3 +68,33 @@ def test_encoders_with_decoders_read_a_text_at_its_end(saved: Save, place: Path,
     Path("base/tokenizer.json").unlink()
     ran = run_here("train", "--init", "base", *QUICK, "--data", "three.csv", "-o", "bytes")
     assert (ran.status, "24 of 24 texts have no token 3, at which" in ran.err) == (1, True), ran.err
+
+
+def test_a_decoder_has_the_embedding_that_its_model_shares(saved: Save, place: Path) -> None:
+    """On disk it is `shared.weight` alone, and a class of the decoder has no such tensor."""
+    ran = train(saved("bart-base"), "--data", "three.csv", "--task", "next-token", "-o", "lm")
+    assert "drawn from the seed" not in ran.err
+    model, base = pretrained(Path("lm")), transformers.AutoModel.from_pretrained(saved("bart-base"))
+    found = model.state_dict()
+    for name, tensor in base.decoder.state_dict().items():
+        assert torch.equal(found[f"model.decoder.{name}"], tensor)
+    assert torch.equal(model.get_output_embeddings().weight, base.shared.weight)
+
+
+@pytest.mark.parametrize("kind", ["bert-base", "bart-base"])
+def test_a_base_lacks_the_head_of_the_sources(saved: Save, place: Path, kind: str) -> None:
+    """Each tensor of it was listed; what `train --keep 0` writes is a base."""
+    with_tokenizer(Path(shutil.copytree(saved(kind), "base")))
+    for seed in (0, 1):
+        more = ("--keep", 0) if seed == 0 else ()
+        train(
+            "base", "--data", "three.csv", "--task", "classes", "--seed", seed, *more, "-o", f"{seed}/model.safetensors"
+        )
+    fuse = ("fuse", "--method", "ties", "--sources", "0", "1", "--base")
+    for data in ((), ("--data", "three.csv")):
+        ran = run_here(*fuse, "base", *data, "-o", "f")
+        assert (ran.status, len(ran.err.splitlines())) == (1, 2), ran.err
+        assert "lacks the head of 0, a B" in ran.err
+        assert "--keep 0 of train, with --init base" in ran.err
+    ran = run_here(*fuse, "0/epoch0", "--data", "three.csv", "-o", "f")
+    assert ran.status == 0, ran.err

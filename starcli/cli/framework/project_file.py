@@ -38,6 +38,9 @@ PROJECT_KEYS: Mapping[str, tuple[type, ...]] = {
 }
 """Options that the file may give, by their names without dashes in front, and the types of their values."""
 
+_OF_A_LINE = ("source-data", "train-data")
+"""Options that no file may give: data of models that a single line names, in their order."""
+
 _PATHS = ("arch", "spec", "data", "data-dir", "tokenizer")
 
 
@@ -112,7 +115,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise StarcliError(f"{path}: is not TOML: {error}") from error
     problems = []
     for key, value in values.items():
-        if key not in PROJECT_KEYS:
+        if key in _OF_A_LINE:
+            problems.append(f"{key}: goes with the models of one line, and is said there: --{key}")
+        elif key not in PROJECT_KEYS:
             problems.append(unknown("option of a project file", key, PROJECT_KEYS).summary)
         elif isinstance(value, bool) or not isinstance(value, PROJECT_KEYS[key]):
             problems.append(f"{key}: {_said(value)} is no {_EXPECTED[PROJECT_KEYS[key][-1]]}")

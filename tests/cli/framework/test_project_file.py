@@ -80,6 +80,7 @@ def test_paths_lie_beside_the_file(project, key, value, expected):
     ("text", "complaint"),
     [
         ('archh = "mlp"', "unknown option of a project file 'archh'; did you mean arch"),
+        ('source-data = ["digits", "digits"]', "source-data: goes with the models of one line, and is said there"),
         ("device = 3", "device: 3 is no text"),
         ("limit = true", "limit: true is no whole number"),
         ("arch-arg = { a = [1] }", "arch-arg: its values are numbers, words, true or false"),
