@@ -90,6 +90,9 @@ def _note_merged(models: Sequence[Checkpoint], tensors: LazyTensors, progress: P
         if different := _different_settings(places[0], each):
             which = f"{few(different, 5)}: {each.path} says another value than {places[0].path}, whose config is copied"
             progress.note(f"{which}: these may be weights of different networks")
+        if each.class_names and places[0].class_names and sorted(each.class_names) != sorted(places[0].class_names):
+            words = f"{few(places[0].class_names, 5)} in {places[0].path}, {few(each.class_names, 5)} in {each.path}"
+            progress.note(f"classes have other names: {words}: outputs of different meanings are merged")
     if places and (other := with_other_tokenizer(places)) is not None:
         which = f"the tokenizers of {places[0].path} and {other.path} differ"
         progress.note(f"{which}: embeddings of different tokens may be merged, and the first one's files are copied")

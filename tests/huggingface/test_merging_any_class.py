@@ -82,6 +82,15 @@ def test_other_networks_of_a_class_that_is_not_read_are_noted(saved: Save, tmp_p
     assert f"hidden_act, num_attention_heads: {places[1]} says another value than {places[0]}" in ran.err
 
 
+def test_classes_of_other_names_are_noted(saved: Save, tmp_path: Path) -> None:
+    one, other = (Path(shutil.copytree(saved("bert", seed), tmp_path / str(seed))) for seed in range(2))
+    changed(one, id2label={"0": "x", "1": "y", "2": "z"})
+    merge = ("fuse", "--method", "linear", "--sources", one, other, "--force", "-o", tmp_path / "mean")
+    assert "other names" not in run_here(*merge).err
+    changed(other, id2label={"0": "bad", "1": "good", "2": "fair"})
+    assert f"other names: x, y, z in {one}, bad, good, fair in {other}" in run_here(*merge).err
+
+
 def test_special_tokens_and_dropout_do_not_keep_language_models_apart(saved: Save, tmp_path: Path) -> None:
     """Those of a base model and of one that was tuned to answer often differ; how it attends may not."""
     base, chat = (Path(shutil.copytree(saved("llama", seed), tmp_path / str(seed))) for seed in range(2))
