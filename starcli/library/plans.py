@@ -94,8 +94,10 @@ def _acting_plans(
     spec, seed = workspace.spec.record(), model.metadata.seed
     settings = {**training_settings(model), **how}
     acted = plan_of(workspace, model.metadata.kind, settings, seed=seed, parents=parents, spec=spec)
-    own = directories_of([model])  # what stands beside the weights is the model's, which computes what it did
-    acted = replace(acted, directory=own[0]) if own else acted
+    own, first = directories_of([model]), workspace.directory
+    # what stands beside the weights is the model's; one without a tokenizer was read by that of the first
+    if own and (own[0].tokenizer is not None or first is None or first.tokenizer is None):
+        acted = replace(acted, directory=own[0])
     kind: Kind = "permutation"
     if is_element:
         kind, spec = "element", spec.model_copy(update={"kinds": workspace.kinds.sha256})
