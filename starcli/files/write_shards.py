@@ -1,5 +1,6 @@
 """Checkpoints written in shards: files of at most so many bytes, and last the index that readers look for."""
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -123,9 +124,15 @@ def _write_groups(
     except OSError as error:
         raise_os_error(index, error, "write")
     shards = _shards_of(index, sizes, size)
-    for path, names in shards.items():
-        write(path, names)
-    write_atomically(index, _index_text(shards, sizes, metadata()))
+    try:
+        for path, names in shards.items():
+            write(path, names)
+        write_atomically(index, _index_text(shards, sizes, metadata()))
+    except BaseException:  # a full disk, a signal: shards without an index would be in the way of the same line
+        for path in shards if not index.exists() else ():
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        raise
 
 
 def shards_hold(index: Path, tensors: Mapping[str, "Tensor"], size: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.disk import files_of_at_most
 from support.tensors import same
 
 from starcli.checkpoints import checkpoint
@@ -173,3 +174,14 @@ def test_links_are_not_replaced_by_shards(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").symlink_to("elsewhere")
     write_shards(tmp_path / "folder" / INDEX, TENSORS, {}, 200)
     assert same(checkpoint.read(tmp_path / "elsewhere").tensors, TENSORS)
+
+
+def test_a_disk_that_fills_between_two_shards_leaves_none_in_the_way(tmp_path: Path) -> None:
+    index = tmp_path / "x.safetensors.index.json"
+    tensors = {"a": torch.zeros(10), "b": torch.zeros(1000)}
+    with pytest.raises(StarcliError, match="x-00002-of-00002"), files_of_at_most(1000):
+        write_shards(index, tensors, {}, 100)
+    assert list(tmp_path.iterdir()) == []
+    check_shards(index)
+    write_shards(index, tensors, {}, 100)
+    assert len(list(tmp_path.iterdir())) == 3
