@@ -27,7 +27,7 @@ LONG_WORK: tuple[CacheKind, ...] = ("barriers", "bma", "matches", "planes")
 """Measurements and learned matches: what takes long; proofs and the like do not count. Averages are made of `bma`."""
 
 
-GENERATION = "11"
+GENERATION = "12"
 """Raised with any change by which something that is kept would come out otherwise: what was kept before is not found.
 
 Keys have the program's version; this is for what changes between two versions.

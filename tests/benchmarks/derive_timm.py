@@ -66,9 +66,9 @@ NOTES = """
 ## What stays, and why
 
 - *Not proved* need not be wrong: every permutation may leave the function alone, while a control that should have
-  changed it did not by more than a ten-thousandth. With redrawn weights the attention of CaiT (mixed across heads) and
-  of LeViT's last stages makes all tokens alike, and queries and keys then have no effect that could be measured. Such
-  groups stay as they are, and the others move.
+  changed it did not by more than a ten-millionth. With redrawn weights the attention of CaiT (mixed across heads) makes
+  all tokens alike, and queries and keys then have no effect that could be measured. Such groups stay as they are, and
+  the others move.
 - Weights between tokens (gMLP, ResMLP) have positions of the input on both axes.
 - Networks without a classifier (EVA-02, Qwen3, DeepSeek, Gemma 4) give out their residual stream, which stays for that.
 - Tables of relative positions are fixed along their offsets ("neither determine each other"), and move along heads.

@@ -30,7 +30,9 @@ from starcli.symmetry.proof.evaluation import ProofNetwork, Reference
 from starcli.symmetry.proof.places import GroupPlace, Swap, places, redrawn_at
 
 THRESHOLD = 1e-4
-"""Least change of an output, in units of its spread, that shows that a place matters."""
+"""Least derivative of an output in float32, in units of its spread, that shows that a place matters."""
+EVIDENT = 1e-7
+"""Least change of an output in float64, in units of its spread, that shows it: a proof fails at a hundredth of it."""
 NOTHING = 1e-9
 """Largest change of an output, in units of its spread, that counts as none."""
 FLAT = 1e-5
@@ -99,10 +101,10 @@ class Controls:
         still = len(several) > 2 and self._still(several, reference)
         for place in left:
             if self._is_single(place):
-                closed = self._redrawn([place], reference) > THRESHOLD
+                closed = self._redrawn([place], reference) > EVIDENT
             else:
                 measured = 0.0 if still else self._swapped_often(place, reference)
-                closed = measured > THRESHOLD or (measured <= NOTHING and self._is_inert(place, reference))
+                closed = measured > EVIDENT or (measured <= NOTHING and self._is_inert(place, reference))
             if closed:
                 del self.open[place]
 
@@ -265,7 +267,7 @@ class Controls:
             if pairs not in tried:  # of few units there are few
                 tried.add(pairs)
                 largest = max(largest, self._swapped([place], swap, reference))
-            if largest > THRESHOLD:
+            if largest > EVIDENT:
                 break
         return largest
 

@@ -45,6 +45,35 @@ tensors:
     assert "aux.weight" in both.reasons["body"]
 
 
+class Faint(nn.Module):
+    """A second head, of next to no effect, on the same layer."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__()
+        self.body, self.head, self.more, self.size = nn.Linear(4, 5), nn.Linear(5, 2), nn.Linear(5, 2), size
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(x).relu()
+        out: Tensor = self.head(x) + self.size * self.more(x)
+        return out
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(1e-2, "proved"), (1e-5, "proved"), (2e-9, "undecided")])
+def test_a_place_that_a_wrong_spec_would_be_seen_by_is_shown_to_matter(size: float, verdict: str) -> None:
+    text = """
+format: 1
+tensors:
+  body.*: [body]
+  head.weight: [_, body]
+  head.bias: []
+  more.weight: [_, body]
+  more.bias: []
+"""
+    assert proof_of(Faint(size), text, (torch.zeros(3, 4),)).verdicts == {"body": verdict}
+    wrong = text.replace("more.weight: [_, body]", "more.weight: []")
+    assert proof_of(Faint(size), wrong, (torch.zeros(3, 4),)).verdicts == {"body": "failed"}
+
+
 NESTED = """
 format: 1
 groups:
