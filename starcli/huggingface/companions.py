@@ -9,12 +9,16 @@ from starcli.files.shards import INDEX, WHOLE, checkpoints_in
 from starcli.files.write import write_atomically
 from starcli.huggingface.directory import (
     CONFIG,
+    PREPROCESSOR,
+    PROCESSOR,
     Directory,
     config_text,
     directory_of,
     directory_of_any,
     network_arguments,
+    read_json,
 )
+from starcli.huggingface.image_settings import ImageSettings
 
 _COPIED = (
     "generation_config.json",
@@ -39,18 +43,45 @@ _COPIED = (
 """Files that are copied; a model card speaks of the model that it came with, and is not."""
 
 
-def write_companions(place: Path, directory: Directory | None, config: Mapping[str, Any], types: Sequence[str]) -> None:
+ImageStatistics = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of images in [0, 1], one number a channel."""
+_AS_THEY_ARE: ImageStatistics = ([0.0], [1.0])
+
+
+def write_companions(
+    place: Path,
+    directory: Directory | None,
+    config: Mapping[str, Any],
+    types: Sequence[str],
+    normalised: ImageStatistics | None = None,
+) -> None:
     """Write `config` as config.json into `place`, and copy what else a model needs.
 
     directory: where it is copied from; without one there is nothing more. types: those of the floats of the weights.
+    normalised: how images were for them, where it is otherwise than the directory says: its settings then say this.
     """
     if directory is not None:
         for file in _copied(directory):
-            write_atomically(place / file.name, file.read_bytes())
+            write_atomically(place / file.name, _settings(file, normalised) if normalised else file.read_bytes())
+        if normalised and config.get("pretrained_cfg"):
+            config = {**config, "pretrained_cfg": ImageSettings(config["pretrained_cfg"]).normalising(*normalised)}
     if len(types) == 1 and "architectures" in config:
         key = next((key for key in ("dtype", "torch_dtype") if key in config), "dtype")
         config = {**config, key: types[0]}
     write_atomically(place / CONFIG, config_text(config))
+
+
+def _settings(file: Path, normalised: ImageStatistics) -> bytes:
+    """A file as it is copied, where it has settings of images with this normalisation."""
+    if file.name not in (PREPROCESSOR, PROCESSOR):
+        return file.read_bytes()
+    content = read_json(file)
+    nested = content.get("image_processor")
+    if isinstance(nested, Mapping):
+        return config_text({**content, "image_processor": ImageSettings(nested).normalising(*normalised)})
+    if file.name == PROCESSOR:
+        return file.read_bytes()
+    return config_text(ImageSettings(content).normalising(*normalised))
 
 
 def _copied(directory: Directory) -> list[Path]:
@@ -84,5 +115,5 @@ def _refuse_others(place: Path, directory: Directory) -> None:
         raise StarcliError(f"{place / CONFIG}: is of another network, and would be overwritten")
     for file in _copied(directory):
         old = place / file.name
-        if old.exists() and not (old.is_file() and old.read_bytes() == file.read_bytes()):
+        if old.exists() and not (old.is_file() and _settings(old, _AS_THEY_ARE) == _settings(file, _AS_THEY_ARE)):
             raise StarcliError(f"{old}: is of another model, and would be overwritten")

@@ -1,7 +1,7 @@
 """How images become inputs, as the settings beside a model say it. Needs no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -10,6 +10,9 @@ from starcli.errors import StarcliError
 
 _FLIPPED = "do_flip_channel_order"
 """Written where channels are blue, green, red: by processors which never normalise, whatever mean they write."""
+
+_OF_TRANSFORMERS = {"image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor"}
+"""Keys of a processor of `transformers`; timm writes `mean` and `std`."""
 
 _ROUNDING = 1e-6
 """Part by which 255 times a `rescale_factor` of 1 / 255 differs from 1, with as few digits as some are written."""
@@ -59,6 +62,18 @@ class ImageSettings:
         if abs(span - 1) < _ROUNDING:
             span = 1.0
         return ":".join(",".join(str(number / span) for number in each) for each in (means, stds))
+
+    def normalising(self, mean: Sequence[float], std: Sequence[float]) -> Mapping[str, Any]:
+        """The settings where inputs are (x / 255 - mean) / std of bytes x.
+
+        >>> ImageSettings({"mean": [0.5], "std": [0.5], "crop_pct": 0.9}).normalising([0.25], [0.125])
+        {'mean': [0.25], 'std': [0.125], 'crop_pct': 0.9}
+        """
+        if not _OF_TRANSFORMERS & self.said.keys():
+            return {**self.said, "mean": [*mean], "std": [*std]}
+        once = {key: False for key in ("rescale_offset", "include_top") if key in self.said}
+        bytes_scaled = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+        return {**self.said, **once, **bytes_scaled, "image_mean": [*mean], "image_std": [*std]}
 
     @property
     def side(self) -> int | None:

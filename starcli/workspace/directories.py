@@ -12,7 +12,7 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import MODELS, Architecture, Metadata
 from starcli.data.names import IMAGES_OF_ANY_SIZE, parse_name
-from starcli.data.normalise_option import normalise_words, parse_normalise, same_statistics
+from starcli.data.normalise_option import MeanStd, normalise_words, parse_normalise, same_statistics
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS
 from starcli.errors import StarcliError, few
 from starcli.files.lazy_tensors import LazyTensors
@@ -248,6 +248,16 @@ def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return least_arguments(name.removeprefix(PREFIX), arguments)
 
 
+def _other_than(directory: Directory | None, metadata: Metadata) -> MeanStd | None:
+    """How a model records that its images are normalised; None where it does not, and where its directory says so."""
+    data = metadata.data
+    if directory is None or not directory.takes_images or data is None or not data.mean:
+        return None
+    said = directory.image_settings.normalise
+    known = said and parse_normalise(said)
+    return None if not known or same_statistics(known, (data.mean, data.std)) else (tuple(data.mean), tuple(data.std))
+
+
 def _named_classes(config: Mapping[str, Any], metadata: Metadata) -> Mapping[str, Any]:
     """A config with what a model records of its outputs: names, where it has as many of them, and another task."""
     count, data = metadata.architecture and number_of_classes(metadata.architecture), metadata.data
@@ -286,5 +296,5 @@ def write_model(
         shard_size = directory.shard_size()
         if shard_size is None:  # its own weights are in one file: so are these, behind their index
             shard_size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    write_companions(path.parent, directory, config, types)
+    write_companions(path.parent, directory, config, types, _other_than(directory, metadata))
     return checkpoint.write(path, tensors, metadata, shard_size=shard_size, words=SHARD_METADATA)

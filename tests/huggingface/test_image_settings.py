@@ -127,3 +127,50 @@ def test_images_that_were_scaled_before_have_the_mean_as_it_is():
 def test_a_mean_of_words_is_refused():
     with pytest.raises(StarcliError, match="expected numbers"):
         _ = ImageSettings({"image_mean": ["half"], "image_std": [1]}).normalise
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("ViTImageProcessor", THREE),
+        ("ViTImageProcessor", {**BYTES, "do_rescale": False}),
+        ("ViTImageProcessor", {**THREE, "do_normalize": False}),
+        ("EfficientNetImageProcessor", {**THREE, "rescale_factor": 1 / 127.5, "rescale_offset": True}),
+    ],
+)
+def test_a_model_trained_with_another_normalisation_has_a_processor_that_does_it(
+    saved, pictures, tmp_path, kind, said, nested
+):
+    place, made = Path(shutil.copytree(saved("colours"), tmp_path / "model")), tmp_path / "made"
+    getattr(transformers, kind)(size=SIZE, **said).save_pretrained(place)
+    if nested:
+        file = place / "preprocessor_config.json"
+        place.joinpath("processor_config.json").write_text(
+            json.dumps({"image_processor": json.loads(file.read_text())})
+        )
+        file.unlink()
+    line = ("train", "--init", place, "--data", "digits", "--limit", 32, "--normalise", "0.2,0.3,0.4:0.5,0.6,0.7")
+    ran = run_here(*line, "--epochs", 1, "-o", f"{made}/")
+    assert ran.status == 0, ran.err
+    written = json.loads(made.joinpath("processor_config.json" if nested else "preprocessor_config.json").read_text())
+    processor = getattr(transformers, kind)(**(written["image_processor"] if nested else written))
+    images = [Image.open(file) for file in sorted(pictures.iterdir())]
+    with torch.no_grad():
+        logits = pretrained(made)(**processor(images, return_tensors="pt")).logits
+    torch.testing.assert_close(probabilities(made, pictures), logits.softmax(-1), rtol=1e-4, atol=1e-5)
+    assert ImageSettings(processor.to_dict()).side == 8
+
+
+def test_settings_of_a_run_that_was_stopped_before_its_weights_are_not_in_the_way(saved, tmp_path):
+    place, made = Path(shutil.copytree(saved("colours"), tmp_path / "model")), tmp_path / "made"
+    transformers.ViTImageProcessor(size=SIZE, **THREE).save_pretrained(place)
+    line = ("train", "--init", place, "--data", "digits", "--limit", 32, "--normalise", "0.2,0.3,0.4:0.5,0.6,0.7")
+    assert run_here(*line, "--epochs", 1, "-o", f"{made}/").status == 0
+    made.joinpath("model.safetensors").unlink()
+    ran = run_here(*line, "--epochs", 1, "-o", f"{made}/")
+    assert ran.status == 0, ran.err
+    made.joinpath("model.safetensors").unlink()
+    transformers.ViTImageProcessor(size={"height": 9, "width": 9}, **THREE).save_pretrained(made)
+    ran = run_here(*line, "--epochs", 1, "-o", f"{made}/")
+    assert "is of another model" in ran.err

@@ -251,6 +251,9 @@ def test_a_head_of_timm(place: Path) -> None:
         write_tensors(Path(name, "model.safetensors"), network.state_dict(), {"format": "pt"})
     words = ("--data", "digits", "--limit", 20)
     assert "none: has no head, fc.* drawn from the seed" in train("none", *words, "-o", "made").err
+    train("none", *words, "--normalise", "0.25:0.125", "-o", "normalised")
+    written = config_of("normalised")["pretrained_cfg"]
+    assert written == {**config_of("made")["pretrained_cfg"], "mean": [0.25], "std": [0.125]}
     ran = run_here("train", "--init", "three", *QUICK, *words, "-o", "other")
     assert (ran.status, "--reinit 'fc.*' draws a head for the classes of these data" in ran.err) == (1, True)
     train("three", *words, "--reinit", "fc.*", "-o", "other")
