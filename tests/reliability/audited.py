@@ -60,7 +60,8 @@ def watch(note: Path, readable: Sequence[Path], writable: Sequence[Path]) -> Non
             if path != os.devnull and not path.startswith(may_write if writes else may_read):
                 say("writes" if writes else "reads", path)
         elif event in CHANGES:
-            if not os.path.realpath(os.fsdecode(arguments[0])).startswith(may_write):
+            opened = isinstance(arguments[0], int)  # a descriptor, of whose file `open` has told
+            if not opened and not os.path.realpath(os.fsdecode(arguments[0])).startswith(may_write):
                 say(event, arguments[0])
         elif event == "socket.connect" and not isinstance(arguments[1], str | bytes):
             say(event, arguments[1])
