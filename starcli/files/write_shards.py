@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,7 +85,7 @@ def write_shards(index: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
     """Write safetensors files of at most `size` bytes of tensors beside `index`, and the index last.
 
     A tensor that is larger has a file of its own. Shards and index of an older checkpoint of this name are removed
-    first, so that a reader never finds an index with shards of another one.
+    first, if the disk has room for the new ones, so that a reader never finds an index with shards of another one.
     """
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
 
@@ -117,6 +118,7 @@ def _write_groups(
 ) -> None:
     """Write tensors of these `sizes` in groups of at most `size` bytes, each by `write`, and the index last."""
     refuse_links(index)
+    _refuse_full_disk(index, sum(sizes.values()))
     try:
         index.unlink(missing_ok=True)
         for path in shards_beside(index):
@@ -133,6 +135,15 @@ def _write_groups(
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         raise
+
+
+def _refuse_full_disk(index: Path, needed: int) -> None:
+    """StarcliError where so many bytes have no room even in the place of the old shards, which are kept then."""
+    with contextlib.suppress(OSError):  # no old shards, or gone meanwhile
+        old = sum(path.stat().st_size for path in shards_beside(index))
+        free = shutil.disk_usage(index.parent).free + old
+        if old and needed > free:
+            raise StarcliError(f"{index}: cannot write: {needed:,} bytes, and with the old shards' {free:,} are free")
 
 
 def shards_hold(index: Path, tensors: Mapping[str, "Tensor"], size: int) -> bool:

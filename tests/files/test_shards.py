@@ -185,3 +185,11 @@ def test_a_disk_that_fills_between_two_shards_leaves_none_in_the_way(tmp_path: P
     check_shards(index)
     write_shards(index, tensors, {}, 100)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_old_shards_are_kept_where_the_disk_has_no_room_for_new_ones(tmp_path: Path) -> None:
+    index = tmp_path / INDEX
+    write_shards(index, TENSORS, {}, 100)
+    with pytest.raises(StarcliError, match=r"cannot write: 1,125,899,906,842,624 bytes"):
+        write_shards(index, {"a": torch.empty(2**48, device="meta")}, {}, 100)
+    assert same(checkpoint.read(tmp_path).tensors, TENSORS)

@@ -282,7 +282,7 @@ class Faint(Net):
         found = inputs
         for layer in [*self][:-1]:
             found = layer(found)
-        return found + 1e-6 * self.faint(inputs).tanh().square().sum(1, keepdim=True)
+        return found + 1e-8 * self.faint(inputs).tanh().square().sum(1, keepdim=True)
 
 
 def test_what_a_proof_cannot_decide_is_refused_of_a_file_and_left_out_of_a_derived_spec(
