@@ -150,7 +150,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
         try:
             save_file(own, temporary, dict(metadata))
         except SafetensorError as error:  # the Rust side wraps what the system said
-            found = re.search(r"os error (\d+)", str(error))
+            found = re.search(r"(?:os error |Os { code: )(\d+)", str(error))  # older releases: the second
             raise OSError(os.strerror(int(found[1])) if found else str(error)) from error
         _sort_words_(temporary, metadata)
 

@@ -32,7 +32,8 @@ class Table:
         self.values = values
 
     def to_numpy(self, copy: bool = False) -> NDArray[np.float32]:
-        return np.array(self.values.numpy(), copy=copy or None)
+        values: NDArray[np.float32] = self.values.numpy()
+        return values.copy() if copy else values
 
 
 DATA = {"train": blobs(0), "validation": blobs(1), "test": blobs(2)}
