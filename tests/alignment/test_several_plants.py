@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from support.training import Counted
 from torch import Tensor
 
 from starcli.alignment.aligner import Aligner
 from starcli.alignment.alignment import Alignment
 from starcli.alignment.matching.method import Match
 from starcli.alignment.selftest import NOISES, Recovery, plant_and_recover, recoveries
-from starcli.runtime.progress import Progress
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -62,18 +62,6 @@ def test_each_copy_is_drawn_and_aligned_with_a_seed_of_its_own(workspace: Worksp
     assert both.recovered == first.recovered + second.recovered
     assert (both.planted, both.plants) == ("permutations", 2)
     assert 0 <= both.seconds <= elapsed
-
-
-class Counted(Progress):
-    """Counts the steps of what is announced."""
-
-    total = done = 0
-
-    def start(self, task: str, total: int) -> None:
-        self.total += total
-
-    def step(self, count: int = 1, **figures: float) -> None:
-        self.done += count
 
 
 def test_all_steps_of_all_plants_are_announced(workspace: Workspace) -> None:

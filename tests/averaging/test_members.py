@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import pytest
 import torch
+from support.training import Counted
 from torch import Tensor
 
 from starcli.averaging.bma import Draws, average_models
 from starcli.averaging.members import Members
 from starcli.evaluation.evaluator import Evaluator
 from starcli.evaluation.scoring import Scoring
-from starcli.runtime.progress import Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 
@@ -41,19 +41,6 @@ def test_sources_are_kept_as_far_as_they_fit(
     flat = workspace.network()
     expected = [flat.flatten(models[1 + position]) for position in (0, 1, 2, 2)]  # for the third there is no room
     assert all(torch.equal(*pair) for pair in zip(computed, expected, strict=True))
-
-
-class Counted(Progress):
-    """Counts the steps of what is announced."""
-
-    def __init__(self) -> None:
-        self.total = self.done = 0
-
-    def start(self, task: str, total: int) -> None:
-        self.total += total
-
-    def step(self, count: int = 1, **figures: float) -> None:
-        self.done += count
 
 
 def test_each_prediction_is_a_step(workspace: Workspace, models: list[Mapping[str, Tensor]]) -> None:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from support.training import Stopping
+from support.training import Counted, Stopping
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -121,18 +121,6 @@ def test_models_whose_buffers_differ_and_too_many_are_refused(models: list[Slope
     assert watcher.total == 0  # before any work
     with pytest.raises(sc.StarcliError, match="found 4"):
         sc.plane(*models, Sloped(3), points=3, alignment=None, progress=watcher, **QUIET)
-
-
-class Counted(Stopping):
-    """Counts the steps of what is announced."""
-
-    total = done = 0
-
-    def start(self, task: str, total: int) -> None:
-        self.total += total
-
-    def step(self, count: int = 1, **figures: float) -> None:
-        self.done += count
 
 
 def test_each_model_and_each_point_is_a_step(models: list[Sloped]) -> None:

@@ -111,6 +111,18 @@ class Memory:
         self.diverged = True
 
 
+class Counted(Progress):
+    """Counts the steps of what is announced."""
+
+    total = done = 0
+
+    def start(self, task: str, total: int) -> None:
+        self.total += total
+
+    def step(self, count: int = 1, **figures: float) -> None:
+        self.done += count
+
+
 class Stopping(Progress):
     """Asks to stop after `steps` more steps, and keeps what it is told."""
 
