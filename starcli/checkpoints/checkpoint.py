@@ -26,7 +26,7 @@ from starcli.errors import StarcliError, number_of, with_article
 from starcli.files import safetensors
 from starcli.files.cache import hash_json
 from starcli.files.lazy_tensors import LazyTensors, write_lazily
-from starcli.files.moments import of_one_moment, times_written
+from starcli.files.moments import Moment, of_one_moment, times_written
 from starcli.files.names import is_standard_stream
 from starcli.files.shards import header_of
 from starcli.files.write import write_tensors
@@ -184,16 +184,15 @@ def read(path: Path, *, kinds: Sequence[Kind] = MODELS, verify: bool = True, pic
     (3, True)
     """
     read_it = partial(_read, path, kinds, verify, pick)
-    return read_it() if is_standard_stream(path) else of_one_moment(path, read_it)
+    return read_it(None) if is_standard_stream(path) else of_one_moment(path, read_it)
 
 
-def _read(path: Path, kinds: Sequence[Kind], verify: bool, pick: "Pick | None") -> Checkpoint:
-    """`read` where the file stays as it is."""
+def _read(path: Path, kinds: Sequence[Kind], verify: bool, pick: "Pick | None", written: Moment) -> Checkpoint:
+    """`read` where the file stays as it was `written`."""
     from starcli.checkpoints.state_dict import EVERYTHING
     from starcli.checkpoints.weights import read_weights
 
     from_stdin = is_standard_stream(path)
-    written = None if from_stdin else times_written(path)
     source, which = "stdin" if from_stdin else str(path), pick or EVERYTHING
     with garbage_collection_paused():
         found = read_weights(path, which)
@@ -217,9 +216,7 @@ def _read(path: Path, kinds: Sequence[Kind], verify: bool, pick: "Pick | None") 
     )
 
 
-def _read_again(
-    path: Path, which: "Pick", written: list[tuple[int, int]] | None, tensors: "Mapping[str, Tensor]"
-) -> "Mapping[str, Tensor]":
+def _read_again(path: Path, which: "Pick", written: Moment, tensors: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
     """What was read: of a file that was replaced since, the mapping of the old one, which is still whole."""
     from starcli.checkpoints.weights import read_weights
 

@@ -130,7 +130,7 @@ def describe(path: str | os.PathLike[str], *, verify: bool = False) -> Descripti
     (Description('d.safetensors': model, 4 tensors, verified), 3)
     """
     place = as_path(path)
-    return of_one_moment(place, lambda: _describe(place, verify))
+    return of_one_moment(place, lambda _: _describe(place, verify))
 
 
 def _describe(path: Path, verify: bool) -> Description:

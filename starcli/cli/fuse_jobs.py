@@ -15,15 +15,7 @@ from starcli.cli.options import checks
 from starcli.cli.options.merging import MergeOptions
 from starcli.cli.options.points import InTurnOpt
 from starcli.cli.options.search import SearchOptions
-from starcli.cli.options.shared import (
-    IN,
-    NETWORK,
-    FuseAlignOpt,
-    SeededOutputOpt,
-    choice_in,
-    choice_of,
-    names_of,
-)
+from starcli.cli.options.shared import IN, NETWORK, FuseAlignOpt, SeededOutputOpt, choice_in, choice_of, names_of
 from starcli.cli.read_models import read_groups
 from starcli.cli.star_jobs import StarRuns
 from starcli.registry.alignment_methods import DEFAULT_METHOD

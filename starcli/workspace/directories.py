@@ -127,11 +127,16 @@ def _other_normalisation(checkpoints: Sequence[Checkpoint]) -> str | None:
     known: list[tuple[str, tuple[Sequence[float], Sequence[float]]]]
     known = [(name, (data.mean, data.std)) for name, data in recorded if data.mean and data.vocab_size is None]
     found = directories_of([each for each in checkpoints if each.metadata.data is None])
-    texts = [(str(each.path), each.image_settings.normalise) for each in found if each.takes_images]
-    said = [(name, statistics) for name, text in texts if text and (statistics := parse_normalise(text))]
+    said = [(str(each.path), statistics) for each in found if (statistics := _said_of_images(each))]
     hows = [*known[:1], *said]
     other = next((each for each in hows[1:] if not same_statistics(hows[0][1], each[1])), None)
     return other and ", ".join(f"{normalise_words(*each)} in {name}" for name, each in (hows[0], other))
+
+
+def _said_of_images(directory: Directory) -> MeanStd | None:
+    """How a directory says that images are normalised; None where it does not, and where inputs are no images."""
+    said = directory.image_settings.normalise if directory.takes_images else None
+    return parse_normalise(said) if said else None
 
 
 def directories_of(checkpoints: Sequence[Checkpoint], *, any_class: bool = False) -> list[Directory]:
@@ -250,12 +255,10 @@ def _least(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def _other_than(directory: Directory | None, metadata: Metadata) -> MeanStd | None:
     """How a model records that its images are normalised; None where it does not, and where its directory says so."""
-    data = metadata.data
-    if directory is None or not directory.takes_images or data is None or not data.mean:
+    data, said = metadata.data, directory and _said_of_images(directory)
+    if not said or data is None or not data.mean or same_statistics(said, (data.mean, data.std)):
         return None
-    said = directory.image_settings.normalise
-    known = said and parse_normalise(said)
-    return None if not known or same_statistics(known, (data.mean, data.std)) else (tuple(data.mean), tuple(data.std))
+    return tuple(data.mean), tuple(data.std)
 
 
 def _named_classes(config: Mapping[str, Any], metadata: Metadata) -> Mapping[str, Any]:

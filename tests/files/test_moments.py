@@ -11,7 +11,7 @@ from starcli.checkpoints.lineage import describe
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.files import safetensors, shards
-from starcli.files.moments import of_one_moment
+from starcli.files.moments import Moment, of_one_moment
 
 
 def model(path: Path, seed: int) -> str:
@@ -44,10 +44,10 @@ def test_a_file_that_is_replaced_between_its_header_and_its_weights_is_the_new_o
     assert not left
 
 
-def growing(path: Path, told: list[int]) -> Callable[[], None]:
+def growing(path: Path, told: list[int]) -> Callable[[Moment], None]:
     """A reader of a file that is being copied here: it is not whole, and longer each time."""
 
-    def read() -> None:
+    def read(_: Moment) -> None:
         told.append(len(told))
         path.unlink(missing_ok=True)
         path.write_text("x" * len(told))
@@ -66,7 +66,7 @@ def test_a_file_that_changes_all_the_time_is_an_error_in_the_end(tmp_path: Path)
 def test_an_error_of_a_file_that_stays_as_it_is_is_told_at_once(tmp_path: Path) -> None:
     told: list[int] = []
 
-    def read() -> None:
+    def read(_: Moment) -> None:
         told.append(1)
         raise StarcliError("not whole")
 
