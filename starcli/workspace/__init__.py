@@ -7,6 +7,6 @@ opening.py         data to measure on; source_data.py: each source's own; traine
 new_heads.py       a model for other data; first_run.py: whether a network takes the data at all
 directories.py     folders of Hugging Face; names_of_others.py: tensors under other names
 plan.py            what a file is made from; stamp.py: what a result rests on
-spec_report.py     what `spec` reports, on the network of spec_network.py
+spec_report.py     what `spec` reports, on the network of spec_network.py; spec_files.py: specs by themselves
 data_notes.py, directory_notes.py, training_notes.py     notes on all this
 """

@@ -8,11 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from starcli.checkpoints import checkpoint
-from starcli.checkpoints.metadata import Architecture, SpecRecord
+from starcli.checkpoints.metadata import Architecture
 from starcli.data.dataset import open_data
 from starcli.errors import StarcliError
-from starcli.files.shards import INDEX
-from starcli.huggingface.directory import directory_of
 from starcli.models.build import build_network, check_forward
 from starcli.models.input_hints import input_explained
 from starcli.models.inputs import (
@@ -38,6 +36,7 @@ from starcli.symmetry.shipped import pattern_variables, shipped_spec
 from starcli.workspace.agreement import unsaid_words
 from starcli.workspace.choices import Choices
 from starcli.workspace.directories import directory_among, settled_by
+from starcli.workspace.spec_files import is_checkpoint, spec_in
 
 
 @dataclass(frozen=True)
@@ -114,19 +113,6 @@ class SpecNetwork:
         # the network's own by its name: without kinds where they are those of another activation
         own = self.shipped is not None and given in shipped_specs() and spec.source == Path(self.shipped.source).name
         return self.shipped if own else spec
-
-
-def is_checkpoint(given: str) -> bool:
-    """Whether the name of a spec is that of a checkpoint."""
-    return given.endswith((".safetensors", INDEX)) or directory_of(Path(given)) is not None
-
-
-def spec_in(given: str) -> SpecRecord:
-    """The spec that a checkpoint records. StarcliError where it records none."""
-    record = checkpoint.read_metadata(Path(given))[1].spec
-    if record is None:
-        raise StarcliError(f"{given}: records no spec")
-    return record
 
 
 def _input(

@@ -2,17 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.registry.architectures import ARCHITECTURES
 from starcli.runtime.progress import Progress
 from starcli.symmetry.archspec.compare import same_symmetries
 from starcli.symmetry.archspec.expression import Fixed, symbols
-from starcli.symmetry.archspec.library import load_spec, shipped_specs, spec_dir, spec_from_stdin
 from starcli.symmetry.archspec.resolved import Resolved
-from starcli.symmetry.archspec.validate import resolved_from_json
 from starcli.symmetry.derive.branches import traced_network
 from starcli.symmetry.derive.derive import Derived, derive, derive_and_prove
 from starcli.symmetry.derive.to_yaml import to_yaml
@@ -22,7 +18,7 @@ from starcli.symmetry.kinds.prove_kinds import prove_kinds
 from starcli.symmetry.kinds.write_spec import kinds_to_yaml
 from starcli.symmetry.proof.prove import Proof, prove
 from starcli.version import __version__
-from starcli.workspace.spec_network import SpecNetwork, is_checkpoint, spec_in
+from starcli.workspace.spec_network import SpecNetwork
 
 
 @dataclass(frozen=True)
@@ -197,22 +193,6 @@ def _traced(network: SpecNetwork) -> Derived | None:
         return derive(network.module, network.example)
     except StarcliError:
         return None  # a network that cannot be traced still has the spec that was written for it
-
-
-def list_rows() -> list[dict[str, Any]]:
-    """A row for each shipped spec, with the architecture of the same name."""
-    return [{"name": name, "architectures": name if name in ARCHITECTURES else None} for name in shipped_specs()]
-
-
-def text_of(given: str) -> str:
-    """A spec as YAML: of a shipped name or a file as written, of a checkpoint as resolved."""
-    if is_checkpoint(given):
-        return to_yaml(resolved_from_json(spec_in(given).resolved))
-    load_spec(given)  # what cannot be read is an error, not shown
-    if given == "-":
-        return spec_from_stdin()
-    path = spec_dir() / f"{given}.yaml" if given in shipped_specs() else Path(given)
-    return path.read_text(encoding="utf-8")
 
 
 def spec_differences(network: SpecNetwork, first: str, second: str) -> list[str]:

@@ -81,7 +81,7 @@ DIFFERENCES = (Column("difference", "difference"),)
 )
 def spec_list_command(common: Common) -> None:
     """List the specs that come with the program."""
-    from starcli.workspace.spec_report import list_rows
+    from starcli.workspace.spec_files import list_rows
 
     with common.session() as (_, results):
         for row in list_rows():
@@ -97,7 +97,7 @@ def spec_show_command(
     common: Common, *, spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name, file or checkpoint."), SPEC]
 ) -> None:
     """Print a spec as YAML: a shipped one as it was written, that of a checkpoint with every size resolved."""
-    from starcli.workspace.spec_report import text_of
+    from starcli.workspace.spec_files import text_of
 
     if common.format is not None:
         raise StarcliError(f"--format {common.format}: spec show prints a spec as YAML, and nothing else")

@@ -89,9 +89,13 @@ def test_wrong_words_are_refused_before_anything_heavy_is_imported():
     assert ran.stdout.strip() == "[]"
 
 
-def test_inspect_needs_no_torch(solutions):
+@pytest.mark.parametrize(
+    "line", ["inspect MODEL --verify --lineage", "spec list", "spec show vit", "spec show MODEL", "cache show"]
+)
+def test_no_torch_is_needed(line, solutions):
+    words = ["starcli", *(str(solutions[0]) if word == "MODEL" else word for word in line.split())]
     code = (
-        f"import sys; sys.argv = ['starcli', 'inspect', {str(solutions[0])!r}, '--verify', '--lineage']\n"
+        f"import sys; sys.argv = {words!r}\n"
         "from starcli.cli.main import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
         "print('torch' in sys.modules, file=sys.stderr)"
