@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from torch import Tensor
+
 from starcli.merging.method import TensorSettings
 from starcli.merging.sparse import least_kept
 from starcli.merging.stack import Stack
@@ -33,10 +35,10 @@ def with_least(
 def _least(stacks: Sequence[Stack], density: tuple[float, ...], progress: Progress) -> tuple[float, ...]:
     progress.start("trimming", 2 * len(stacks))
 
-    def read() -> Iterator[Stack]:
+    def read() -> Iterator[Tensor]:
         for stack in few_if_rehearsed(stacks, len(stacks)):
             progress.stop_if_asked()
-            yield stack
+            yield from stack.changes()
             progress.step()
 
     least = once_if_rehearsed("trimming", lambda: least_kept(read, density), of=density)

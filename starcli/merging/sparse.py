@@ -1,11 +1,10 @@
 """Leaving out most of what a model changed: the smallest changes, or random ones."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import cycle
 
 import torch
 from torch import Tensor
-
-from starcli.merging.stack import Stack
 
 _LOW = 16
 """Bits of a float32 that are searched in the second pass; the others in the first."""
@@ -13,27 +12,44 @@ _LOW = 16
 _INFINITE = 0x7F80
 """The upper bits of an infinity: those of numbers are smaller, those of NaN not."""
 
+Chunks = Callable[[], Iterable[Tensor]]
+"""Gives numbers of several rows, such as the changes of each source, chunk by chunk: (rows, numbers)."""
 
-def least_kept(
-    stacks: Callable[[], Iterable[Stack]], density: Sequence[float], outliers: Sequence[float] | None = None
-) -> tuple[float, ...]:
-    """The magnitude of the smallest change that is kept of each source, if the share `density` of all is kept.
 
-    Behind the floor(outliers N) largest ones, none by default, it is the max(1, floor(density N))-th largest of the N
-    changes in all tensors together, in float32, or the smallest; what is not finite does not count. stacks: gives the
-    tensors, twice.
+def least_kept(chunks: Chunks, density: Sequence[float]) -> tuple[float, ...]:
+    """The magnitude of the smallest number that is kept of each row, if the share `density` of it is kept.
+
+    It is the max(1, floor(density N))-th largest of the N numbers of all chunks together, in float32; what is not
+    finite does not count. The chunks are read twice.
     """
-    shares = list(zip(density, outliers or [0.0] * len(density), strict=True))
-    uppers = _counted((_bits(deltas) >> _LOW for each in stacks() for deltas, _ in each.deltas()), 2**15, len(density))
+    return _magnitudes(chunks, len(density), [(share, 0.0) for share in density])
+
+
+def kept_between(
+    chunks: Chunks, density: Sequence[float], outliers: Sequence[float]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The magnitudes of the smallest and of the largest number that is kept of each row, without its outliers.
+
+    The largest is that behind the floor(outliers N) largest ones, the smallest the max(1, floor(density N))-th from
+    there on, or the last. The chunks are read twice.
+    """
+    rows, largest = len(density), [(0.0, each) for each in outliers]
+    found = _magnitudes(chunks, rows, [*zip(density, outliers, strict=True), *largest])
+    return found[:rows], found[rows:]
+
+
+def _magnitudes(chunks: Chunks, rows: int, shares: Sequence[tuple[float, float]]) -> tuple[float, ...]:
+    """A magnitude for each pair of shares, as of `_place`: of the first row, the second, ..., the first again, ..."""
+    uppers = _counted((_bits(values) >> _LOW for values in chunks()), 2**15, rows)
     uppers[:, _INFINITE:] = 0
+    uppers = uppers.repeat(len(shares) // rows, 1)
     counts = torch.tensor([_place(*each, int(row.sum())) for each, row in zip(shares, uppers, strict=True)])
     upper, above = _bin_of(uppers, counts)
     same_upper = (
-        [row[(row >> _LOW) == own] & (2**_LOW - 1) for row, own in zip(_bits(deltas), upper, strict=True)]
-        for each in stacks()
-        for deltas, _ in each.deltas()
+        [row[(row >> _LOW) == own] & (2**_LOW - 1) for own, row in zip(upper, cycle(_bits(values)), strict=False)]
+        for values in chunks()
     )
-    lower, _ = _bin_of(_counted(same_upper, 2**_LOW, len(density)), counts - above)
+    lower, _ = _bin_of(_counted(same_upper, 2**_LOW, len(shares)), counts - above)
     return tuple(((upper << _LOW) + lower).to(torch.int32).view(torch.float32).tolist())
 
 
@@ -47,11 +63,11 @@ def _bits(values: Tensor) -> Tensor:
     return values.abs().float().view(torch.int32)
 
 
-def _counted(chunks: Iterable[Iterable[Tensor]], bins: int, sources: int) -> Tensor:
-    """How often each number from 0 to `bins` stands in the rows of all chunks: (sources, bins)."""
-    found = torch.zeros(sources, bins, dtype=torch.int64)
-    for rows in chunks:
-        found += torch.stack([torch.bincount(row, minlength=bins) for row in rows])
+def _counted(chunks: Iterable[Iterable[Tensor]], bins: int, rows: int) -> Tensor:
+    """How often each number from 0 to `bins` stands in the rows of all chunks: (rows, bins)."""
+    found = torch.zeros(rows, bins, dtype=torch.int64)
+    for parts in chunks:
+        found += torch.stack([torch.bincount(row, minlength=bins) for row in parts])
     return found
 
 

@@ -52,6 +52,10 @@ class Stack:
             base = self._read(self.base, begin, end)
             yield torch.stack([self._read(part, begin, end) for part in self.sources]).sub_(base), base
 
+    def changes(self) -> Iterator[Tensor]:
+        """Each source minus the base, chunk by chunk: (sources, numbers)."""
+        return (deltas for deltas, _ in self.deltas())
+
     def _places(self) -> Iterator[tuple[int, int]]:
         count = prod(self.shape)
         return pairwise([*range(0, count, CHUNK_NUMBERS), count])

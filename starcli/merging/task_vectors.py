@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from starcli.merging.method import LEAST_SUM, MergeMethod, TensorSettings
-from starcli.merging.sparse import RandomChanges, keep_between_, keep_largest_, least_kept
+from starcli.merging.sparse import RandomChanges, keep_between_, keep_largest_, kept_between
 from starcli.merging.stack import Stack, gram
 
 
@@ -54,14 +54,13 @@ def breadcrumbs(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
     """Task arithmetic of changes that are neither small nor outliers, in each tensor by itself.
 
     Of the N numbers of each x_i - x_0 the floor(outliers N) largest ones become 0, and all but the floor(density N)
-    largest of the others. A tensor is read five times. Davari and Belilovsky 2024 (Model breadcrumbs), equation 1.
+    largest of the others. Davari and Belilovsky 2024 (Model breadcrumbs), equation 1.
 
     >>> stack = Stack.of("w", [torch.tensor([9.0, 0.1, -2.0, 3.0])], torch.zeros(4))
     >>> list(breadcrumbs(stack, TensorSettings((1,), density=(0.5,), outliers=(0.25,))))
     [tensor([ 0.,  0., -2.,  3.])]
     """
-    least = least_kept(lambda: [stack], settings.density, settings.outliers)
-    most = least_kept(lambda: [stack], [0.0] * len(least), settings.outliers)  # the largest that is no outlier
+    least, most = kept_between(stack.changes, settings.density, settings.outliers)
     for deltas, base in stack.deltas():
         yield _added(base, settings.summed(keep_between_(deltas, least, most)), settings)
 
@@ -72,7 +71,7 @@ def model_stock(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
     (1 - t) x_0 + t mean_i x_i with t = n c / (1 + (n - 1) c), c the mean cosine of x_i - x_0 and x_j - x_0 over pairs.
     Each tensor has a t of its own. Jang et al. 2024 (Model stock), equation 5.
     """
-    t = stock_ratio(gram(deltas for deltas, _ in stack.deltas()))
+    t = stock_ratio(gram(stack.changes()))
     for deltas, base in stack.deltas():
         yield deltas.mean(0).mul_(t).add_(base)
 

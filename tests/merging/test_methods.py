@@ -38,7 +38,7 @@ def merged(method, models, **settings):
     settings = {"weights": (1.0,) * len(sources), "seed": SEED, **settings}
     stack = Stack.of("w", sources, base if method.base else None)
     if method.trims:
-        settings["least"] = least_kept(lambda: [stack], settings["density"])
+        settings["least"] = least_kept(stack.changes, settings["density"])
     return torch.cat(list(method.merge(stack, TensorSettings(**settings)))).double().numpy()
 
 
@@ -150,6 +150,19 @@ def test_breadcrumbs_of_all_changes_are_task_arithmetic_and_one_outlier_is_left_
     expected = np.ones(SHAPE)
     expected[3, 4] = expected[5] = 0
     close(found, expected)
+
+
+def test_breadcrumbs_reads_a_tensor_three_times():
+    """Two passes find both bounds of what is kept, the third merges."""
+    read = []
+
+    def part(begin, end):
+        read.extend(range(begin, end))
+        return torch.arange(begin, end).float()
+
+    stack = Stack("w", (100,), [part], lambda begin, end: torch.zeros(end - begin))
+    list(BREADCRUMBS.merge(stack, TensorSettings((1.0,), density=(0.3,), outliers=(0.1,))))
+    assert sorted(read) == sorted([*range(100)] * 3)
 
 
 def test_model_stock(models):
