@@ -11,6 +11,7 @@ and loaders. Everything here is imported when it is used: `import starcli` itsel
 
 import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from starcli.version import __version__
@@ -134,8 +135,15 @@ _MODULES = {
 _MADE_CALLS = ("derive_and_prove", "derive_kinds")
 """Functions from below the library, which become calls of it here."""
 
-_OF_COMMANDS = {"eval": "evaluate", "inspect": "describe", "spec": "derive_and_prove", "star": "find_star"}
-"""Functions that have other names than their commands."""
+_OF_COMMANDS = {
+    "cache": "sc.no_cache() does without it, and its files are shown and cleared from the shell alone",
+    "convert": "the command convert is sc.load and sc.save here",
+    "eval": "the command eval is sc.evaluate here",
+    "inspect": "the command inspect is sc.describe here",
+    "spec": "the command spec is sc.derive_and_prove here",
+    "star": "the command star is sc.find_star here",
+}
+"""What is said of commands whose functions have other names."""
 
 
 def __getattr__(name: str) -> Any:
@@ -149,8 +157,28 @@ def __getattr__(name: str) -> Any:
             return value
     message = f"module {__name__!r} has no attribute {name!r}"
     if name in _OF_COMMANDS:
-        message += f": the command {name} is sc.{_OF_COMMANDS[name]} here"
+        message += f": {_OF_COMMANDS[name]}"
     raise AttributeError(message, name=name, obj=sys.modules[__name__])
+
+
+class _Folder(ModuleType):
+    """A folder of the package that has the name of a command: who calls it is told the function."""
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        name = self.__name__.rpartition(".")[2]
+        raise TypeError(f"{self.__name__} is a folder of the package: {_OF_COMMANDS[name]}")
+
+
+class _Package(ModuleType):
+    """This package. Folders become its attributes when something imports them, from then on without `__getattr__`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _OF_COMMANDS and isinstance(value, ModuleType):
+            value.__class__ = _Folder
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

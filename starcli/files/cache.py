@@ -34,7 +34,7 @@ Keys have the program's version; this is for what changes between two versions.
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class CacheUse:
     """Whether the cache is used, and how many results of each kind it had, lacked and was given."""
 
@@ -54,39 +54,60 @@ class CacheUse:
         return found, found + sum(self.missing[kind] for kind in LONG_WORK)
 
 
-_use: ContextVar[CacheUse] = ContextVar("use of the cache", default=CacheUse())  # noqa: B039  never read by others
+_own: ContextVar[CacheUse | None] = ContextVar("a context's own use of the cache", default=None)
+_usual = CacheUse()  # counts that nobody reads
+_blocks: list[CacheUse] = []  # open blocks of `no_cache`, in whichever thread
 
 
 @contextlib.contextmanager
 def using_cache(*, on: bool = True) -> Iterator[CacheUse]:
     """Context in which the cache is used, or neither read nor written; yields the count of what it had."""
     use = CacheUse(on)
-    token = _use.set(use)
+    token = _own.set(use)
     try:
         yield use
     finally:
-        _use.reset(token)
+        _own.reset(token)
+
+
+def _use() -> CacheUse:
+    """How the cache is used here: as the innermost block around says, else as any block of `no_cache` that is open."""
+    own, others = _own.get(), tuple(_blocks)
+    return own or (others[0] if others else _usual)
 
 
 def found_so_far(*kinds: CacheKind) -> int:
     """Number of entries of these kinds that were found since the cache is used."""
-    return sum(_use.get().found[kind] for kind in kinds)
+    return sum(_use().found[kind] for kind in kinds)
 
 
-def no_cache() -> contextlib.AbstractContextManager[CacheUse]:
+@contextlib.contextmanager
+def no_cache() -> Iterator[CacheUse]:
     """Context in which nothing is read from the cache or kept there: everything is proved and measured anew.
+
+    That holds for all threads while the block is open: for those of a pool that the block hands work to as well.
 
     >>> with no_cache():
     ...     cached("proofs", hash_json("never kept"), lambda: 1), recall("proofs", hash_json("never kept"))
     (1, None)
     """
-    return using_cache(on=False)
+    with using_cache(on=False) as use:
+        _blocks.append(use)
+        try:
+            yield use
+        finally:
+            _blocks.remove(use)
 
 
 def cache_directory() -> Path:
-    """`starcli` below $XDG_CACHE_HOME, else below ~/.cache; it need not exist. StarcliError where there is no home."""
+    """`starcli` below $XDG_CACHE_HOME, else below ~/.cache; it need not exist. StarcliError where there is no home.
+
+    A relative $XDG_CACHE_HOME is ignored, as the XDG Base Directory Specification has it: each working directory would
+    get a cache of its own.
+    """
+    said = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "starcli"
+        return (said if said.is_absolute() else Path.home() / ".cache") / "starcli"
     except RuntimeError as error:  # $HOME is not set, and the system does not know the user, as in containers
         raise StarcliError("nothing is kept: set HOME, or XDG_CACHE_HOME to a directory for it") from error
 
@@ -98,7 +119,7 @@ def _cache_path(kind: CacheKind, key: str) -> Path:
 
 def recall(kind: CacheKind, key: str) -> Any:
     """JSON value that `remember` stored under the hash `key`, or None."""
-    use = _use.get()
+    use = _use()
     if not use.on:
         return None
     try:
@@ -111,16 +132,16 @@ def recall(kind: CacheKind, key: str) -> Any:
 
 def remember(kind: CacheKind, key: str, value: Any) -> None:
     """Store a JSON-able value other than None under the hash `key`; a cache that cannot be written is no error."""
-    if not _use.get().on or present_rehearsal() is not None:
+    if not _use().on or present_rehearsal() is not None:
         return
     with contextlib.suppress(OSError, StarcliError):
         write_atomically(_cache_path(kind, key), json.dumps(value, sort_keys=True).encode())
-        _use.get().kept[kind] += 1
+        _use().kept[kind] += 1
 
 
 def forget(kind: CacheKind, key: str) -> None:
     """Remove what `remember` stored under the hash `key`, if there is something."""
-    if _use.get().on and present_rehearsal() is None:
+    if _use().on and present_rehearsal() is None:
         with contextlib.suppress(OSError, StarcliError):
             _cache_path(kind, key).unlink(missing_ok=True)
 

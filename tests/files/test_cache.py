@@ -2,12 +2,22 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from starcli.files.cache import CacheKind, cached, hash_json, no_cache, recall, remember, using_cache
+from starcli.files.cache import (
+    CacheKind,
+    cache_directory,
+    cached,
+    hash_json,
+    no_cache,
+    recall,
+    remember,
+    using_cache,
+)
 from starcli.files.cache_contents import cache_contents, clear_cache
 
 KEY = hash_json("key")
@@ -44,6 +54,30 @@ def test_without_the_cache_nothing_is_read_and_nothing_kept(place: Path) -> None
         assert recall("barriers", KEY) is None
         assert cached("barriers", KEY, lambda: 2) == 2
     assert recall("barriers", KEY) == 1
+
+
+def test_without_the_cache_threads_are_without_it_too(place: Path) -> None:
+    """Those that are begun within the block, and those that were there before and are handed work in it."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(remember, "barriers", KEY, 1).result()
+        with no_cache():
+            assert pool.submit(recall, "barriers", KEY).result() is None
+            pool.submit(remember, "barriers", hash_json("other"), 1).result()
+            with ThreadPoolExecutor(1) as begun:
+                assert begun.submit(recall, "barriers", KEY).result() is None
+            with using_cache(), no_cache():
+                pass
+            assert pool.submit(recall, "barriers", KEY).result() is None
+        assert pool.submit(recall, "barriers", KEY).result() == 1
+    assert len(list(place.rglob("*.json"))) == 1
+
+
+def test_a_relative_place_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the XDG Base Directory Specification says of all its variables."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for said in ("cache", "./cache", ""):
+        monkeypatch.setenv("XDG_CACHE_HOME", said)
+        assert cache_directory() == tmp_path / ".cache" / "starcli"
 
 
 def test_what_was_found_is_counted_and_proofs_are_no_measurements() -> None:

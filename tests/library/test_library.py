@@ -322,8 +322,20 @@ def test_importing_is_cheap_and_names_are_there() -> None:
         assert getattr(sc, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'align_all'"):
         sc.align_all  # noqa: B018
-    with pytest.raises(AttributeError, match=r"the command eval is sc\.evaluate here"):
-        sc.eval  # noqa: B018
+
+
+def test_who_guesses_the_function_of_a_command_is_told_its_name() -> None:
+    from starcli.cli.main import app
+
+    commands = [name for each in (app.registered_commands, app.registered_groups) for name in (c.name for c in each)]
+    assert {"train", "star", "spec"} <= {*commands}
+    for name in {*commands} - {*sc.__all__, "star"}:
+        with pytest.raises(AttributeError, match=rf"no attribute '{name}': .*sc\.[a-z]"):
+            getattr(sc, name)
+    code = "import starcli as sc; sc.star('a.safetensors')"
+    for before in ("", "import starcli.star; "):  # a folder of the package, once something has imported it
+        done = subprocess.run([sys.executable, "-c", before + code], capture_output=True, text=True, check=False)
+        assert done.stderr.splitlines()[-1].endswith("the command star is sc.find_star here"), done.stderr
 
 
 def test_tables_print_their_first_numbers_and_notebooks_show_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import typer
 
+from starcli.errors import StarcliError
+
 ZSH = r"""
 #compdef %(prog_name)s
 
@@ -51,7 +53,10 @@ def _let_typer_know() -> None:
 
 
 def completion_option(name: str) -> Callable[[typer.Context, typer.CallbackParam, bool], None]:
-    """Callback of the option that shows or installs the completion: Typer's function of this name."""
+    """Callback of the option that shows or installs the completion: Typer's function of this name.
+
+    Raises StarcliError where it is to be installed for a user without a home directory.
+    """
 
     def call(ctx: typer.Context, param: typer.CallbackParam, value: bool) -> None:
         if value:
@@ -62,5 +67,10 @@ def completion_option(name: str) -> Callable[[typer.Context, typer.CallbackParam
                 getattr(completion, name)(ctx, param, value)
             except SystemExit as ended:  # as Typer ends, which is not our error boundary's way
                 raise typer.Exit(ended.code if isinstance(ended.code, int) else 0) from None
+            except RuntimeError as error:  # of Path.home(): $HOME is not set, and the system does not know the user
+                hint = "--show-completion prints what your shell can read"
+                raise StarcliError(
+                    "--install-completion: set HOME to the directory of your shell's settings", [hint]
+                ) from error
 
     return call

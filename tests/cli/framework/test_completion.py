@@ -2,6 +2,7 @@
 
 import os
 import pty
+import pwd
 import re
 import select
 import shutil
@@ -12,7 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.program import ROOT
+from support.program import ROOT, run_here
+from support.refused import refused
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +57,21 @@ def test_descriptions_are_not_broken_into_lines(monkeypatch, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) > 30
     assert all(re.match(r"--[a-z-]+\t\S", line) for line in lines)
+
+
+def test_completion_for_a_user_without_a_home(monkeypatch):
+    def unknown(number: int) -> pwd.struct_passwd:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr("typer._completion_shared._get_shell_name", lambda: "bash")
+    refused(
+        run_here("--install-completion"), "--install-completion: set HOME to the directory of your shell's settings"
+    )
+    shown = run_here("--show-completion")
+    assert (shown.status, shown.err) == (0, "")
+    assert "starcli" in shown.out
 
 
 # -- the shells themselves ---------------------------------------------------------------------------------------------
