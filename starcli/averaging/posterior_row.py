@@ -134,8 +134,8 @@ def _moments(found: Sequence[Confidence | Measures]) -> tuple[dict[str, float], 
 
 
 def _deviation(values: Sequence[float]) -> float:
-    """Sample standard deviation; NaN for a single value or where one is NaN."""
-    if len(values) < 2 or any(math.isnan(value) for value in values):
+    """Sample standard deviation; NaN for a single value or where one is not finite."""
+    if len(values) < 2 or not all(map(math.isfinite, values)):
         return math.nan
     return statistics.stdev(values)
 

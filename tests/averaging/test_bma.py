@@ -15,13 +15,13 @@ from torch import Tensor
 import starcli as sc
 from starcli.averaging.bma import Draws, average_models
 from starcli.averaging.members import Members, draw_members
-from starcli.averaging.posterior_row import PosteriorRow, choose_samples
+from starcli.averaging.posterior_row import PosteriorRow, choose_samples, row_of
 from starcli.averaging.sampling import PointSampling
 from starcli.errors import StarcliError
 from starcli.evaluation.calibration import Reliability
 from starcli.evaluation.confidence import CONFIDENCE_METRICS, Judged, confidence
 from starcli.evaluation.evaluator import Evaluator, PathEnd
-from starcli.evaluation.scoring import Scoring
+from starcli.evaluation.scoring import Scored, Scoring
 from starcli.evaluation.tasks.classification import CLASSIFICATION
 from starcli.runtime.progress import Interrupted, Progress
 from starcli.runtime.rehearsal import rehearsing
@@ -172,6 +172,15 @@ def test_nothing_is_chosen_for_a_loss_that_is_no_number(measured: tuple[Counting
     assert ensemble.validation_loss == min(
         row.validation_loss for row in rows if row.posterior == "ensemble" and not math.isnan(row.validation_loss)
     )
+
+
+def test_a_loss_that_is_infinite_has_no_deviation() -> None:
+    """Of a network that gives the right class no chance at all, as one whose logits are masked."""
+    sure = torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64).log()
+    row = row_of("star", 2, [Scored(confidence(sure, torch.tensor(labels))) for labels in ([0, 1], [0, 0], [1, 1])])
+    assert row.mean["nll"] == math.inf
+    assert math.isnan(row.std["nll"])
+    assert row.mean["accuracy"] == row.std["accuracy"] == 0.5
 
 
 def test_few_errors_decide_nothing() -> None:
