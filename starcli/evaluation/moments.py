@@ -18,8 +18,8 @@ class Moments:
 
     count: int | Tensor = 0
     """Of a vector of several samples one number for each entry, in float64; else one for all."""
-    mean: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
-    m2: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.float64))
+    mean: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))  # () goes with any device
+    m2: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
 
     def add(self, count: int | Tensor, mean: Tensor, unbiased_variance: Tensor) -> None:
         """Add a batch."""

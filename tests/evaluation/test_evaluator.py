@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.pretended import pretended_cuda
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
@@ -133,6 +134,20 @@ def test_instance_norm_has_the_means_of_each_examples_statistics(size: int) -> N
     variance, mean = torch.var_mean(inputs.double(), (2, 3))
     torch.testing.assert_close(network[0].running_mean, mean.mean(0).float())
     torch.testing.assert_close(network[0].running_var, variance.mean(0).float())
+
+
+@pytest.mark.parametrize("kind", [nn.BatchNorm2d, nn.InstanceNorm2d])
+def test_statistics_on_a_gpu_are_those_on_the_cpu(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = [(inputs, labels) for inputs, labels in split_of(30).batches(16)]
+    network = nn.Sequential(kind(2, track_running_stats=True), nn.Flatten(), nn.Linear(50, 4))
+    expected = copy.deepcopy(network)
+    recalibrate_from_(expected, batches, autocast=nullcontext())
+    with pretended_cuda(monkeypatch):
+        network.to("cuda:0")
+        recalibrate_from_(network, [(x.to("cuda:0"), y) for x, y in batches], autocast=nullcontext())
+        found = network[0].running_mean.cpu(), network[0].running_var.cpu()
+    assert torch.equal(found[0], expected[0].running_mean)
+    assert torch.equal(found[1], expected[0].running_var)
 
 
 def test_a_small_last_batch_weighs_by_its_size() -> None:
