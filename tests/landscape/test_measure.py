@@ -127,3 +127,11 @@ def test_each_model_and_each_point_is_a_step(models: list[Sloped]) -> None:
     progress = Counted()
     sc.plane(*models, points=3, alignment=None, progress=progress, **QUIET)
     assert progress.done == progress.total == 3 + 9
+
+
+def test_a_plane_from_the_cache_is_the_one_that_was_measured() -> None:
+    """The order of its metrics too, which is that of columns: the cache keeps them in another one."""
+    models = [sc.train("mlp", "digits", epochs=1, limit=20, seed=seed, progress=Stopping()) for seed in range(3)]
+    first, again = (sc.plane(*models, points=3, alignment=None, progress=Stopping()) for _ in range(2))
+    assert json.dumps(first.to_dict()) == json.dumps(again.to_dict())
+    assert list(first.to_frame()) == list(again.to_frame()) == ["split", "x", "y", "loss", "accuracy"]
