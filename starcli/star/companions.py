@@ -50,6 +50,10 @@ class StageState(StateFile):
         """Replace the saved state of the whole run."""
         self.whole.save({"companions": [dict(each) for each in self.made], "stage": dict(state)})
 
+    def mark_diverged(self) -> None:
+        """Mark the saved state of the whole run."""
+        self.whole.mark_diverged()
+
     def load(self) -> dict[str, Any] | None:
         """The saved state of this stage; None where that is of another one."""
         saved = self.whole.load()

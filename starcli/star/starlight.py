@@ -18,6 +18,7 @@ from starcli.averaging.sampling import lies_between
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.mixed_buffers import admit_points
 from starcli.files.state import StateFile
+from starcli.models.flat_network import FlatNetwork
 from starcli.runtime.progress import SILENT, Progress
 from starcli.star.check_sources import warn_of_outliers, warn_of_weak_star
 from starcli.star.companions import train_companions
@@ -70,15 +71,15 @@ def starlight(
     sources, held_out = ([Source.of(model) for model in models] for models in (search.sources, search.held_out))
     losses = warn_of_outliers(workspace, sources, progress)
     note_one_order(workspace, settings.alignment, search.sources, progress)
-    companions, state = train_companions(workspace, search.recipe, settings, own_seed, state=state, progress=progress)
-    recipe = settings.own_recipe(search.recipe)
     init = None if search.init is None else search.init.tensors
-    bank = _bank(workspace, [*sources, *companions], own_seed, init)
+    flat = _first_network(workspace, own_seed, init)
+    ends = [*search.sources, *search.held_out, *([search.init] if search.init is not None else [])]
+    admit_points(workspace, flat, (model.fresh_tensors() for model in ends), "a star", progress)
+    companions, state = train_companions(workspace, search.recipe, settings, own_seed, state=state, progress=progress)
+    recipe, bank = settings.own_recipe(search.recipe), SourceBank([*sources, *companions], flat)
     how: dict[str, Any] = {"at_mean": init is None and settings.begins_at_mean}
     how |= {"turns": None if search.growth is None else search.growth.turns()}
     objective = OnLines(workspace, bank, recipe, own_seed, settings, held_out, progress, **how)
-    ends = [*search.sources, *search.held_out, *([search.init] if search.init is not None else [])]
-    admit_points(workspace, bank.flat, (model.fresh_tensors() for model in ends), "a star", progress)
     objective.fix(sources[0].open() if init is None else init)
     run = TrainingRun(
         objective,
@@ -112,11 +113,9 @@ def _check(search: StarSearch, progress: Progress) -> None:
         progress.note(f"the star is drawn to the mean of its sources, and {to_zero}: --weight-decay 0 leaves that out")
 
 
-def _bank(
-    workspace: "Workspace", sources: Sequence[Source], seed: int, init: Mapping[str, Tensor] | None
-) -> SourceBank:
-    """The sources, with the network as the star begins."""
+def _first_network(workspace: "Workspace", seed: int, init: Mapping[str, Tensor] | None) -> FlatNetwork:
+    """The network as the star begins."""
     flat = workspace.network(seed)
     if init is not None:
         flat.load(init)
-    return SourceBank(sources, flat)
+    return flat

@@ -50,6 +50,24 @@ def test_companions_are_trained_in_pieces_as_the_star_is(resnet, resnets, monkey
     assert same(star.tensors, search_star(resnet, sources, recipe.lasting(1), 1, method=None, **options).tensors)
 
 
+def test_the_state_of_a_search_that_diverged_is_in_no_other_ones_way(mlp, mlps, tmp_path):
+    state = StateFile(tmp_path / "star.safetensors", "high rate", save_every=0.0)
+    with pytest.raises(StarcliError, match="companion 1 of 1: the loss became"):
+        search_star(mlp, mlps[:2], LONG.override(lr=1e8), 1, companions=1, state=state)
+    assert state.path.exists()
+    assert StateFile(tmp_path / "star.safetensors", "low rate").load() is None
+
+
+def test_buffers_of_which_there_are_none_between_are_refused_before_companions_are_trained(mlp, mlps, monkeypatch):
+    def refuse(*_):
+        raise StarcliError("the models differ in buffers")
+
+    monkeypatch.setattr("starcli.star.starlight.admit_points", refuse)
+    monkeypatch.setattr("starcli.star.starlight.train_companions", None)
+    with pytest.raises(StarcliError, match="the models differ in buffers"):
+        search_star(mlp, mlps[:2], LONG, 1, companions=2)
+
+
 def test_a_search_with_companions_takes_as_many_steps():
     for epochs, count in ((100, 12), (7, 3), (25, 1), (25, 0)):
         each, left = shared_epochs(epochs, count)
