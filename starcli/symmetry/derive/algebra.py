@@ -6,6 +6,7 @@ what remains when axes are summed over, a bundle of the atoms in each sum.
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from itertools import combinations
 
 import numpy as np
 
@@ -68,13 +69,29 @@ def merge(atoms: Atoms, values: Sequence[Value], shape: Iterable[int], where: st
     """The factors of an elementwise function of `values`, which broadcast to `shape`."""
     shape = tuple(shape)
     kept: list[AtomLabels] = []
-    for value in values:
-        for factor in value.padded(len(shape)).factors:
+    padded = [value.padded(len(shape)).factors for value in values]
+    for k, factors in enumerate(padded):
+        others = [factor for i, each in enumerate(padded) if i != k for factor in each]
+        for factor in _in_roles(atoms, factors, others):
             _meet(atoms, kept, factor, where)
             again = atoms.occurrences(factor)
             if again is not None:
                 _meet(atoms, kept, again, where)
     return Value.of(shape, kept)
+
+
+def _in_roles(atoms: Atoms, factors: tuple[AtomLabels, ...], others: Sequence[AtomLabels]) -> Sequence[AtomLabels]:
+    """Factors of one value that have atoms in common, as of x x^T, with atoms for rows and for columns instead.
+
+    That is where one of the `others` meets both: what stands below two atoms then says which of them is which.
+    """
+    for one, two in combinations(factors, 2):
+        both = any(all({*varies(each)} & {*varies(other)} for each in (one, two)) for other in others)
+        if both and not atoms.is_fixed(one).all() and np.isin(atoms.find(one), atoms.find(two)).any():
+            made = [atoms.roles(factor) for factor in factors]
+            atoms.tell_apart(made, "rows and columns of the same units")
+            return made
+    return factors
 
 
 def _meet(atoms: Atoms, kept: list[AtomLabels], factor: AtomLabels, where: str) -> None:

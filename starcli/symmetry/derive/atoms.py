@@ -149,6 +149,13 @@ class Atoms:
             self._edges.append((a[keep], b[keep]))
             self._sorted = False
 
+    def roles(self, labels: AtomLabels) -> AtomLabels:
+        """Fresh atoms, one below each of those in `labels`: these units in one of the places that they have."""
+        names, index = distinct(self.find(labels))
+        made = self.new(len(names))
+        self.place(made, names)
+        return made[index]
+
     def edges(self) -> tuple[AtomLabels, AtomLabels]:
         """All pairs (child, parent), each once, none from an atom to itself."""
         if not self._edges:

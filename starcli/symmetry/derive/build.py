@@ -81,7 +81,10 @@ def _meet(atoms: Atoms, refused: Refused) -> None:
 def _written(trace: Trace, network: nn.Module, found: Units) -> Built:
     """The spec of `found`. Raises Refused for an axis that the grammar cannot express."""
     names = _names(trace, found)
-    writer = Writer(names, found.size)
+    writer = Writer(
+        names | {~group: name for group, name in names.items()},
+        found.size | {~group: size for group, size in found.size.items()},
+    )
     known: dict[bytes, Node] = {}
     axes = {name: _axes(trace, found, writer, parameter, known) for name, parameter in trace.parameters.items()}
     tensors = network.state_dict(keep_vars=True)
@@ -168,18 +171,19 @@ def _unwritable(found: Units, writer: Writer, table: Table, reason: str) -> Refu
     Those are the groups that cannot be written beside larger ones: of each the parts that stand in order, taken in
     turns or one behind the other, else its units.
     """
-    moving = [group for group, index in table.items() if (index >= 0).any()]
+    moving = {found.group(key) for key, index in table.items() if (index >= 0).any()}
+    n = len(next(iter(table.values())))
     kept: set[int] = set()
     parts: list[AtomLabels] = []
     for group in sorted(moving, key=lambda each: (len(found.closure(each)), -found.size[each])):
         around = found.closure(group).intersection(moving) - {group}
         if not around <= kept:
             continue  # those around it are told apart first
-        if writer.axis({each: table[each] for each in kept | {group}}, len(table[group])) is not None:
+        if writer.axis({key: table[key] for key in table if found.group(key) in kept | {group}}, n) is not None:
             kept.add(group)
         else:
             rows = found.rows(group)
-            numbers = [] if around else _in_order(table[group])
+            numbers = [] if around or ~group in table else _in_order(table[group])
             parts += [rows[each].reshape(-1) for each in numbers] or list(rows)
     return Refused(np.concatenate(parts), reason, parts)
 
@@ -215,13 +219,13 @@ def _table(trace: Trace, found: Units, parameter: Parameter, axis: int) -> Table
     whole = {group: index.reshape(rows.shape) for group, index in found.table(trace.atoms, rows.reshape(-1)).items()}
     table: dict[int, AtomLabels] = {}
     for group, index in whole.items():
-        if (index == index[:, :1]).all() and len(unique(index[index >= 0])) == found.size[group]:
+        if (index == index[:, :1]).all() and len(unique(index[index >= 0])) == found.size[found.group(group)]:
             continue  # constant along this axis: borne by the other
         if not (index == index[0]).all():
             reason = f"axes of {parameter.name} that depend on each other"
             alike = (parameter.name, axis) in trace.alike
             trace.alike.add((parameter.name, axis))
-            raise Refused(found.colours.nodes[found.members[group]], reason, rows=None if alike else rows)
+            raise Refused(found.colours.nodes[found.members[found.group(group)]], reason, rows=None if alike else rows)
         table[group] = index[0]
     return table
 

@@ -1,5 +1,6 @@
 """One operator of a traced graph, as its rule sees it; and the table of rules."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,7 +140,7 @@ def constant_value(atoms: Atoms, tensor: torch.Tensor, where: str) -> Value:
     """The value of a constant tensor, read at `where`: fixed positions along every axis on which it varies.
 
     Where only the diagonal of two axes differs from the rest, as of an identity, they have the same positions, which
-    may move.
+    may move; so do rows and columns of an identity that lie on one axis.
     """
     exact = torch.complex128 if tensor.is_complex() else torch.float64 if tensor.is_floating_point() else torch.int64
     data = tensor.detach().cpu().to(exact).numpy()
@@ -148,18 +149,28 @@ def constant_value(atoms: Atoms, tensor: torch.Tensor, where: str) -> Value:
         for axis, n in enumerate(data.shape)
         if n > 1 and not np.array_equal(np.broadcast_to(data.take([0], axis), data.shape), data)
     ]
-    if _has_but_a_diagonal(data, axes):
-        positions = atoms.new(data.shape[axes[0]])
-        return Value.of(data.shape, [along_axis(positions, axis, data.ndim) for axis in axes])
+    n = _side_of_diagonal(data, axes)
+    if n is not None:
+        positions = atoms.new(n)
+        rows, columns = atoms.roles(positions), atoms.roles(positions)
+        if len(axes) == 2:
+            return Value.of(data.shape, [along_axis(rows, axes[0], data.ndim), along_axis(columns, axes[1], data.ndim)])
+        flat = rows.repeat(n), np.tile(columns, n)
+        return Value.of(data.shape, [along_axis(labels, axes[0], data.ndim) for labels in flat])
     return fixed(atoms, data.shape, axes, f"a constant that differs along this axis, {where}")
 
 
-def _has_but_a_diagonal(data: NDArray[Any], axes: Sequence[int]) -> bool:
-    """Whether an array that varies along `axes` has one value on their diagonal, and one elsewhere."""
-    if len(axes) != 2 or data.shape[axes[0]] != data.shape[axes[1]]:
-        return False
+def _side_of_diagonal(data: NDArray[Any], axes: Sequence[int]) -> int | None:
+    """The number of rows where an array is a square matrix along `axes`, or with all of it along one of them.
+
+    It must have one value on its diagonal, and one elsewhere; else None.
+    """
     matrix = data[tuple(slice(None) if axis in axes else 0 for axis in range(data.ndim))]
-    return np.array_equal(matrix, np.where(np.eye(len(matrix), dtype=bool), matrix[0, 0], matrix[0, 1]))
+    n = math.isqrt(matrix.size)
+    if n < 2 or matrix.shape not in ((n, n), (n * n,)):
+        return None
+    matrix = matrix.reshape(n, n)
+    return n if np.array_equal(matrix, np.where(np.eye(n, dtype=bool), matrix[0, 0], matrix[0, 1])) else None
 
 
 def fixed(atoms: Atoms, shape: Sequence[int], axes: Iterable[int], reason: str) -> Value:

@@ -1,5 +1,6 @@
 """From colour classes to groups: every movable atom gets coordinates, its index in each group that moves it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +37,15 @@ class Units:
     members: dict[int, AtomLabels] = field(default_factory=dict)
     """Class -> positions in `colours.nodes`, for classes that move."""
     coordinates: dict[int, dict[int, AtomLabels]] = field(default_factory=dict)
-    """Class -> group -> the index of every member."""
+    """Class -> group -> the index of every member; under `~group` that in a second place of the group (see `group`)."""
+
+    @staticmethod
+    def group(key: int) -> int:
+        """The group of a key of coordinates: itself, or `~group` where its units stand a second time.
+
+        A matrix on one axis whose rows and columns are the same units has both: (units units).
+        """
+        return key if key >= 0 else ~key
 
     def closure(self, group: int) -> frozenset[int]:
         """The group and all groups around it."""
@@ -111,14 +120,31 @@ def _place(
         at = np.searchsorted(result.members[outer], parents)
         for group, index in inherited.items():
             if not np.array_equal(found.setdefault(group, index[at]), index[at]):
-                raise Refused(colours.nodes[members], "units that stand below two units of one group")
+                _place_again(result, found, group, index[at], colours.nodes[members])
     own, size = _index(found, ranks[members])
     if size > 1:
+        if min(found, default=0) < 0:
+            raise Refused(colours.nodes[members], "units within two units of one group")
         result.size[kind], result.rank[kind] = size, int(ranks[members].min())
         result.within[kind] = _innermost(result, found, colours.nodes[members])
         found = {**found, kind: own}
     result.coordinates[kind] = found
     return found
+
+
+def _place_again(units: Units, found: dict[int, AtomLabels], key: int, index: AtomLabels, labels: AtomLabels) -> None:
+    """Add to the coordinates `found` a second index in a group, where every pair of its units occurs once.
+
+    Raises Refused for all else.
+    """
+    if np.array_equal(found.get(~key, ()), index):
+        return
+    places, around = {**found, ~key: index}, units.within.get(key)
+    sizes = [units.size[units.group(each)] for each in places]
+    times = len(unique(np.ravel_multi_index(tuple(places.values()), sizes)))
+    if ~key in found or times < math.prod(sizes) or (around is not None and ~around in found):
+        raise Refused(labels, "units that stand below two units of one group")
+    found[~key] = index
 
 
 def _index(found: dict[int, AtomLabels], ranks: AtomLabels) -> tuple[AtomLabels, int]:

@@ -243,3 +243,45 @@ class Ensemble(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = torch.baddbmm(self.bias, x.expand(4, -1, -1), self.first).relu()
         return torch.baddbmm(self.last, hidden, self.second).mean(0)
+
+
+class PointTransforms(nn.Module):
+    """Units of points, multiplied by matrices near the identity that all points made (Qi et al. 2017, PointNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(5, 6), nn.Linear(6, 7), nn.Linear(7, 3)
+        self.made = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 6 * 6))
+        self.more = nn.Sequential(nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 7 * 7))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
+        matrix = self.made(x.amax(1)) + torch.eye(6).view(1, 36).repeat(len(x), 1)
+        x = self.second(x @ matrix.view(-1, 6, 6)).relu()
+        matrix = self.more(x.amax(1)).view(-1, 7, 7) + torch.eye(7)
+        return self.last((x @ matrix).relu().amax(1))
+
+
+class BilinearPooling(nn.Module):
+    """All products of two channels, averaged over an image (Lin et al. 2015), under a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Conv2d(3, 6, 3), nn.LayerNorm(36), nn.Linear(36, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu().flatten(2)
+        x = (x @ x.mT / x.shape[-1]).flatten(1)
+        return self.last(self.norm(x.sign() * (x.abs() + 1e-5).sqrt()))
+
+
+class GramOfHeads(nn.Module):
+    """All products of two units of each head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 12), nn.Linear(3 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).tanh().unflatten(-1, (3, 4))
+        return self.last(torch.einsum("nhi,nhj->nhij", x, x).flatten(1))

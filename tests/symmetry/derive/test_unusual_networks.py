@@ -44,6 +44,9 @@ CASES: dict[type[nn.Module], tuple[Tensor, float]] = {
     published.Ensemble: (VECTORS, fact(4) + 4 * fact(6)),
     published.WithBuffers: (VECTORS, fact(6, 4)),
     published.OfKronecker: (VECTORS, fact(2, 3, 3, 2)),
+    published.PointTransforms: (SEQUENCES, fact(6, 8, 7, 4)),
+    published.BilinearPooling: (IMAGES, fact(6)),
+    published.GramOfHeads: (VECTORS, fact(3) + 3 * fact(4)),
 }
 """An example for each network, and log10 of the number of its permutations by hand."""
 
