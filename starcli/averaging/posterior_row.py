@@ -9,8 +9,8 @@ from typing import Any, Literal
 from torch import Tensor
 
 from starcli.evaluation.calibration import Reliability, pooled
-from starcli.evaluation.confidence import CONFIDENCE_METRICS, FEWEST_ERRORS, Confidence
-from starcli.evaluation.paired_bootstrap import COMPARED, Difference, differences
+from starcli.evaluation.confidence import FEWEST_ERRORS, Confidence
+from starcli.evaluation.paired_bootstrap import Difference, differences
 from starcli.evaluation.scoring import Scored
 from starcli.evaluation.tasks.task import Measures
 from starcli.evaluation.temperature import VALIDATION
@@ -52,18 +52,14 @@ class PosteriorRow:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> "PosteriorRow":
-        """Inverse of `asdict`, also after JSON changed the order of keys, on which results must not depend."""
+        """Inverse of `asdict`, also after JSON turned tuples into lists."""
         if value["reliability"] is None:
             return cls(**value)
-        names = (*CONFIDENCE_METRICS, *(f"{name}_std" for name in CONFIDENCE_METRICS))
-        scaled = value["scaled"] and {name: value["scaled"][name] for name in names}
-        sides: dict[str, Any] = {
-            side: {name: value[side][name] for name in CONFIDENCE_METRICS} for side in ("mean", "std")
+        against = {
+            name: value[name] and {metric: Difference(**each) for metric, each in value[name].items()}
+            for name in ("against_ensemble", "scaled_against_ensemble")
         }
-        for name in ("against_ensemble", "scaled_against_ensemble"):
-            found = value[name]
-            sides[name] = found and {metric: Difference(**found[metric]) for metric in COMPARED}
-        return cls(**{**value, **sides, "scaled": scaled, "reliability": Reliability.from_dict(value["reliability"])})
+        return cls(**{**value, **against, "reliability": Reliability.from_dict(value["reliability"])})
 
     @property
     def decided(self) -> bool:

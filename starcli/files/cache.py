@@ -27,7 +27,7 @@ LONG_WORK: tuple[CacheKind, ...] = ("barriers", "bma", "matches", "planes")
 """Measurements and learned matches: what takes long; proofs and the like do not count. Averages are made of `bma`."""
 
 
-GENERATION = "12"
+GENERATION = "13"
 """Raised with any change by which something that is kept would come out otherwise: what was kept before is not found.
 
 Keys have the program's version; this is for what changes between two versions.
@@ -131,11 +131,14 @@ def recall(kind: CacheKind, key: str) -> Any:
 
 
 def remember(kind: CacheKind, key: str, value: Any) -> None:
-    """Store a JSON-able value other than None under the hash `key`; a cache that cannot be written is no error."""
+    """Store a JSON-able value other than None under the hash `key`; a cache that cannot be written is no error.
+
+    Keys of dictionaries keep their order: that of columns and of keys in results follows from it.
+    """
     if not _use().on or present_rehearsal() is not None:
         return
     with contextlib.suppress(OSError, StarcliError):
-        write_atomically(_cache_path(kind, key), json.dumps(value, sort_keys=True).encode())
+        write_atomically(_cache_path(kind, key), json.dumps(value).encode())
         _use().kept[kind] += 1
 
 

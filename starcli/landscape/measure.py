@@ -198,8 +198,8 @@ class _Grid:
         progress.finish()
         found = dict(zip(missing, measured, strict=True))
         lines = [each if each is not None else found[at] for at, each in zip(y, known, strict=True)]
-        values = {  # in the order of a model's metrics: JSON of the cache has another one
-            split: {name: [line[split][name] for line in lines] for name in scores[0][split].to_dict()}
+        values = {
+            split: {name: [line[split][name] for line in lines] for name in lines[0][split]}
             for split in self.evaluator.splits
         }
         marks = [Mark(*each) for each in zip(names, places, scores, strict=True)]

@@ -45,6 +45,12 @@ def test_cache_computes_once_and_survives_a_read_only_home(monkeypatch: pytest.M
     assert len(calls) == 2
 
 
+def test_dictionaries_keep_the_order_of_their_keys() -> None:
+    """Columns of results have it: a line that is typed again shows what it showed before."""
+    remember("averages", KEY, [{"rmse": 1.0, "mae": {"b": 1, "a": 2}}])
+    assert str(recall("averages", KEY)) == "[{'rmse': 1.0, 'mae': {'b': 1, 'a': 2}}]"
+
+
 def test_without_the_cache_nothing_is_read_and_nothing_kept(place: Path) -> None:
     with no_cache():
         remember("barriers", KEY, 1)
