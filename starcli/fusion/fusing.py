@@ -181,6 +181,9 @@ def fuse_sources(
     StarcliError for fewer than 2 sources, and where the loss of one is not finite.
     """
     need_several(sources)
+    if fusion.merge is not None:  # what cannot be is said before anything is measured or aligned
+        fusion.merge.check(len(sources), base=fusion.base is not None)
+        fusion.merge.settings_for(sorted(sources[0].tensors), len(sources))
     fusing = Fusing(workspace, sources, fusion, state, progress)
     for each in {id(each): each for each in fusing.workspaces}.values():
         of_it = [source for source, own in zip(sources, fusing.workspaces, strict=True) if own is each]

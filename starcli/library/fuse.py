@@ -77,10 +77,10 @@ def fuse(
         from `init`; with `star` on those of its domain, the mean of `samples` points drawn anew in each step by
         `sampling` and `in_turn` (see `bma`), from the star. "fisher" and "regmean" are means weighted by what the
         training split says, of sources of different data each by that of its own.
-        "linear", "slerp", "task-arithmetic", "ties", "dare-linear", "dare-ties", "breadcrumbs", "model-stock", "tsv"
-        and "iso-c" merge weights alone, by the settings of `MergeKeywords`; where some model says no data, all are
-        merged as they are, each tensor when it is asked for, so that `save` holds one at a time, and there is no
-        `.comparison`.
+        "linear", "slerp", "karcher", "task-arithmetic", "ties", "dare-linear", "dare-ties", "della", "della-linear",
+        "sce", "breadcrumbs", "model-stock", "tsv" and "iso-c" merge weights alone, by the settings of `MergeKeywords`;
+        where some model says no data, all are merged as they are, each tensor when it is asked for, so that `save`
+        holds one at a time, and there is no `.comparison`.
         Settings that a method has no use for are refused.
     alignment: of `find_star`; "auto" is by activation, of the sources of a base and of models without data not at all.
     `.comparison` has the fused model beside its sources, their ensemble and their means, to whose activations is done

@@ -17,8 +17,9 @@ class MergeKeywords(TypedDict, total=False):
     """Keywords of `fuse` for merges of weights alone.
 
     base: the model that the sources descend from. weights: one a source. normalise_weights: divide by their sum. t: of
-    slerp, from the first source, 0, to the second, 1. density: of ties, dare and breadcrumbs, the share of
-    changes kept, one or one a source; outliers: of breadcrumbs, that of largest changes left out. scale: of what is
+    slerp, from the first source, 0, to the second, 1. density: of ties, dare, della and breadcrumbs, the share of
+    changes kept, one or one a source, and of sce of places; epsilon: of della, how much less of the smallest changes is
+    kept, and more of the largest; outliers: of breadcrumbs, the share of largest changes left out. scale: of what is
     added to the base. overrides: other settings of some tensors, by patterns of their names:
     `{"*.mlp.*": {"weights": (0.2, 0.8)}}`; of two that match the first wins.
     """
@@ -28,6 +29,7 @@ class MergeKeywords(TypedDict, total=False):
     normalise_weights: bool
     t: float
     density: float | Numbers
+    epsilon: float | Numbers
     outliers: float | Numbers
     scale: float
     overrides: Mapping[str, Mapping[str, float | Numbers]]

@@ -1,4 +1,4 @@
-"""Means of models: along a line, or along an arc."""
+"""Means of models: along a line, along an arc, or on a sphere."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,12 @@ from starcli.merging.stack import Stack, gram
 
 COLLINEAR = 0.9995
 """Cosine, or minus it, from which two tensors count as parallel, so that an arc between them is their line."""
+
+NO_DIRECTION = 1e-6
+"""Length of a sum of directions, or sine of an angle between two, below which it is 0 but for rounding."""
+
+MOST_STEPS, STAYS = 100, 1e-12
+"""Steps of a mean on a sphere, and change of its coefficients at which it is found."""
 
 
 def weighted_mean(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
@@ -51,5 +57,54 @@ def arc_coefficients(products: Tensor, t: float) -> Tensor:
     return torch.sin(line * angle) / torch.sin(angle)
 
 
+def karcher_mean(stack: Stack, settings: TensorSettings) -> Iterator[Tensor]:
+    """Riemannian mean of the directions of tensors, as points of a sphere, at the mean of their lengths.
+
+    m sum_i w_i |x_i| / sum_i w_i, where m is the unit vector at which sum_i w_i angle(m, x_i)^2 is least: of two of one
+    length the point at w_2 / (w_1 + w_2) of their arc. Where two are opposite (a cosine below -0.9995), or directions
+    cancel, it is the weighted mean; a tensor of zeros has a length alone. Karcher 1977 (Riemannian center of mass and
+    mollifier smoothing).
+    """
+    coefficients = karcher_coefficients(gram(stack.chunks()), settings.weight_vector(torch.float64))
+    return (coefficients.to(stack.dtype) @ values for values in stack.chunks())
+
+
+def karcher_coefficients(products: Tensor, weights: Tensor) -> Tensor:
+    """Coefficients of n tensors in their `karcher_mean`, from their inner products (n, n) and weights (n,): (n,).
+
+    m and all tangents are sums of the directions u_i, so that no tensor is read. From their mean on, m moves by the
+    mean of the tangents at m that lead to the u_i, theta_i / sin(theta_i) (u_i - cos(theta_i) m), until it stays.
+
+    >>> karcher_coefficients(torch.diag(torch.tensor([1.0, 4.0])).double(), torch.ones(2).double())
+    tensor([1.0607, 0.5303], dtype=torch.float64)
+    """
+    weights, lengths = weights / weights.sum(), products.diagonal().sqrt()
+    directed, safe = weights * (lengths > 0), torch.where(lengths > 0, lengths, 1)
+    cosines = products / torch.outer(safe, safe)
+    if bool(((cosines < -COLLINEAR) & (torch.outer(directed, directed) > 0)).any()):
+        return weights
+    mean = directed  # everything from here on is coefficients of the u_i
+    for _ in range(MOST_STEPS):
+        size = (mean @ cosines @ mean).clamp(min=0).sqrt()
+        if not float(size) > NO_DIRECTION:
+            return weights
+        mean = mean / size
+        angles = torch.acos((cosines @ mean).clamp(-1, 1))
+        sines = angles.sin()
+        forces = directed * torch.where(sines > NO_DIRECTION, angles / sines, 1)
+        tangent = forces - (forces @ angles.cos()) * mean
+        if float(tangent.abs().max()) < STAYS:
+            break
+        step = (tangent @ cosines @ tangent).clamp(min=0).sqrt()
+        mean = torch.cos(step) * mean + torch.sinc(step / torch.pi) * tangent
+    return (weights @ lengths) * mean / safe
+
+
+def _without_mean(settings: TensorSettings) -> str:
+    wrong = min(settings.weights) < 0 or not any(settings.weights)
+    return "weights: expected numbers from 0, and not all 0" if wrong else ""
+
+
 LINEAR = MergeMethod(weighted_mean, ("weights", "normalise_weights"), defaults={"normalise_weights": True})
 SLERP = MergeMethod(spherical_mean, ("t",), sources=2)
+KARCHER = MergeMethod(karcher_mean, ("weights",), objection=_without_mean)

@@ -107,7 +107,10 @@ class Merge:
             raise StarcliError(f"--method {self.method} cannot merge so", problems)
 
     def settings_for(self, names: Sequence[str], sources: int) -> dict[str, TensorSettings]:
-        """`settings_of` each tensor. StarcliError where a pattern matches none, and for weights that sum to 0."""
+        """`settings_of` each tensor. StarcliError where a pattern matches none, and for what does not go together.
+
+        As weights that sum to 0 and are to be divided by it.
+        """
         idle = [each.pattern for each in self.overrides if not any(map(each.matches, names))]
         if idle:
             braces = ["braces mean nothing in a pattern: write one for each name"] if "{" in idle[0] else []
@@ -118,6 +121,12 @@ class Merge:
             empty = [name for name, each in found.items() if each.normalise_weights and _sums_to_0(each.weights)]
             if empty:
                 raise StarcliError(f"weights that sum to 0 cannot be divided by their sum: those of {few(empty, 5)}")
+        wrong: dict[str, list[str]] = {}
+        for name, each in found.items():
+            wrong.setdefault(self.how.objection(each), []).append(name)
+        problems = [f"{few(those, 5)}: {words}" for words, those in wrong.items() if words]
+        if problems:
+            raise StarcliError(f"--method {self.method} cannot merge so", problems)
         return found
 
     def record(self) -> dict[str, Any]:
@@ -160,7 +169,7 @@ def _wrong(said: Mapping[str, Any], sources: int) -> list[tuple[str, str]]:
             found.append((key, "expected finite numbers"))
         elif key == "density" and not all(0 < number <= 1 for number in numbers):
             found.append((key, "expected shares above 0, at most 1"))
-        elif key == "outliers" and not all(0 <= number < 1 for number in numbers):
+        elif key in ("epsilon", "outliers") and not all(0 <= number < 1 for number in numbers):
             found.append((key, "expected shares from 0, below 1"))
         elif key == "t" and not 0 <= numbers[0] <= 1:
             found.append((key, "expected a number from 0 to 1"))

@@ -18,14 +18,16 @@ class TensorSettings:
     """Settings of one tensor's merge: those that its method does not read have no meaning.
 
     weights: one a source. t: the place between two models, 0 to 1. density: the share of a source's changes that is
-    kept, one a source. outliers: the share of a source's largest changes that is left out. least: the magnitude of the
-    smallest change that is kept, where the method `trims`. scale: of what is added to the base. normalise_weights:
-    whether these are divided by their sum. seed: of what is drawn.
+    kept, one a source. epsilon: by how much that of the smallest changes is less, and that of the largest more.
+    outliers: the share of a source's largest changes that is left out. least: the magnitude of the smallest change that
+    is kept, where the method `trims`. scale: of what is added to the base. normalise_weights: whether these are divided
+    by their sum. seed: of what is drawn.
     """
 
     weights: tuple[float, ...]
     t: float = 0.5
     density: tuple[float, ...] = ()
+    epsilon: tuple[float, ...] = ()
     outliers: tuple[float, ...] = ()
     least: tuple[float, ...] = ()
     scale: float = 1.0
@@ -63,7 +65,8 @@ class MergeMethod:
     merge: makes the merged numbers of a tensor, chunk by chunk, in its order. reads: the settings that it has a use
     for, `seed` where it draws. base: whether it needs the model that the sources descend from. sources: how many it
     takes, None for any number. trims: whether it keeps the largest changes of the whole model, and so needs `least`.
-    defaults: settings by name, where they are not those of `TensorSettings`; a number for each source alike.
+    defaults: settings by name, where they are not those of `TensorSettings`; a number for each source alike. objection:
+    what is wrong with a tensor's settings that are right one by one, in words, or nothing.
     """
 
     merge: Callable[[Stack, TensorSettings], Iterator[Tensor]]
@@ -72,3 +75,4 @@ class MergeMethod:
     sources: int | None = None
     trims: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    objection: Callable[[TensorSettings], str] = lambda _: ""

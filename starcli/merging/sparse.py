@@ -92,16 +92,39 @@ def keep_between_(deltas: Tensor, least: Sequence[float], most: Sequence[float])
 class RandomChanges:
     """Keeps each change of a source with probability `density`, divided by it, and makes the others 0 (DARE).
 
-    The expectation is the change itself. Yu et al. 2024 (Language models are super Mario).
+    The expectation is the change itself. Yu et al. 2024 (Language models are super Mario). With an `epsilon` the
+    probability depends on the change (DELLA): see `shares_by_rank`.
     """
 
-    def __init__(self, density: Sequence[float], seed: int) -> None:
+    def __init__(self, density: Sequence[float], seed: int, epsilon: Sequence[float] = ()) -> None:
         self.density = density
+        self.epsilon = epsilon or [0.0] * len(density)
         self.generators = [torch.Generator().manual_seed(seed + number) for number in range(len(density))]
 
-    def keep_(self, deltas: Tensor) -> Tensor:
-        """Zero what is left out of the next chunk (sources, numbers), divide the rest, and return it."""
-        for row, share, own in zip(deltas, self.density, self.generators, strict=True):
+    def keep_(self, deltas: Tensor, row: int = 1) -> Tensor:
+        """Zero what is left out of the next chunk (sources, numbers), divide the rest, and return it.
+
+        row: how many changes on end are ranked together, of which the chunk has some times as many.
+        """
+        for changes, share, spread, own in zip(deltas, self.density, self.epsilon, self.generators, strict=True):
             if share < 1:
-                row.mul_(torch.rand(row.shape, generator=own) < share).div_(share)
+                kept = shares_by_rank(changes.reshape(-1, row), share, spread).reshape(-1) if spread else share
+                changes.mul_(torch.rand(changes.shape, generator=own) < kept).div_(kept)
         return deltas
+
+
+def shares_by_rank(changes: Tensor, density: float, epsilon: float) -> Tensor:
+    """Probabilities with which changes (rows, n) are kept, by their ranks in their row: `density` on average.
+
+    density - epsilon + 2 epsilon r / (n - 1), r from 0, the smallest magnitude, to n - 1; of equal ones the later ones
+    rank higher. Deep et al. 2024 (DELLA-merging), MagPrune.
+
+    >>> shares_by_rank(torch.tensor([[3.0, -1.0, 2.0]]), 0.5, 0.25)
+    tensor([[0.7500, 0.2500, 0.5000]])
+    """
+    count = changes.shape[1]
+    if count == 1:
+        return torch.full_like(changes, density)
+    rising = torch.linspace(density - epsilon, density + epsilon, count, dtype=changes.dtype)
+    order = changes.abs().argsort(stable=True, dim=1)
+    return torch.empty_like(changes).scatter_(1, order, rising.expand_as(changes))

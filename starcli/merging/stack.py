@@ -45,10 +45,18 @@ class Stack:
         for begin, end in self._places():
             yield torch.stack([self._read(part, begin, end) for part in self.sources])
 
-    def deltas(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each source minus the base, (sources, numbers), and the base, (numbers,), chunk by chunk."""
+    @property
+    def row(self) -> int:
+        """Numbers of a row: of all that one place of the first axis has; a vector is one row."""
+        return prod(self.shape[1:] if len(self.shape) > 1 else self.shape)
+
+    def deltas(self, *, whole: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Each source minus the base, (sources, numbers), and the base, (numbers,), chunk by chunk.
+
+        whole: so many numbers on end stay in one chunk, such as those of a row.
+        """
         assert self.base is not None
-        for begin, end in self._places():
+        for begin, end in self._places(whole):
             base = self._read(self.base, begin, end)
             yield torch.stack([self._read(part, begin, end) for part in self.sources]).sub_(base), base
 
@@ -56,9 +64,9 @@ class Stack:
         """Each source minus the base, chunk by chunk: (sources, numbers)."""
         return (deltas for deltas, _ in self.deltas())
 
-    def _places(self) -> Iterator[tuple[int, int]]:
-        count = prod(self.shape)
-        return pairwise([*range(0, count, CHUNK_NUMBERS), count])
+    def _places(self, whole: int = 1) -> Iterator[tuple[int, int]]:
+        count, step = prod(self.shape), max(1, CHUNK_NUMBERS // max(1, whole)) * max(1, whole)
+        return pairwise([*range(0, count, step), count])
 
     def _read(self, part: ReadPart, begin: int, end: int) -> Tensor:
         return part(begin, end).to(self.dtype)

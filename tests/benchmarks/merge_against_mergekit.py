@@ -31,8 +31,16 @@ METHODS: dict[str, tuple[dict, list[str]]] = {
     "dare_linear": ({"weight": [0.5, 0.4], "density": 1.0}, ["--weights", "0.5", "0.4", "--density", "1"]),
     "dare_ties": ({"weight": [0.5, 0.4], "density": 0.5}, ["--weights", "0.5", "0.4", "--density", "0.5"]),
     "model_stock": ({}, []),
+    "karcher": ({}, []),
+    "sce": ({"select_topk": 0.3}, ["--density", "0.3"]),
+    "della": ({"weight": [0.5, 0.4], "density": 1.0}, ["--weights", "0.5", "0.4", "--density", "1"]),
 }
-"""Parameters of mergekit, lists one a model, and our words for them. dare_linear keeps all: then nothing is random."""
+"""Parameters of mergekit, lists one a model, and our words for them.
+
+dare_linear and della keep all: then nothing is random.
+"""
+
+WITHOUT_BASE = ("linear", "slerp", "karcher")
 
 
 def main() -> None:
@@ -119,13 +127,13 @@ def mergekit_config(method: str, work: Path) -> dict:
         own = {name: value[number] if isinstance(value, list) else value for name, value in parameters.items()}
         model["parameters"] = {name: value for name, value in own.items() if name in ("weight", "density")}
     shared = {name: value for name, value in parameters.items() if name not in ("weight", "density")}
-    base = {} if method == "linear" else {"base_model": str(work / ("a" if method == "slerp" else "base"))}
+    base = {} if method in ("linear", "karcher") else {"base_model": str(work / ("a" if method == "slerp" else "base"))}
     types = {"dtype": "float32", "out_dtype": json.loads((work / "a" / "config.json").read_text())["torch_dtype"]}
     return {"merge_method": method, "models": models, "parameters": shared, **base, **types}
 
 
 def starcli_line(method: str, work: Path, output: Path) -> list:
-    base = [] if method in ("linear", "slerp") else ["--base", work / "base"]
+    base = [] if method in WITHOUT_BASE else ["--base", work / "base"]
     name = method.replace("_", "-")
     line = [sys.executable, "-m", "starcli", "fuse", "--method", name, "--sources", work / "a", work / "b", *base]
     return [*line, *METHODS[method][1], "-o", output, "--quiet"]

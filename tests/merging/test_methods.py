@@ -3,47 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from support.merging import SEED, SHAPE, agreed, arrays, close, merged
 
-from starcli.merging import stack as chunked
 from starcli.merging.linear import LINEAR, SLERP
 from starcli.merging.method import TensorSettings
-from starcli.merging.sparse import least_kept
 from starcli.merging.stack import Stack
 from starcli.merging.task_matrices import ISO_C, TSV
 from starcli.merging.task_vectors import BREADCRUMBS, DARE_LINEAR, DARE_TIES, MODEL_STOCK, TASK_ARITHMETIC, TIES
-
-SHAPE, SEED = (13, 31), 5
-
-
-@pytest.fixture(params=[torch.float32, torch.float64, torch.bfloat16], ids=str)
-def models(request):
-    """A base and three models near it, as tensors and as arrays."""
-    draws = torch.Generator().manual_seed(0)
-    base = torch.randn(SHAPE, generator=draws)
-    sources = [base + 0.1 * torch.randn(SHAPE, generator=draws) for _ in range(3)]
-    return [tensor.to(request.param) for tensor in (base, *sources)]
-
-
-@pytest.fixture(params=[2**20, 50], ids=["whole", "chunks"], autouse=True)
-def chunks(request, monkeypatch):
-    monkeypatch.setattr(chunked, "CHUNK_NUMBERS", request.param)
-
-
-def arrays(tensors):
-    return [tensor.double().numpy().ravel() for tensor in tensors]
-
-
-def merged(method, models, **settings):
-    base, *sources = models
-    settings = {"weights": (1.0,) * len(sources), "seed": SEED, **settings}
-    stack = Stack.of("w", sources, base if method.base else None)
-    if method.trims:
-        settings["least"] = least_kept(stack.changes, settings["density"])
-    return torch.cat(list(method.merge(stack, TensorSettings(**settings)))).double().numpy()
-
-
-def close(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
 
 
 def test_linear(models):
@@ -79,14 +45,6 @@ def trimmed(delta, density):
     """The changes of largest magnitude, and all that are as large as the last of these."""
     sizes = np.abs(delta).astype(np.float32)
     return np.where(sizes >= np.sort(sizes)[-max(1, int(density * delta.size))], delta, 0)
-
-
-def agreed(deltas, w, *, divided):
-    """The sum, or mean, at each place of those whose sign is that of the weighted sum."""
-    changes = np.array(w)[:, None] * deltas
-    agree = np.sign(changes) == np.where(changes.sum(0) >= 0, 1, -1)
-    below = (np.array(w)[:, None] * agree).sum(0)
-    return (changes * agree).sum(0) / (np.where(below == 0, 1, below) if divided else 1)
 
 
 @pytest.mark.parametrize("density", [(0.2, 0.2, 0.2), (1.0, 0.5, 0.001)], ids=str)

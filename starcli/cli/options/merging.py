@@ -40,7 +40,7 @@ class MergeOptions:
         bool | None,
         typer.Option(
             "--normalise-weights/--no-normalise-weights", rich_help_panel=MERGING,
-            help="Divide by their sum (default of linear and ties).",
+            help="Divide by their sum (default of linear, ties, della and sce).",
         ),
     ] = None  # fmt: skip
     t: Annotated[
@@ -54,8 +54,15 @@ class MergeOptions:
         list[float] | None,
         typer.Option(
             "--density", metavar="D...", rich_help_panel=MERGING,
-            help="Of ties, dare and breadcrumbs: the share of changes kept, one for all sources or each (default: "
-            "ties 0.2, dare 0.5, breadcrumbs 0.15).",
+            help="Of ties, dare, della, breadcrumbs: the share of changes kept, one for all or each source; of sce the "
+            "share of places (default: ties 0.2, dare 0.5, della 0.7, breadcrumbs 0.15, sce 0.1).",
+        ),
+    ] = None  # fmt: skip
+    epsilon: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--epsilon", metavar="E...", rich_help_panel=MERGING,
+            help="Of della: how much less of the smallest changes is kept, and more of the largest (default 0.07).",
         ),
     ] = None  # fmt: skip
     outliers: Annotated[

@@ -74,6 +74,42 @@ def test_files_without_data_are_merged_as_they_are(foreign, place):
     assert (place / "mine.safetensors").read_bytes() == (place / "m.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("karcher", {"weights": [1, 2]}), ("della", {"epsilon": [0.2], "seed": 3}), ("sce", {"density": [0.5]})],
+)
+def test_shards_files_and_python_give_the_same_bytes_and_settings_are_recorded(method, said, foreign, place):
+    words = [
+        word for name, value in said.items() for word in (f"--{name}", *(value if isinstance(value, list) else [value]))
+    ]
+    base = [] if method == "karcher" else ["--base", "2.safetensors"]
+    for second, output in (("1.safetensors", "whole.safetensors"), ("s", "m.safetensors")):
+        sources = ("--sources", "0.safetensors", second)
+        ran = run_here("fuse", "--method", method, *sources, *base, *words, "-o", output)
+        assert ran.status == 0, ran.err
+    whole, sharded = (load_file(name) for name in ("whole.safetensors", "m.safetensors"))
+    assert all(torch.equal(whole[name], tensor) for name, tensor in sharded.items())
+    recorded = read_metadata(place / "m.safetensors")[1].recipe["fused"]
+    assert {name: recorded[name] for name in said if name != "seed"} == {k: v for k, v in said.items() if k != "seed"}
+    keywords = {**said, **({"base": base[1]} if base else {})}
+    sc.save(sc.fuse(["0.safetensors", "s"], method=method, **keywords), "mine.safetensors")
+    assert (place / "mine.safetensors").read_bytes() == (place / "m.safetensors").read_bytes()
+
+
+def test_settings_that_do_not_go_together_are_refused_before_anything_is_read_or_measured(solutions, foreign):
+    words = ("--sources", *solutions.some(1, 2), "--base", solutions.some(0)[0])
+    for sources in (words, ("--sources", "0.safetensors", "s", "--base", "2.safetensors")):
+        ran = run_here("fuse", "--method", "della", *sources, "--density", 0.95)
+        refused(ran, "density 0.95 and epsilon 0.07: shares from 0.88 to 1.02, expected above 0, at most 1")
+        ran = run_here("fuse", "--method", "ties", *sources, "--epsilon", 0.1, "--density", 2)
+        refused(ran, "epsilon: it has no such setting", "density: expected shares above 0, at most 1")
+        ran = run_here("fuse", "--method", "sce", *sources, "--weights", 1, 2)
+        refused(ran, "weights: it has no such setting")
+    refused(
+        run_here("fuse", "--method", "karcher", "--sources", "0.safetensors", "s", "--weights", 1, -1), "numbers from 0"
+    )
+
+
 def test_who_watches_a_merge_without_data_gets_its_notes(foreign, place):
     for number, model in enumerate(foreign):
         save_file({**model, "norm.running_mean": torch.ones(8)}, f"{number}.safetensors")
