@@ -42,9 +42,14 @@ class UnitScreen:
     """
 
     def __init__(self, setting: GenericSetting, groups: Collection[str]) -> None:
-        """Find the groups, of `groups`, that can be screened; one example is enough."""
+        """Find the groups, of `groups`, that can be screened; one example is enough.
+
+        Inputs of several lengths are not cut: they are no examples (tokens, and where bags of them begin).
+        """
         self.setting = setting
-        self.inputs = tuple(each[:1] if each.dim() else each for each in setting.reference.inputs)
+        self.inputs = setting.reference.inputs
+        if len({len(each) for each in self.inputs if each.dim()}) == 1:
+            self.inputs = tuple(each[:1] if each.dim() else each for each in self.inputs)
         self.seed = int(torch.randint(2**31, (), generator=setting.generator))
         own = {name: setting.places[name] for name in groups}
         self.readers = {name: [place for place in at if place.own_axis] for name, at in own.items()}

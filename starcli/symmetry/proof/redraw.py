@@ -262,22 +262,40 @@ def fresh_inputs(network: nn.Module, example: Sequence[Tensor], generator: torch
     """Random inputs like `example`: floating tensors are normal; booleans, and masks of ones, stay as they are.
 
     Integers are drawn from those of the example, or, where it is zero throughout, from the vocabulary of the network's
-    smallest embedding; floating tensors of zeros and ones (which nodes of a graph are joined) from these, too.
+    smallest embedding; floating tensors of zeros and ones from these, too. Square matrices of zeros and ones (which
+    nodes of a graph are joined) keep these for nodes in another order. A vector of integers that rise from 0 (where
+    bags begin, which graph a node is of) rises to the same last one.
     """
     vocabulary = min((m.num_embeddings for m in network.modules() if isinstance(m, nn.Embedding)), default=1)
     made = []
     for tensor in example:
-        if tensor.is_floating_point() and not _is_of_zeros_and_ones(tensor):
+        of_two = _is_of_zeros_and_ones(tensor)
+        if tensor.is_floating_point() and not of_two:
             made.append(torch.randn(tensor.shape, generator=generator))
         elif tensor.dtype == torch.bool or tensor.numel() == 0:
             made.append(tensor)
+        elif of_two and tensor.dim() > 1 and tensor.shape[-1] == tensor.shape[-2]:
+            made.append(_of_nodes_in_another_order(tensor, generator))
         else:
             flat = tensor.flatten()
             if int(flat.min()) == int(flat.max()) == 0:
                 flat = torch.arange(vocabulary, dtype=tensor.dtype)
-            drawn = torch.randint(flat.numel(), (tensor.numel(),), generator=generator)
-            made.append(flat[drawn].reshape(tensor.shape))
+            drawn = flat[torch.randint(flat.numel(), (tensor.numel(),), generator=generator)]
+            if tensor.dim() == 1 and int(tensor[0]) == 0 < int(tensor[-1]) and bool((tensor[1:] >= tensor[:-1]).all()):
+                drawn[0], drawn[-1] = 0, tensor[-1]
+                drawn = drawn.sort().values
+            made.append(drawn.reshape(tensor.shape))
     return tuple(made)
+
+
+def _of_nodes_in_another_order(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Each matrix (..., n, n), with the same permutation, its own for each, of rows and of columns.
+
+    Whether it is symmetric, and how many ones a row has, by which networks divide, stays.
+    """
+    order = torch.rand(tensor.shape[:-1], generator=generator).argsort(-1)
+    rows = tensor.gather(-2, order.unsqueeze(-1).expand(tensor.shape))
+    return rows.gather(-1, order.unsqueeze(-2).expand(tensor.shape))
 
 
 def _is_of_zeros_and_ones(tensor: Tensor) -> bool:

@@ -82,8 +82,22 @@ class OfBags(nn.Module):
         super().__init__()
         self.words, self.hidden, self.last = nn.EmbeddingBag(11, 6), nn.Linear(6, 5), nn.Linear(5, 3)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(torch.relu(self.hidden(self.words(x))))
+    def forward(self, x: Tensor, starts: Tensor | None = None) -> Tensor:
+        """Of bags of one length (bags, words), or of all words and where each bag starts."""
+        return self.last(torch.relu(self.hidden(self.words(x, starts))))
+
+
+class OnGivenGraph(nn.Module):
+    """Two convolutions on a graph that is an input, without edges from nodes to themselves (Kipf and Welling 2017)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 6), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        degrees = edges.sum(-1).rsqrt()
+        edges = degrees[:, None] * edges * degrees
+        return edges @ self.second((edges @ self.first(x)).relu())
 
 
 class OfPairs(nn.Module):

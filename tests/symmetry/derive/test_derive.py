@@ -71,6 +71,16 @@ CASES = {
     "at points": (scattered.AtPoints, IMAGE, fact(5, 6)),
     "step by step": (scattered.StepByStep, (torch.rand(2, 4, 3),), fact(5)),
     "of bags": (scattered.OfBags, (torch.randint(0, 11, (2, 5)),), fact(6, 5)),
+    "of bags by their starts": (
+        scattered.OfBags,
+        (torch.randint(0, 11, (12,)), torch.tensor([0, 3, 3, 8])),
+        fact(6, 5),
+    ),
+    "on a given graph": (
+        scattered.OnGivenGraph,
+        (torch.rand(7, 3), torch.eye(7).roll(1, 0) + torch.eye(7).roll(-1, 0)),
+        fact(6),
+    ),
     "of pairs": (scattered.OfPairs, (torch.rand(3, 4),), fact(5, 6, 7)),
     "most active": (scattered.MostActive, (torch.rand(3, 4),), fact(8)),
     "halves": (dense.Halves, (torch.rand(3, 4),), fact(2) + 2 * fact(5)),

@@ -10,6 +10,7 @@ import torch
 from support.networks import unusual
 from support.networks.dense import Layered, Stepped
 from support.networks.recurrent import LastOutput
+from support.networks.scattered import OfBags
 from support.shipped import CASES, resolve, shrunk
 from support.small_transformers import BERTLike, GPTLike, LlamaLike, T5Like, WhisperLike
 from support.tensors import same
@@ -465,6 +466,14 @@ def test_a_network_may_give_a_single_number() -> None:
 
     network = WithLoss(nn.Linear(9, 6), nn.ReLU(), nn.Linear(6, 3))
     assert derive_kinds(network, (torch.zeros(2, 9),)).continuous_dimension == 6
+
+
+def test_inputs_of_several_lengths_are_not_cut_into_examples() -> None:
+    """Of bags of words torch reads outside of its memory where only the first of their starts is left."""
+    network = OfBags()
+    network.words = nn.EmbeddingBag(11, 6, include_last_offset=True)
+    kinds = derive_kinds(network, (torch.arange(11), torch.tensor([0, 4, 4, 11])))
+    assert {name: kind.kind for name, kind in kinds.groups.items()} == {"words": "invertible", "hidden": "scaled"}
 
 
 def test_a_norm_of_several_values_a_unit_has_no_scale_of_it() -> None:

@@ -136,6 +136,25 @@ def test_fresh_inputs_are_of_the_kind_of_the_example() -> None:
     assert (single.shape, nothing.shape) == ((1,), (0,))
 
 
+def test_graphs_stay_graphs_and_rising_integers_rise() -> None:
+    ring = torch.eye(9).roll(1, 0) + torch.eye(9).roll(-1, 0)
+    path = torch.eye(9).roll(1, 1).triu().int()  # from each node to the next
+    offsets, ids = torch.tensor([0, 2, 2, 7, 20]), torch.tensor([3, 4, 9])
+    graphs, paths, drawn, plain = fresh_inputs(
+        nn.Identity(), (ring.expand(40, 9, 9), path, offsets, ids.repeat(99)), generator()
+    )
+    assert torch.equal(graphs, graphs.mT)
+    assert (graphs.sum(-1) == 2).all()
+    assert graphs.diagonal(dim1=-2, dim2=-1).sum() == 0
+    assert len({tuple(each.flatten().tolist()) for each in graphs}) > 30
+    assert sorted(paths.sum(0).tolist()) == sorted(paths.sum(1).tolist()) == [0] + [1] * 8
+    assert not torch.equal(paths, path)
+    assert (drawn[0], drawn[-1]) == (0, 20)
+    assert (drawn.diff() >= 0).all()
+    assert {*drawn.tolist()} <= {0, 2, 7, 20}
+    assert (plain.diff() < 0).any()
+
+
 def test_zeros_stand_for_what_the_smallest_embedding_knows() -> None:
     zeros = torch.zeros(20, 5, dtype=torch.int32)
     network = nn.ModuleList([nn.Embedding(90, 2), nn.Embedding(7, 2)])
