@@ -28,6 +28,7 @@ from starcli.files.cache import hash_json
 from starcli.files.lazy_tensors import LazyTensors, write_lazily
 from starcli.files.moments import Moment, of_one_moment, times_written
 from starcli.files.names import is_standard_stream
+from starcli.files.other_weights import remove_other_weights
 from starcli.files.shards import header_of
 from starcli.files.write import write_tensors
 from starcli.files.write_shards import SHARD_METADATA, write_shards, write_shards_lazily
@@ -237,12 +238,15 @@ def write(
     programs want to read beside our metadata. `LazyTensors` are made one by one, each once.
     """
     if isinstance(tensors, LazyTensors) and not is_standard_stream(path):
-        return _write_lazily(path, tensors, metadata, shard_size)
+        stored = _write_lazily(path, tensors, metadata, shard_size)
+        remove_other_weights(path)
+        return stored
     stored = _completed(metadata, weights_sha256(tensors))
     if shard_size is None:
         write_tensors(path, tensors, {KEY: stored.to_text(), **words})
     else:
         write_shards(path, tensors, {KEY: stored.to_text()}, shard_size)
+    remove_other_weights(path)
     return stored
 
 

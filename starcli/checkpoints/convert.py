@@ -15,6 +15,7 @@ from starcli.checkpoints.metadata import Ancestor, Architecture, DataRecord, Met
 from starcli.checkpoints.state_dict import StateDict, without_wrappers
 from starcli.files.formats import is_pickled
 from starcli.files.names import is_standard_stream
+from starcli.files.other_weights import remove_other_weights
 from starcli.files.write import holds, tensor_pieces, write_atomically, write_tensors
 from starcli.files.write_shards import shards_hold, write_shards
 
@@ -88,6 +89,7 @@ class PlainFile:
             write_tensors(self.path, self.tensors, {})
         else:
             write_shards(self.path, self.tensors, {}, self.shard_size)
+        remove_other_weights(self.path)
 
     def _pickled(self) -> bytes:
         """The file in PyTorch's own format."""

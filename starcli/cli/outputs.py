@@ -11,6 +11,7 @@ from starcli.errors import StarcliError
 from starcli.files.formats import is_pickled
 from starcli.files.links import behind_links
 from starcli.files.names import is_standard_stream, refuse_other_kind_of_name
+from starcli.files.other_weights import other_weights
 from starcli.files.run_logs.targets import LogTarget
 from starcli.files.shards import files_of, is_index
 from starcli.files.write import check_directory, check_replaceable
@@ -111,6 +112,8 @@ def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
         with contextlib.suppress(OSError):
             if path == other or (path.exists() and path.samefile(other)):
                 raise StarcliError(f"{path}: is an input; a file is never written over one")
+            if any(each.samefile(other) for each in other_weights(path)):
+                raise StarcliError(f"{other}: is an input, and would be loaded in place of {path.name}, or beside it")
     check_replaceable(path)
     if is_index(path):
         refuse_links(path)

@@ -203,6 +203,16 @@ def _unshared(tensors: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
     return own
 
 
+def remove(path: Path) -> None:
+    """Remove a file that what was written replaces, if it is there."""
+    if present_rehearsal() is not None:
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise_os_error(path, error, "remove")
+
+
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
     """Append one JSON line to a log."""
     line = json.dumps(row, sort_keys=True) + "\n"

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
+from starcli.files.other_weights import other_weights
 from starcli.files.shards import INDEX, WHOLE, checkpoints_in
-from starcli.files.write import write_atomically
+from starcli.files.write import remove, write_atomically
 from starcli.huggingface.directory import (
     CONFIG,
     PREPROCESSOR,
@@ -57,11 +58,18 @@ def write_companions(
 ) -> None:
     """Write `config` as config.json into `place`, and copy what else a model needs.
 
-    directory: where it is copied from; without one there is nothing more. types: those of the floats of the weights.
+    directory: where it is copied from; without one there is nothing more, and a tokenizer that is there stays. With
+    one such files of a model that is replaced go, whose tokenizer would be taken for the new one's. types: those of the
+    floats of the weights.
     normalised: how images were for them, where it is otherwise than the directory says: its settings then say this.
     """
     if directory is not None:
-        for file in _copied(directory):
+        copied = _companions(directory.path)
+        if checkpoints_in(place):  # of a model that is replaced
+            for old in _companions(place):
+                if old.name not in {file.name for file in copied}:
+                    remove(old)
+        for file in copied:
             write_atomically(place / file.name, _settings(file, normalised) if normalised else file.read_bytes())
         if normalised and config.get("pretrained_cfg"):
             config = {**config, "pretrained_cfg": ImageSettings(config["pretrained_cfg"]).normalising(*normalised)}
@@ -84,14 +92,16 @@ def _settings(file: Path, normalised: ImageStatistics) -> bytes:
     return config_text(ImageSettings(content).normalising(*normalised))
 
 
-def _copied(directory: Directory) -> list[Path]:
-    return sorted({file for pattern in _COPIED for file in directory.path.glob(pattern) if file.is_file()})
+def _companions(place: Path) -> list[Path]:
+    """Files of a directory that belong to its model."""
+    return sorted({file for pattern in _COPIED for file in place.glob(pattern) if file.is_file()})
 
 
 def weights_in(place: Path, inputs: Sequence[Path]) -> Path | None:
     """The file for the weights of a new directory `place`, where a model among `inputs` is one; else None.
 
-    In shards where that of the first one is. StarcliError where `place` is an input, or has what is of another model.
+    In shards where that of the first one is. StarcliError where `place` is an input, or has what is of another model,
+    except weights that `--force` replaces.
     """
     directories = [found for path in inputs if (found := directory_of_any(path)) is not None]
     if not directories:
@@ -101,7 +111,8 @@ def weights_in(place: Path, inputs: Sequence[Path]) -> Path | None:
     if place.is_dir():
         if any(place.samefile(each.path) for each in directories):
             raise StarcliError(f"{place}: is an input; a model is never written over one")
-        if others := [each for each in checkpoints_in(place) if each != weights]:
+        known = (weights, *other_weights(weights))
+        if others := [each for each in checkpoints_in(place) if each not in known]:
             raise StarcliError(f"{others[0]}: exists, and this model is {weights.name}; choose another directory")
         if not checkpoints_in(place):
             _refuse_others(place, first)
@@ -113,7 +124,7 @@ def _refuse_others(place: Path, directory: Directory) -> None:
     there = directory_of(place)
     if there is not None and network_arguments(there.config) != network_arguments(directory.config):
         raise StarcliError(f"{place / CONFIG}: is of another network, and would be overwritten")
-    for file in _copied(directory):
+    for file in _companions(directory.path):
         old = place / file.name
         if old.exists() and not (old.is_file() and _settings(old, _AS_THEY_ARE) == _settings(file, _AS_THEY_ARE)):
             raise StarcliError(f"{old}: is of another model, and would be overwritten")

@@ -17,6 +17,7 @@ from starcli.checkpoints.state_dict import Pick
 from starcli.errors import StarcliError
 from starcli.files.formats import is_pickled
 from starcli.files.names import as_path, named_after, refuse_other_kind_of_name
+from starcli.files.other_weights import refuse_other_weights
 from starcli.files.write import check_output
 from starcli.files.write_shards import byte_count, check_shards, index_for
 from starcli.huggingface.adapter_means import write_adapter
@@ -144,6 +145,7 @@ def save(
         target = index_for(named_after(target))
         check_shards(target, force=force)
     check_output(target, force=force)
+    refuse_other_weights(target, force=force)
     if is_pickled(target) or source.metadata == Metadata():
         made = isinstance(source, MadeModel) and source.workspace
         versions = versions_of(made.outline()) if made else source.versions

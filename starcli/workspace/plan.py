@@ -19,6 +19,7 @@ from starcli.checkpoints.metadata import (
     SpecRecord,
 )
 from starcli.errors import StarcliError, short
+from starcli.files.other_weights import refuse_other_weights
 from starcli.huggingface.directory import Directory
 
 if TYPE_CHECKING:
@@ -167,8 +168,11 @@ def plan_of(
 def standing(path: Path, wanted: Plan, *, force: bool = False) -> Metadata | None:
     """The metadata of a finished file that is just what `wanted` would make; None where it is still to be made.
 
-    A file at `path` that is anything else is an error that says what differs, unless `force` is to overwrite it.
+    A file at `path` that is anything else is an error that says what differs, unless `force` is to overwrite it. So are
+    other weights beside it that would be read in place of it.
     """
+    if not path.exists():
+        refuse_other_weights(path, force=force)
     if force or not path.exists():
         return None
     try:

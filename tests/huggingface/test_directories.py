@@ -1,6 +1,7 @@
 """Directories of `transformers` as models: as its own library computes them, before and after every command."""
 
 import json
+import shutil
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from huggingface.conftest import KINDS, pretrained
 from support.program import run_here
+from support.refused import refused
 from support.tensors import same
 from torch.nn.functional import cross_entropy
 
@@ -256,23 +258,55 @@ def test_quantised_weights_are_not_merged(saved, tmp_path):
 
 
 def test_no_model_is_written_into_the_directory_of_another(saved, tmp_path):
-    """In shards, as the first source is, it would lie beside the weights that are there."""
     sharded, whole = saved("sharded"), tmp_path / "whole"
-    whole.mkdir()
-    for file in saved("bert", 1).iterdir():
-        whole.joinpath(file.name).write_bytes(file.read_bytes())
-    for inputs, words in (
-        ([sharded, whole], "whole: is an input"),
-        ([sharded, saved("bert")], "exists, and this model is model.safetensors.index.json"),
-    ):
-        with pytest.raises(StarcliError, match=words):
-            weights_in(whole, inputs)
-    assert len(list(whole.glob("*.safetensors*"))) == 1
-    whole.joinpath("model.safetensors").unlink()
+    shutil.copytree(saved("bert", 1), whole)
+    with pytest.raises(StarcliError, match="whole: is an input"):
+        weights_in(whole, [sharded, whole])
+    whole.joinpath("model.safetensors").rename(whole / "pytorch_model.bin")
+    with pytest.raises(StarcliError, match=r"pytorch_model\.bin: exists, and this model is model\.safetensors\.index"):
+        weights_in(whole, [sharded, saved("bert")])
+    whole.joinpath("pytorch_model.bin").unlink()
     assert weights_in(whole, [saved("bert")]) == whole / "model.safetensors"  # as a run leaves it that was stopped
     whole.joinpath("tokenizer_config.json").write_text('{"other": 1}')
     with pytest.raises(StarcliError, match=r"tokenizer_config.json: is of another model"):
         weights_in(whole, [saved("bert")])
+
+
+@pytest.mark.parametrize(("old", "new"), [("bert", "sharded"), ("sharded", "bert")])
+def test_a_directory_whose_model_is_replaced_is_loaded_as_the_new_one(saved, tmp_path, old, new):
+    """Shards beside an older model.safetensors are never seen by `from_pretrained`; nor is the old tokenizer taken."""
+    out, mine = tmp_path / "out", saved(new, 1)
+    shutil.copytree(saved(old), out)
+    for name in ("added_tokens.json", "vocab.txt", "README.md"):
+        out.joinpath(name).write_text("{}")
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    weights = f"model.safetensors{'.index.json' * (new == 'sharded')}"
+    for place in (out, out / weights):
+        if place == out or new == "bert":  # an index is no name of a file to write
+            refused(run_here("convert", mine, "-o", place), f"in place of {weights}, or beside it; --force replaces it")
+    with pytest.raises(StarcliError, match="force=True replaces it"):
+        sc.save(sc.load(mine), out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert run_here("convert", mine, "-o", out, "--force").status == 0
+    assert same(pretrained(out).state_dict(), pretrained(mine).state_dict())
+    assert same(sc.load(out).tensors, sc.load(mine).tensors)
+    names = [{path.name for path in place.iterdir() if "-of-" not in path.name} for place in (out, mine)]
+    assert names[0] == names[1] | {"README.md"}  # shards are those of one set, of any number
+    assert len({path.name.rpartition("-of-")[2] for path in out.glob("*-of-*")}) == (new == "sharded")
+    assert run_here("convert", mine, "-o", out).err.startswith(f"note: {out / weights}: finished already")
+
+
+def test_a_model_in_shards_takes_the_place_of_one_file(saved, tmp_path):
+    """Bare and with what it says of itself; a file is never replaced by its own shards."""
+    for number, words in enumerate(([], ["--plain"])):
+        out = tmp_path / str(number)
+        shutil.copytree(saved("bert"), out)
+        line = ["convert", saved("bert", 1), "-o", out, "--shard-size", "12kB", *words]
+        refused(run_here(*line), f"{out / 'model.safetensors'}: exists, and would be loaded in place of")
+        assert run_here(*line, "--force").status == 0
+        assert same(pretrained(out).state_dict(), pretrained(saved("bert", 1)).state_dict())
+        line = ["convert", out, "-o", out / "model.safetensors", *words, "--force"]
+        refused(run_here(*line), "is an input, and would be loaded in place of model.safetensors, or beside it")
 
 
 def test_classes_in_another_order_are_never_taken_for_each_other(saved, texts, tmp_path):

@@ -17,6 +17,7 @@ from starcli.cli.options.shared import IN, ForceOpt, NamedOutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream, named_after, stem
+from starcli.files.other_weights import refuse_other_weights
 from starcli.files.write import check_output
 from starcli.files.write_shards import byte_count, check_shards, index_for, shards_beside
 from starcli.registry.tasks import METRICS
@@ -158,6 +159,7 @@ def _write_plain(
     for path in places:
         if path not in stands:
             check_output(path, force=how["force"])
+            refuse_other_weights(path, force=how["force"])
     for note in notes_of(sources):
         watch.note(note)
     for source, path in pairs:
