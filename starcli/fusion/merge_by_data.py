@@ -16,7 +16,9 @@ from starcli.merging.data_weighted import fisher_mean, regression_mean
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import modes_restored, set_eval_
+from starcli.runtime.backward import Backward
 from starcli.runtime.device import float64
+from starcli.runtime.progress import SILENT, Progress
 from starcli.training.seeds import generator
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def fisher_sources(fusing: Fusing) -> Fused:
 
     def look(flat: FlatNetwork, workspace: "Workspace") -> dict[str, Tensor]:
         draws = generator(fusing.fusion.seed, "fisher")
-        return fisher_information(flat, _examples(fusing, workspace, 1), task, classes, draws)
+        return fisher_information(flat, _examples(fusing, workspace, 1), task, classes, draws, fusing.progress)
 
     seen = _of_each(fusing, "Fisher information", look)
     merged = {
@@ -72,7 +74,12 @@ def regression_sources(fusing: Fusing) -> Fused:
 
 
 def fisher_information(
-    flat: FlatNetwork, examples: Iterator[tuple[Tensor, Tensor]], task: Task, num_classes: int, draws: torch.Generator
+    flat: FlatNetwork,
+    examples: Iterator[tuple[Tensor, Tensor]],
+    task: Task,
+    num_classes: int,
+    draws: torch.Generator,
+    progress: Progress = SILENT,
 ) -> dict[str, Tensor]:
     """Diagonal of the Fisher information, by the parameter's name, in the network's present mode.
 
@@ -81,20 +88,14 @@ def fisher_information(
     text's, of labels the sum over all.
     """
     named = dict(flat.network.named_parameters())
-    total, count = torch.zeros_like(float64(flat.parameters)), 0
+    total, count, backward = torch.zeros_like(float64(flat.parameters)), 0, Backward(progress)
     squares = flat.views(total)
     for inputs, labels in examples:
         outputs, _ = prediction_rows(flat.network(inputs), labels, num_classes, "evaluation")
-        for parameter in named.values():
-            parameter.grad = None
-        torch.autograd.backward(task.drawn_loss(outputs, draws))
-        for name, square in squares.items():
-            gradient = named[name].grad
-            if gradient is not None:
-                square += float64(gradient.detach()).square()
+        found = backward.gradients(task.drawn_loss(outputs, draws), [named[name] for name in squares])
+        for square, gradient in zip(squares.values(), found, strict=True):
+            square += float64(gradient).square()
         count += 1
-    for parameter in named.values():
-        parameter.grad = None
     return {name: (square / count).cpu() for name, square in squares.items()}
 
 

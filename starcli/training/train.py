@@ -25,7 +25,7 @@ from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed, sharing
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import once_if_rehearsed
-from starcli.training.backward import Backward
+from starcli.runtime.backward import Backward
 from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
 from starcli.training.beginning import Beginning
 from starcli.training.class_weights import class_weights_of

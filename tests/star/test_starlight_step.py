@@ -85,7 +85,7 @@ def test_a_backward_pass_that_begins_again_keeps_the_pull(mlp, mlps, monkeypatch
     found = []
     for again in (False, True):
         objective.backward.strict = again
-        monkeypatch.setattr("starcli.training.backward.strict_determinism", strict)
+        monkeypatch.setattr("starcli.runtime.backward.strict_determinism", strict)
         objective.clear()
         objective.step(inputs, labels, 0, 0)
         found.append(torch.cat([gradient.flatten() for gradient in objective.gradients()]))

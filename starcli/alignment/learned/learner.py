@@ -26,6 +26,7 @@ from starcli.alignment.learned.relaxation import JUDGED_EVERY, Mover, Relaxation
 from starcli.alignment.matching.problem import costs_device
 from starcli.alignment.midpoint import JUDGED, MidpointJudge
 from starcli.errors import StarcliError
+from starcli.runtime.backward import Backward
 from starcli.runtime.progress import Interrupted
 from starcli.runtime.rehearsal import few_if_rehearsed
 from starcli.symmetry.archspec.resolved import Resolved
@@ -69,6 +70,7 @@ class Learner:
         unseen[self.judge.rows] = False
         self._rows = unseen.nonzero().squeeze(1)
         self._flat = workspace.network()
+        self._backward: Backward | None = None
 
     def learn(self, lesson: Lesson, start: Permutation) -> Learned[Permutation]:
         """The best permutation that steps from `start` come by, each round of them from the best so far.
@@ -96,7 +98,8 @@ class Learner:
             return self._measured(lesson, start)
         layout = ParameterLayout(units_of(start).spec)
         begun = start.apply(lesson.model)
-        between = LineNetwork(self.workspace, self._flat, lesson.reference, begun, layout)
+        self._backward = self._backward or Backward(lesson.progress)  # what cannot be the same twice is said once
+        between = LineNetwork(self.workspace, self._flat, lesson.reference, begun, layout, self._backward)
         places = _places(steps, lesson.seed) if line else [0.5] * steps
         most = self.relax.round_steps
 

@@ -17,6 +17,7 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import prediction_rows
 from starcli.models.modes import autocast, modes_restored, notices_mode, set_eval_
 from starcli.models.spectral_norm import approach_spectral_norms_, solve_spectral_norms_
+from starcli.runtime.backward import Backward
 from starcli.runtime.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ class LineNetwork:
         reference: Mapping[str, Tensor],
         model: Mapping[str, Tensor],
         layout: ParameterLayout,
+        backward: Backward,
     ) -> None:
         """Take the buffers half way between `reference` and `model`; `layout` is that of what changes."""
+        self._backward = backward
         self._workspace, self._network = workspace, flat.network
         self._task = task_named(workspace.dataset.task)
         torch.lerp(flat.flatten(reference), flat.flatten(model), 0.5, out=flat.parameters)
@@ -73,7 +76,7 @@ class LineNetwork:
             outputs = self._network(inputs)
         logits, targets = prediction_rows(outputs, labels, self._workspace.dataset.num_classes, "evaluation")
         loss = t * self._task.loss(logits.float(), targets)
-        found = torch.autograd.grad(loss, self._moving, materialize_grads=True)
+        found = self._backward.gradients(loss, self._moving)
         torch._foreach_copy_(self._slots, found)
         return self._gradients.nan_to_num_(0.0, 0.0, 0.0)
 

@@ -20,7 +20,8 @@ from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.alignment.learned.sinkhorn import SinkhornPermutation
 from starcli.alignment.learned.straight_through import StraightThrough
 from starcli.errors import StarcliError
-from starcli.runtime.progress import Progress
+from starcli.runtime.backward import Backward
+from starcli.runtime.progress import SILENT, Progress
 from starcli.symmetry.permutation import Permutation
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
@@ -128,7 +129,7 @@ def test_a_gradient_is_that_of_the_loss_half_way(pair) -> None:
     names = workspace.spec.resolved.learnable()
     inputs, labels = next(iter(workspace.dataset.train.batches(100)))
     layout = ParameterLayout(workspace.spec.resolved)
-    midpoint = LineNetwork(workspace, learner._flat, a, b, layout)
+    midpoint = LineNetwork(workspace, learner._flat, a, b, layout, Backward(SILENT))
     with midpoint.learning():
         found = layout.views(midpoint.gradients(layout.vector(b), inputs, labels))
     network = workspace.network(dtype=torch.float64)
@@ -155,7 +156,7 @@ def test_a_frozen_parameter_has_no_gradient_and_the_others_have_theirs(pair) -> 
         flat = workspace.network()
         for name in frozen:
             flat.network.get_parameter(name).requires_grad_(False)
-        midpoint = LineNetwork(workspace, flat, a, b, layout)
+        midpoint = LineNetwork(workspace, flat, a, b, layout, Backward(SILENT))
         with midpoint.learning():
             found.append(layout.views(midpoint.gradients(layout.vector(b), inputs, labels)))
     free, part = found

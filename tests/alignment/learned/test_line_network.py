@@ -11,6 +11,9 @@ from torch.nn.functional import cross_entropy
 from starcli.alignment.learned.line_network import LineNetwork
 from starcli.alignment.learned.parameter_layout import ParameterLayout
 from starcli.evaluation.batches import Batches
+from starcli.runtime.arithmetic import RAISES, WARNS, arithmetic_restored
+from starcli.runtime.backward import Backward
+from starcli.runtime.progress import SILENT
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 
@@ -27,11 +30,29 @@ class Between:
         self.a, self.b = (self.workspace.network(seed).state() for seed in (0, 1))
         self.layout = ParameterLayout(self.workspace.spec.resolved)
         self.network = self.workspace.network(0).network.train()
-        self.line = LineNetwork(self.workspace, self.workspace.network(), self.a, self.b, self.layout)
+        flat, backward = self.workspace.network(), Backward(SILENT)
+        self.line = LineNetwork(self.workspace, flat, self.a, self.b, self.layout, backward)
 
     def loss(self, weights: Tensor, inputs: Tensor, labels: Tensor, t: float) -> Tensor:
         point = {name: (1 - t) * self.a[name] + t * each for name, each in self.layout.views(weights).items()}
         return cross_entropy(functional_call(self.network, point, (inputs,)), labels)
+
+
+def test_gradients_are_taken_in_the_strict_mode_which_attention_needs() -> None:
+    with arithmetic_restored():
+        torch.set_deterministic_debug_mode(WARNS)
+        tried, modes = Between("mlp"), []
+
+        def watch(network: torch.nn.Module, inputs: tuple[Tensor, ...], outputs: Tensor) -> None:
+            outputs.register_hook(lambda _: modes.append(torch.get_deterministic_debug_mode()))
+
+        tried.line._network.register_forward_hook(watch)
+        [inputs, labels], *_ = tried.workspace.dataset.train.batches(30)
+        with tried.line.learning():
+            for _ in range(2):
+                tried.line.gradients(tried.layout.vector(tried.b), inputs, labels)
+        assert modes == [RAISES] * 2
+        assert torch.get_deterministic_debug_mode() == WARNS
 
 
 @pytest.mark.parametrize("arch", NETWORKS)

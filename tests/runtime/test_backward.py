@@ -9,7 +9,7 @@ from support.training import Stopping
 from torch import Tensor
 
 from starcli.runtime.arithmetic import RAISES, WARNS, arithmetic_restored
-from starcli.training.backward import Backward
+from starcli.runtime.backward import Backward
 
 SEEN: list[int] = []
 """Modes of determinism of the backward passes."""
@@ -72,6 +72,20 @@ def test_an_operator_that_cannot_is_said_once_and_the_run_goes_on() -> None:
     assert SEEN == [RAISES, WARNS, WARNS, WARNS]
     [note] = progress.notes
     assert note.startswith("the same line need not give the same bits again: put_")
+
+
+@pytest.mark.filterwarnings("ignore:put_")
+@pytest.mark.parametrize("awkward", [False, True])
+def test_gradients_that_are_returned_are_the_same_in_the_same_modes(awkward: bool) -> None:
+    progress = Stopping()
+    backward, x, other = Backward(progress), torch.tensor([3.0], requires_grad=True), torch.ones(2, requires_grad=True)
+    for _ in range(2):
+        found, nothing = backward.gradients((x * Twice.apply(x, awkward)).sum(), [x, other])
+        assert found.item() == 12
+        assert torch.equal(nothing, torch.zeros(2))
+    assert x.grad is None
+    assert SEEN == ([RAISES, WARNS, WARNS] if awkward else [RAISES] * 2)
+    assert len(progress.notes) == awkward
 
 
 def test_other_errors_come_through() -> None:
