@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from starcli.errors import StarcliError
+from starcli.errors import StarcliError, first_line
 from starcli.runtime import distributed
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ def choose_device(name: str) -> "torch.device":
         name = "cuda" if available["cuda"] else "cpu"
     kind, _, number = name.partition(":")
     if not available.get(kind, False):
-        raise StarcliError(f"--device {name}: there is none here; use auto or cpu")
+        reasons = _why_no_gpu() if kind == "cuda" else []
+        raise StarcliError(f"--device {name}: there is none here; use auto or cpu", reasons)
     if kind != "cuda":
         return torch.device("cpu") if kind == "cpu" else torch.device(kind, 0)
     if not number:
@@ -37,6 +38,17 @@ def choose_device(name: str) -> "torch.device":
     if not number.isdecimal() or int(number) >= count:
         raise StarcliError(f"--device {name}: there {f'are {count} GPUs' if count > 1 else 'is 1 GPU'}, from cuda:0 on")
     return torch.device("cuda", int(number))
+
+
+def _why_no_gpu() -> list[str]:
+    """What torch says of a GPU that it cannot use: it was built for CPUs alone, finds no driver, or an old one."""
+    import torch
+
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return [f"torch {torch.__version__}: {first_line(error)[:160]}"]
+    return []
 
 
 def to_device(tensor: "Tensor", device: "torch.device") -> "Tensor":

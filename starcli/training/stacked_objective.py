@@ -13,10 +13,10 @@ from starcli.models.flat_network import FlatNetwork
 from starcli.models.logits import as_logits, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
+from starcli.runtime.backward import Backward
 from starcli.runtime.blame import raised_at
 from starcli.runtime.device import float64
 from starcli.runtime.progress import SILENT, Progress
-from starcli.runtime.backward import Backward
 from starcli.training.batched import batched_forward
 from starcli.training.beginning import Beginning
 from starcli.training.class_weights import class_weights_of

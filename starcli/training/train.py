@@ -23,9 +23,9 @@ from starcli.models.logits import prediction_rows, with_gradient
 from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime import distributed, sharing
+from starcli.runtime.backward import Backward
 from starcli.runtime.progress import SILENT, Progress
 from starcli.runtime.rehearsal import once_if_rehearsed
-from starcli.runtime.backward import Backward
 from starcli.training.batch_pieces import cut_batch, pieces_per_step, steps_per_epoch
 from starcli.training.beginning import Beginning
 from starcli.training.class_weights import class_weights_of

@@ -50,8 +50,15 @@ def test_an_apple_gpu_is_for_those_who_ask_and_has_no_float64(monkeypatch: pytes
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(StarcliError, match="--device cuda:1: there is none here"):
-        choose_device("cuda:1")
+    for error in (RuntimeError("Found no NVIDIA driver on your system.\nMore"), AssertionError("Torch not compiled")):
+
+        def start(error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(torch.cuda, "init", start)
+        with pytest.raises(StarcliError, match="--device cuda:1: there is none here") as caught:
+            choose_device("cuda:1")
+        assert caught.value.problems == (f"torch {torch.__version__}: {str(error).partition(chr(10))[0]}",)
 
 
 def test_copies_that_nobody_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from typing import TextIO, TypeVar
 import typer
 
 from starcli.cli.framework import signals
-from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, expected_and_found, suggestion
+from starcli.errors import OUR_BUG, WRONG_INPUT, StarcliError, expected_and_found, first_line, suggestion
 from starcli.runtime import distributed
 from starcli.runtime.blame import network_error
 from starcli.runtime.progress import Interrupted
@@ -28,6 +28,21 @@ THE_SYSTEM = {
     errno.EMFILE, errno.ENFILE, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
 }  # fmt: skip
 """Errors of the system that a correct program can meet: no bugs of ours."""
+
+NO_MEMORY = (
+    "DefaultCPUAllocator", "can't allocate memory", "not enough memory",
+    "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
+"""What torch says where there is no memory left: on the CPU; on a GPU outside of its own allocator."""
+
+UNUSABLE_GPU = (
+    "no kernel image is available for execution on the device",  # a card that this torch was not compiled for
+    "busy or unavailable",  # another process has it alone
+    "uncorrectable ECC error",
+    "driver version is insufficient",
+    "unsupported display driver / cuda driver combination",
+)
+"""Errors of CUDA that a correct program can meet, in the words of its runtime (cudaGetErrorString)."""
 
 _traceback = False
 
@@ -88,7 +103,10 @@ def _status(error: BaseException) -> int:
             silence()
             return WRONG_INPUT
         case _ if _is_out_of_memory(error):
-            say("out of memory", "a smaller --batch-size or --limit needs less")
+            say("out of memory", "a smaller --batch-size or --limit needs less", *_of_a_gpu(error))
+            return WRONG_INPUT
+        case RuntimeError() if any(words in str(error) for words in UNUSABLE_GPU):
+            say(f"the GPU cannot be used: {first_line(error)}", "--device cpu works without one")
             return WRONG_INPUT
     if fault := network_error(error):
         say(fault.summary, *fault.problems)
@@ -144,10 +162,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
     """Whether the error means that memory is exhausted."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    # torch's CPU allocator has no exception class of its own: only its words tell, which a test provokes anew
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in ("DefaultCPUAllocator", "can't allocate memory", "not enough memory")
-    )
+    # others than a GPU's allocator have no exception class of their own; a test provokes the words of the CPU's anew
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+
+
+def _of_a_gpu(error: BaseException) -> list[str]:
+    """A hint for who has no memory left on a GPU."""
+    on_gpu = type(error).__name__ == "OutOfMemoryError" or str(error).startswith(("CUDA", "cuDNN"))
+    return ["it was a GPU's memory: --precision bf16 needs less, and nvidia-smi shows who else has some"] * on_gpu
 
 
 def say(summary: str, *problems: str) -> None:

@@ -40,13 +40,35 @@ def refusal_of_the_allocator():
     return caught.value
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA"), refusal_of_the_allocator()])
+NO_MEMORY_OF_A_GPU = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),  # of its context
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), refusal_of_the_allocator(), *NO_MEMORY_OF_A_GPU])
 def test_out_of_memory_is_one_line(error, broken):
     broken(error)
     ran = run_here("eval", "-")
     assert ran.status == 1
-    assert "out of memory" in ran.err
+    assert ran.err.startswith("starcli: out of memory\n")
+    assert ("a GPU's memory" in ran.err) == (error in NO_MEMORY_OF_A_GPU)
     assert "Traceback" not in ran.err
+
+
+def test_a_gpu_that_cannot_be_used_is_no_bug(broken):
+    broken(RuntimeError("CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors"))
+    ran = run_here("eval", "-")
+    assert ran.status == 1
+    said = "starcli: the GPU cannot be used: CUDA error: no kernel image is available for execution on the device\n"
+    assert ran.err == f"{said}  --device cpu works without one\n"
+
+
+def test_an_error_of_our_own_on_a_gpu_stays_one(broken):
+    broken(RuntimeError("CUDA error: device-side assert triggered"))
+    assert run_here("eval", "-").status == 70
 
 
 def test_what_the_system_refuses_is_one_line(broken):
