@@ -26,16 +26,23 @@ def set_arithmetic(device: "torch.device", precision: str, *, fast: bool) -> lis
 
     By default a GPU takes the same sums each time, so that the same command writes the same bytes; `fast` lets it take
     whatever is fastest. float32 is float32 in products and convolutions alike (torch's own default is TF32 in the
-    latter), unless `precision` is tf32. Raises StarcliError for tf32 elsewhere than on a GPU.
+    latter), unless `precision` is tf32, and whatever the process, or code of the user's own, has let torch round.
+    Raises StarcliError for tf32 elsewhere than on a GPU.
     """
     import torch
     import torch.utils.deterministic
 
+    torch.set_float32_matmul_precision("highest")
+    for where in _newer(torch.backends.mkldnn):
+        where.fp32_precision = "ieee"
     if device.type != "cuda":
         if precision == "tf32":
             raise StarcliError(f"--precision tf32: {device.type} has none, only GPUs (--device cuda); use fp32 or bf16")
         return [f"--fast: is for GPUs, and changes nothing on {device.type}"] if fast else []
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    # by older names alone a setting of all at once, torch.backends.fp32_precision, would still hold for convolutions
+    for where in _newer(torch.backends.cuda, torch.backends.cudnn):
+        where.fp32_precision = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = not fast, fast
     _set_determinism(OFF if fast else WARNS)
     torch.backends.cuda.enable_cudnn_sdp(fast)  # its sums differ, and nothing warns of it
@@ -53,10 +60,13 @@ def arithmetic_restored() -> Iterator[None]:
 
     determinism = torch.get_deterministic_debug_mode()
     attention = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    products = _products()
     before = [(where, name, getattr(where, name)) for where, name in _settings()]
     try:
         yield
     finally:
+        if products is not None:
+            torch.set_float32_matmul_precision(products)
         for where, name, value in before:
             with suppress(RuntimeError):  # torch does not say: then it was set
                 if getattr(where, name) == value:
@@ -102,8 +112,23 @@ def _set_determinism(mode: int) -> None:
         torch.set_deterministic_debug_mode(mode)
 
 
+def _newer(*backends: Any) -> list[Any]:
+    """Objects that have a precision of their own, of some backends; none where this torch has only older names."""
+    parts = [getattr(each, name, None) for each in backends for name in ("matmul", "conv", "rnn")]
+    return [each for each in parts if hasattr(each, "fp32_precision")]
+
+
+def _products() -> str | None:
+    """How torch takes products, by its oldest name; None where it was set by others, and torch does not say."""
+    import torch
+
+    with suppress(RuntimeError):
+        return torch.get_float32_matmul_precision()
+    return None
+
+
 def _settings() -> list[tuple[Any, str]]:
-    """Objects and names of settings that `set_arithmetic` changes."""
+    """Objects and names of settings that `set_arithmetic` changes, older names before the newer, which they change."""
     import torch
     import torch.utils.deterministic
 
@@ -113,9 +138,8 @@ def _settings() -> list[tuple[Any, str]]:
         (backends.cudnn, "benchmark"),
         (torch.utils.deterministic, "fill_uninitialized_memory"),
     ]
-    try:  # once they were set by their newer names, torch refuses to say what they are by these
+    with suppress(RuntimeError):  # once they were set by their newer names, torch refuses to say what they are by these
         _ = backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
-    except RuntimeError:
-        newer = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
-        return [*found, *((where, "fp32_precision") for where in newer)]
-    return [*found, (backends.cuda.matmul, "allow_tf32"), (backends.cudnn, "allow_tf32")]
+        found += [(backends.cuda.matmul, "allow_tf32"), (backends.cudnn, "allow_tf32")]
+    newer = _newer(backends.cuda, backends.cudnn, backends.mkldnn)
+    return [*found, *((where, "fp32_precision") for where in newer)]

@@ -54,6 +54,7 @@ def settings() -> dict[str, Any]:
     return {
         "threads": torch.get_num_threads(),
         "dtype": torch.get_default_dtype(),
+        "products": torch.get_float32_matmul_precision(),
         "gradients": torch.is_grad_enabled(),
         "torch": torch.get_rng_state().tolist(),
         "numpy": np.random.get_state()[1].tolist(),
@@ -83,6 +84,18 @@ def test_process_and_modules_are_left_alone(name: str, pair: list[nn.Module], da
     assert modes == [m.training for m in a.modules()]
     assert gradients == [p.requires_grad for p in a.parameters()]
     assert same(weights, a.state_dict())
+
+
+def test_products_that_the_caller_lets_torch_round_are_exact(data: Data) -> None:
+    """`medium` lets a CPU take products in bfloat16, or in another order (oneDNN), which changed weights before."""
+    expected = sc.train("mlp", data, epochs=1, seed=0).sha256
+    for precision in ("medium", "high"):
+        torch.set_float32_matmul_precision(precision)
+        try:
+            assert sc.train("mlp", data, epochs=1, seed=0).sha256 == expected
+            assert torch.get_float32_matmul_precision() == precision
+        finally:
+            torch.set_float32_matmul_precision("highest")
 
 
 def test_what_the_caller_has_set_changes_no_result(pair: list[nn.Module], data: Data) -> None:

@@ -77,6 +77,44 @@ def test_settings_come_back() -> None:
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has no newer names")
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_setting_of_all_at_once_lets_nothing_be_rounded(precision: str) -> None:
+    """`torch.backends.fp32_precision` holds wherever nothing else is said, as after `allow_tf32 = False`."""
+    backends = torch.backends
+    parts = [getattr(each, name) for each in (backends.cudnn, backends.mkldnn) for name in ("conv", "rnn")]
+    before = [(each, each.fp32_precision) for each in (*parts, backends.mkldnn.matmul, backends)]
+    try:
+        for part in parts:
+            part.fp32_precision = "none"
+        backends.fp32_precision = "tf32"
+        with arithmetic_restored():
+            set_arithmetic(CUDA, precision, fast=False)
+            expected = "tf32" if precision == "tf32" else "ieee"
+            assert [each.fp32_precision for each in parts] == [expected] * 2 + ["ieee"] * 2
+            assert backends.cuda.matmul.fp32_precision == expected
+            assert backends.mkldnn.matmul.fp32_precision == "ieee"
+            assert backends.cuda.matmul.allow_tf32 == backends.cudnn.allow_tf32 == (precision == "tf32")
+        assert [each.fp32_precision for each in parts] == ["tf32"] * 4
+        assert backends.fp32_precision == "tf32"
+    finally:
+        for each, precision in before:
+            each.fp32_precision = precision
+        backends.cuda.matmul.allow_tf32 = False
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_products_are_float32_on_a_cpu_too_and_what_was_set_comes_back(precision: str) -> None:
+    torch.set_float32_matmul_precision(precision)
+    try:
+        with arithmetic_restored():
+            set_arithmetic(CPU, "fp32", fast=False)
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has no newer names")
 def test_settings_made_by_newer_names_come_back() -> None:
     products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn.conv
     before = products.fp32_precision, convolutions.fp32_precision
