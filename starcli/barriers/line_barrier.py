@@ -115,7 +115,7 @@ class Curve:
     def __getattr__(self, name: str) -> Any:
         """Values of a metric by its name, or its barrier by `NAME_barrier`."""
         metric = name.removesuffix("_barrier")
-        values = metric_of(self, "metrics", metric)
+        values = metric_of(self, metric)
         return values if metric == name else metric_barrier(self.t, values, falls=METRICS[metric].falls)
 
     def to_dict(self) -> dict[str, Any]:

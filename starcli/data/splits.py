@@ -23,17 +23,17 @@ READY_BYTES = 64 << 20
 class Split(ABC):
     """Labelled inputs in a fixed order, read in batches."""
 
+    labels: Tensor
+    """Labels (N,), int64 on the CPU, in file order; (N, length) of tokens, -1 where none is predicted.
+
+    Or float32 (N, columns): numbers, or labels that are there (1) or not (0).
+    """
+    normalisation: Normalisation
+    """How its inputs are normalised."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of examples."""
-
-    @property
-    @abstractmethod
-    def labels(self) -> Tensor:
-        """Labels (N,), int64 on the CPU, in file order; (N, length) of tokens, -1 where none is predicted.
-
-        Or float32 (N, columns): numbers, or labels that are there (1) or not (0).
-        """
 
     @property
     def per_token(self) -> bool:
@@ -58,11 +58,6 @@ class Split(ABC):
     @abstractmethod
     def subset(self, positions: Tensor) -> Split:
         """Part of the split at int64 `positions`, in their order."""
-
-    @property
-    @abstractmethod
-    def normalisation(self) -> Normalisation:
-        """How its inputs are normalised."""
 
     @abstractmethod
     def normalised(self, normalisation: Normalisation) -> Split:
@@ -110,15 +105,15 @@ class MemorySplit(Split):
         names: tuple[str, ...] | None = None,
         index: Tensor | None = None,
     ) -> None:
-        """`input_shape` is smaller than raw's where images are stored larger than the network sees them.
+        """`raw` are the inputs as they are stored; `input_shape` is smaller where the network sees windows of them.
 
         `names` are of the files that they come from, if they do; `index` is their place in an array, if that has more.
         """
         if len(raw) != len(labels) or labels.dtype not in (torch.int64, torch.float32):
             raise ValueError(f"{len(raw)} inputs need as many labels, int64 or float32, got {labels.shape}")
-        self._raw = raw
-        self._labels = labels
-        self._normalisation = normalisation
+        self.raw = raw
+        self.labels = labels
+        self.normalisation = normalisation
         self._names = names
         self._index = torch.arange(len(raw)) if index is None else index
         size = tuple(raw.shape[1:]) if input_shape is None else (*raw.shape[1:2], *input_shape[1:])
@@ -128,17 +123,7 @@ class MemorySplit(Split):
 
     def __len__(self) -> int:
         """Number of examples."""
-        return len(self._raw)
-
-    @property
-    def labels(self) -> Tensor:
-        """See `Split.labels`."""
-        return self._labels
-
-    @property
-    def raw(self) -> Tensor:
-        """Inputs as stored, (N, ...) uint8, float32 or int64."""
-        return self._raw
+        return len(self.raw)
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -154,27 +139,22 @@ class MemorySplit(Split):
         """See `Split.subset`."""
         names = None if self._names is None else tuple(self._names[row] for row in positions.tolist())
         return MemorySplit(
-            self._raw[positions],
-            self._labels[positions],
-            self._normalisation,
+            self.raw[positions],
+            self.labels[positions],
+            self.normalisation,
             input_shape=self.input_shape,
             names=names,
             index=self._index[positions],
         )
 
-    @property
-    def normalisation(self) -> Normalisation:
-        """See `Split.normalisation`."""
-        return self._normalisation
-
     def normalised(self, normalisation: Normalisation) -> MemorySplit:
         """See `Split.normalised`."""
         shape, names, index = self.input_shape, self._names, self._index
-        return MemorySplit(self._raw, self._labels, normalisation, input_shape=shape, names=names, index=index)
+        return MemorySplit(self.raw, self.labels, normalisation, input_shape=shape, names=names, index=index)
 
     def mean_and_std(self) -> MeanStd:
         """See `Split.mean_and_std`."""
-        return mean_and_std(self._raw.numpy(), self._normalisation.span)
+        return mean_and_std(self.raw.numpy(), self.normalisation.span)
 
     def batches(
         self,
@@ -187,8 +167,8 @@ class MemorySplit(Split):
         channels_last: bool = False,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """See `Split.batches`."""
-        check_batch_request(batch_size, augmentation, generator, tuple(self._raw.shape[1:]), self.input_shape)
-        channels_last = channels_last and self._raw.dim() == 4
+        check_batch_request(batch_size, augmentation, generator, tuple(self.raw.shape[1:]), self.input_shape)
+        channels_last = channels_last and self.raw.dim() == 4
         place = torch.device(device)
         raw, labels = self._on(place)
         if order is not None:
@@ -199,10 +179,10 @@ class MemorySplit(Split):
 
     def _on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Raw inputs and labels on `device`; the last device asked for keeps its copy."""
-        if self._raw.device == device:
-            return self._raw, self._labels
+        if self.raw.device == device:
+            return self.raw, self.labels
         if self._resident is None or self._resident[0] != device:
-            self._resident = (device, self._raw.to(device), self._labels.to(device))
+            self._resident = (device, self.raw.to(device), self.labels.to(device))
         return self._resident[1:]
 
     def _is_ready(self, device: torch.device, channels_last: bool) -> bool:
@@ -215,7 +195,7 @@ class MemorySplit(Split):
         """All normalised inputs, made once: (N, C, H, W), or (N, H, W, C) in memory for channels last."""
         key = (device, channels_last)
         if self._ready is None or self._ready[0] != key:
-            inputs = prepare_batch(self._on(device)[0], self.input_shape, self._normalisation)
+            inputs = prepare_batch(self._on(device)[0], self.input_shape, self.normalisation)
             # Gathering rows of a permuted tensor would lose its layout, so the layout is made the shape.
             self._ready = (key, inputs.permute(0, 2, 3, 1).contiguous() if channels_last else inputs)
         return self._ready[1]
@@ -233,7 +213,7 @@ class MemorySplit(Split):
         """Batches that are augmented or normalised as they come."""
         for images, targets in _picked(raw, labels, batch_size, order, False):
             inputs = prepare_batch(
-                images, self.input_shape, self._normalisation, augmentation, generator, channels_last=channels_last
+                images, self.input_shape, self.normalisation, augmentation, generator, channels_last=channels_last
             )
             yield inputs, targets
 

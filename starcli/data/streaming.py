@@ -70,21 +70,14 @@ class StreamedSplit(Split):
         *,
         stored_size: int,
         input_size: int,
-        workers: int | None = None,
     ) -> None:
         """Images are resized to `stored_size` squared; the network sees windows of `input_size` squared."""
-        self._files, self._labels, self._normalisation = files, labels, normalisation
+        self._files, self.labels, self.normalisation = files, labels, normalisation
         self._stored, self._size = stored_size, input_size
-        self._workers = workers
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self._files)
-
-    @property
-    def labels(self) -> Tensor:
-        """Labels (N,), int64 on the CPU."""
-        return self._labels
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,31 +91,19 @@ class StreamedSplit(Split):
 
     def subset(self, positions: Tensor) -> StreamedSplit:
         """See `Split.subset`."""
-        return self._changed(self._files.subset(positions.numpy()), self._labels[positions], self._normalisation)
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """See `Split.normalisation`."""
-        return self._normalisation
+        return self._changed(self._files.subset(positions.numpy()), self.labels[positions], self.normalisation)
 
     def normalised(self, normalisation: Normalisation) -> StreamedSplit:
         """See `Split.normalised`."""
-        return self._changed(self._files, self._labels, normalisation)
+        return self._changed(self._files, self.labels, normalisation)
 
     def mean_and_std(self) -> MeanStd:
         """See `Split.mean_and_std`; decodes all images."""
         chunks = self._chunks(np.arange(len(self)), torch.device("cpu"), 4 * CHUNK, all_broken=True)
-        return mean_and_std_of_bytes((chunk.numpy() for chunk in chunks), self._normalisation.span)
+        return mean_and_std_of_bytes((chunk.numpy() for chunk in chunks), self.normalisation.span)
 
     def _changed(self, files: ImageFiles, labels: Tensor, normalisation: Normalisation) -> StreamedSplit:
-        return StreamedSplit(
-            files,
-            labels,
-            normalisation,
-            stored_size=self._stored,
-            input_size=self._size,
-            workers=self._workers,
-        )
+        return StreamedSplit(files, labels, normalisation, stored_size=self._stored, input_size=self._size)
 
     def decode(self) -> MemorySplit:
         """Decode all images into memory."""
@@ -132,7 +113,7 @@ class StreamedSplit(Split):
             images[done : done + len(chunk)] = chunk
             done += len(chunk)
         shape = (3, self._size, self._size)
-        return MemorySplit(images, self._labels, self._normalisation, input_shape=shape, names=self.names)
+        return MemorySplit(images, self.labels, self.normalisation, input_shape=shape, names=self.names)
 
     def batches(
         self,
@@ -149,13 +130,13 @@ class StreamedSplit(Split):
         check_batch_request(batch_size, augmentation, generator, (3, self._stored, self._stored), shape)
         place = torch.device(device)
         order = torch.arange(len(self)) if order is None else order.cpu()
-        labels = self._labels[order].to(place)
+        labels = self.labels[order].to(place)
 
         def generate() -> Iterator[tuple[Tensor, Tensor]]:
             done = 0
             for images in _regrouped(self._chunks(order.numpy(), place, 2 * batch_size), batch_size):
                 inputs = prepare_batch(
-                    images, shape, self._normalisation, augmentation, generator, channels_last=channels_last
+                    images, shape, self.normalisation, augmentation, generator, channels_last=channels_last
                 )
                 yield inputs, labels[done : done + len(inputs)]
                 done += len(inputs)
@@ -170,8 +151,7 @@ class StreamedSplit(Split):
         Where some cannot be read, the error names those of the first such chunk or, with `all_broken`, of all chunks.
         """
         items = _Chunks(self._files, positions, self._stored)
-        workers = min(len(items), self._workers if self._workers is not None else default_workers())
-        workers = workers if len(items) > 1 else 0  # one chunk is waited for, whoever decodes it
+        workers = min(len(items), default_workers()) if len(items) > 1 else 0  # one chunk is waited for anyway
         loader = DataLoader(
             items,
             batch_size=None,

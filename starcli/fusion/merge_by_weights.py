@@ -1,7 +1,5 @@
 """Merging models whose network and data are known: aligned where that is asked for, and measured."""
 
-from typing import Any
-
 from starcli.barriers.interpolation import complete_state
 from starcli.fusion.fusing import Fused, Fusing, scored
 from starcli.fusion.merged_tensors import SlicedModel, merged_tensors
@@ -19,5 +17,6 @@ def merge_sources(fusing: Fusing) -> Fused:
     bases = [] if fusion.base is None else [fusion.base]
     base = next((SlicedModel.of(each.name, each.tensors) for each in bases), None)
     merged = merged_tensors(fusion.merge, sources, base, seed=fusion.seed, progress=fusing.progress)
-    how: dict[str, Any] = {"base": [each.tensors for each in bases], "progress": fusing.progress}
-    return scored(fusing, complete_state(fusing.workspace, dict(merged), together, **how))
+    own = [each.tensors for each in bases]
+    state = complete_state(fusing.workspace, dict(merged), together, base=own, progress=fusing.progress)
+    return scored(fusing, state)

@@ -78,7 +78,7 @@ def test_folder_in_memory(photos: Path) -> None:
 def test_streamed_equals_resident(photos: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
     resident = open_data(f"folder:{photos}", image_size=70).train
     stream = streamed(photos, monkeypatch, 70)
-    stream._workers = workers
+    monkeypatch.setattr("starcli.data.streaming.default_workers", lambda: workers)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(0))[: CHUNK + 5]
     state = torch.get_rng_state()
     for batch_size, wanted in ((7, order), (64, None)):

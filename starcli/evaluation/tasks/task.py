@@ -44,13 +44,13 @@ class Scores:
 
     def __getattr__(self, name: str) -> float:
         """A metric by its name."""
-        value: float = metric_of(self, "metrics", name)
+        value: float = metric_of(self, name)
         return value
 
 
-def metric_of(holder: object, field: str, name: str) -> Any:
-    """The value `name` of the mapping `field` of an object, as its attribute. Raises AttributeError as these do."""
-    found = vars(holder).get(field, {})
+def metric_of(holder: object, name: str) -> Any:
+    """The metric `name` of an object with `metrics`, as its attribute. Raises AttributeError as these do."""
+    found = vars(holder).get("metrics", {})
     if name not in found:
         raise AttributeError(f"{type(holder).__name__} has no {name!r}")
     return found[name]
