@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.alignment.alignment import SETTINGS, Alignment
+from starcli.alignment.alignment import Alignment
 from starcli.alignment.layer_inputs import LayerInput, all_inputs, channel_axis, layer_inputs, stacked_inputs
+from starcli.alignment.method_settings import SETTINGS
 from starcli.checkpoints.hashes import weights_sha256
 from starcli.errors import StarcliError
 from starcli.evaluation.batchnorm_statistics import evened_batch_size, has_batch_statistics

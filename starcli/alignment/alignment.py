@@ -1,14 +1,14 @@
 """How models are aligned, which changes no function: a method and its settings, as one value."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
+from starcli.alignment.method_settings import SETTING_TYPES, SETTINGS, setting_words
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.metadata import AlignedTo
 from starcli.errors import StarcliError, unknown
-from starcli.registry.alignment_methods import ALIGNED_KINDS, GAINS, METHODS, SELECTIONS
+from starcli.registry.alignment_methods import METHODS, SELECTIONS
 from starcli.registry.entry import lookup, resolve
 
 if TYPE_CHECKING:
@@ -19,52 +19,8 @@ OF_EVERY_METHOD = ("method", "restarts", "seed")
 """Settings that every method has."""
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Setting that only some methods have: its default, the values it may have, and how a title says one of them.
-
-    usual: whether a title says the default, too.
-    """
-
-    default: Any
-    allows: Callable[[Any], bool]
-    range: str
-    words: Callable[[Any], str] = str
-    usual: bool = False
-
-
-def _examples(count: int | str) -> str:
-    return count if isinstance(count, str) else f"{count} examples"
-
-
-SETTINGS: Mapping[str, Setting] = {
-    "examples": Setting(
-        256, lambda n: n == "noise" or (isinstance(n, int) and n >= 2), "at least 2, or noise", _examples, True
-    ),
-    "share": Setting(0.5, lambda share: 0 < share <= 1, "above 0, at most 1", "share {:g}".format),
-    "gains": Setting(GAINS[0], GAINS.__contains__, " or ".join(GAINS)),
-    "steps": Setting(200, lambda n: isinstance(n, int) and n >= 1, "at least 1", "{} steps".format, True),
-    "lr": Setting(0.02, lambda rate: 0 < rate <= 1, "above 0, at most 1", "learning rate {:g}".format),
-    "kinds": Setting(
-        None,
-        (None, *ALIGNED_KINDS).__contains__,
-        " or ".join(ALIGNED_KINDS),
-        {"permutation": "permutations alone", "all": "all kinds"}.__getitem__,
-    ),
-}
-"""Settings by name, in the order of titles. Which methods have them, `MatchMethod.settings` says."""
-
 AGAIN = 10
 """What was learned before is learned on in one part in `AGAIN` of the steps: the reference has moved a little."""
-
-_TYPES: Mapping[str, tuple[type, str]] = {
-    "method": (str, "the name of a method"),
-    "restarts": (Integral, "a whole number"),
-    "seed": (Integral, "a whole number"),
-    "share": (Real, "a number"),
-    "lr": (Real, "a number"),
-    "ends": (Integral, "a whole number"),
-}
 
 ENDS = 10
 """Usual number of ends of which one is chosen by midpoint loss."""
@@ -136,7 +92,7 @@ class Alignment:
                 object.__setattr__(self, name, self.match_method.defaults.get(name, SETTINGS[name].default))
         values = {name: getattr(self, name) for name in own}
         problems = [
-            f"{_called(name)}: {SETTINGS[name].range}, found {value}"
+            f"{setting_words(name)}: {SETTINGS[name].range}, found {value}"
             for name, value in values.items()
             if not SETTINGS[name].allows(value)
         ]
@@ -154,9 +110,9 @@ class Alignment:
     def _unused(self, settings: Sequence[str]) -> StarcliError:
         """What says who has `settings`, for which this alignment has no use."""
         if not self.active:
-            problems = [f"{_called(name)} needs a method: {self._takers(name)} (--align)" for name in settings]
+            problems = [f"{setting_words(name)} needs a method: {self._takers(name)} (--align)" for name in settings]
             return StarcliError("no alignment is asked for, only how it would be done", problems)
-        problems = [f"{_called(name)} is of {self._takers(name)}" for name in settings]
+        problems = [f"{setting_words(name)} is of {self._takers(name)}" for name in settings]
         return StarcliError(f"alignment by {self.method} has no use for some settings", problems)
 
     def _takers(self, setting: str) -> str:
@@ -169,7 +125,7 @@ class Alignment:
 
     def _check_types(self) -> None:
         """StarcliError for what is no word, no whole number or no number, where one is expected."""
-        for name, (kind, words) in _TYPES.items():
+        for name, (kind, words) in SETTING_TYPES.items():
             value = getattr(self, name)
             needed = name in ("restarts", "seed")
             if isinstance(value, bool) or not isinstance(value, kind if needed else kind | None):
@@ -276,18 +232,13 @@ class Alignment:
             return []
         notes = list(workspace.kinds.notes)
         if workspace.kinds.only_permutations and self.lr not in (None, SETTINGS["lr"].default):
-            notes.append(f"{_called('lr')} has no effect: the units of this network only permute")
+            notes.append(f"{setting_words('lr')} has no effect: the units of this network only permute")
         return notes
 
     def record(self, reference_sha256: str, objective: float) -> AlignedTo:
         """The record of an aligned model's checkpoint: the reference, how it was aligned, the objective reached."""
         assert self.method is not None
         return AlignedTo(reference=reference_sha256, objective=objective, **self.settings())
-
-
-def _called(setting: str) -> str:
-    """What a setting is called in Python, and on the command line."""
-    return f"{setting} (--{setting})" if setting == "restarts" else f"{setting} (--align-{setting})"
 
 
 AS_GIVEN = Alignment(method=None)

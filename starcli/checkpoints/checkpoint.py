@@ -4,11 +4,11 @@ Files without it (foreign ones) read as checkpoints whose architecture and data 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path, PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from starcli.checkpoints.hashes import WeightsDigest, weights_sha256
 from starcli.checkpoints.metadata import (
@@ -32,7 +32,7 @@ from starcli.files.other_weights import remove_other_weights
 from starcli.files.shards import header_of
 from starcli.files.write import write_tensors
 from starcli.files.write_shards import SHARD_METADATA, write_shards, write_shards_lazily
-from starcli.huggingface.directory import Directory, directory_of
+from starcli.huggingface.directory import Directory, directory_of, directory_of_any
 from starcli.runtime.garbage import garbage_collection_paused
 from starcli.version import __version__
 
@@ -88,6 +88,16 @@ class Checkpoint:
         """
         small = sum(tensor.nbytes for tensor in self.tensors.values()) <= SMALL_BYTES
         return self.tensors if small or self.reopen is None else self.reopen()
+
+    def with_tensors(self, tensors: "Mapping[str, Tensor]", **changes: Any) -> Self:
+        """The same file, of whose tensors a network makes these; `changes` are of other fields."""
+        stored = self.tensors if self.stored is None else self.stored
+        return replace(self, **{"tensors": tensors, "reopen": None, "stored": stored, **changes})
+
+    def found_directory(self, *, any_class: bool = False) -> Directory | None:
+        """The directory of Hugging Face that it is from, if any; of `any_class`, also one of a network not known."""
+        look = directory_of_any if any_class else directory_of
+        return self.directory or (look(self.path) if self.path else None)
 
     @cached_property
     def sha256(self) -> Sha256:

@@ -12,7 +12,8 @@ from typing import Any, ParamSpec, TypeVar, get_args
 import numpy
 import torch
 
-from starcli.alignment.alignment import SETTINGS, Alignment
+from starcli.alignment.alignment import Alignment
+from starcli.alignment.method_settings import SETTINGS
 from starcli.errors import StarcliError, unknown
 from starcli.evaluation.evaluator import Statistics
 from starcli.evaluation.renormalise import RENORMALISATIONS

@@ -23,7 +23,6 @@ from starcli.files.write_shards import byte_count, check_shards, index_for
 from starcli.huggingface.adapter_means import write_adapter
 from starcli.huggingface.adapters import Adapter
 from starcli.huggingface.companions import weights_in
-from starcli.huggingface.directory import directory_of
 from starcli.library.calls import library_call
 from starcli.library.inputs import ModelLike, as_checkpoint, open_models
 from starcli.library.made_models import MadeModel, network_with
@@ -137,7 +136,7 @@ def save(
     if shard_size is None:
         refuse_other_kind_of_name(as_path(path), pickled=True)
     target, source = as_path(path), in_terms_of_network(as_checkpoint(model), Choices())
-    directory = source.directory or (directory_of(source.path) if source.path else None)
+    directory = source.found_directory()
     if directory is not None and target.suffix.lower() != ".safetensors" and not is_pickled(target):
         target = weights_in(target, [directory.path]) or target
     size = None if shard_size is None else byte_count(str(shard_size))

@@ -117,9 +117,7 @@ def _number(value: Any) -> bool:
 def replaced(checkpoint: Checkpoint, network: nn.Module, patterns: Sequence[str]) -> Checkpoint:
     """A checkpoint with the tensors of `network` in the place of those whose names match one of the patterns."""
     own = checkpoint if checkpoint.metadata.weights_sha256 else without_prefix(checkpoint, needed_names(network))
-    tensors = with_own_values(network, own.tensors, patterns)
-    stored = checkpoint.tensors if own.stored is None else own.stored
-    return replace(own, tensors=tensors, reopen=None, stored=stored)
+    return own.with_tensors(with_own_values(network, own.tensors, patterns))
 
 
 MISFITS = 12
@@ -197,12 +195,10 @@ def _loaded(checkpoint: Checkpoint, outline: nn.Module, fresh: Callable[[], nn.M
     # what we wrote, or fitted before, is the state of such a network as it is
     known = versions_of(outline) if checkpoint.metadata.run_id else checkpoint.versions
     result = fit(fresh(), tensors, known)
-    return replace(
-        checkpoint,
-        tensors=result.state(checkpoint.tensors),
+    return checkpoint.with_tensors(
+        result.state(checkpoint.tensors),
         reopen=lambda: result.state(checkpoint.fresh_tensors()),
         versions=versions_of(outline),
-        stored=checkpoint.tensors if checkpoint.stored is None else checkpoint.stored,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.errors import StarcliError, with_article
-from starcli.huggingface.directory import PREFIX, directory_of_any
+from starcli.huggingface.directory import PREFIX
 from starcli.huggingface.tasks import task_of
 from starcli.models.names import is_huggingface
 
@@ -34,6 +34,6 @@ def _class_of(model: Checkpoint) -> str:
     if model.metadata.architecture is not None:
         name = model.metadata.architecture.name
         return name.removeprefix(PREFIX) if is_huggingface(name) else ""
-    place = model.directory or (None if model.path is None else directory_of_any(model.path))
+    place = model.found_directory(any_class=True)
     named = None if place is None else place.config.get("architectures")
     return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""

@@ -26,7 +26,6 @@ from starcli.huggingface.directory import (
     TOKENIZER,
     Directory,
     directory_of,
-    directory_of_any,
 )
 from starcli.models.dtypes import float_types
 from starcli.models.huggingface import config_file, from_disk, least_arguments, names_in_class, to_disk, turned_modules
@@ -141,9 +140,7 @@ def _said_of_images(directory: Directory) -> MeanStd | None:
 
 def directories_of(checkpoints: Sequence[Checkpoint], *, any_class: bool = False) -> list[Directory]:
     """The directories that models are read from, in order; of `any_class`, also those whose network is not known."""
-    look = directory_of_any if any_class else directory_of
-    found = (each.directory or (look(each.path) if each.path else None) for each in checkpoints)
-    return [each for each in found if each is not None]
+    return [found for each in checkpoints if (found := each.found_directory(any_class=any_class)) is not None]
 
 
 def with_other_tokenizer(directories: Sequence[Directory]) -> Directory | None:
@@ -208,12 +205,7 @@ def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:
         model = _with_arguments(model, architecture, arguments)
     if model.tensors.keys() == names_in_class(name, json.dumps(arguments, sort_keys=True)):
         return model
-    return replace(
-        model,
-        tensors=from_disk(name, arguments, model.tensors),
-        reopen=None,
-        stored=model.tensors if model.stored is None else model.stored,
-    )
+    return model.with_tensors(from_disk(name, arguments, model.tensors))
 
 
 def without_defaults(model: Checkpoint) -> Checkpoint:

@@ -1,7 +1,5 @@
 """Names of tensors in files of others, beside those of the network: prefixes of trainers, and what does not belong."""
 
-from dataclasses import replace
-
 from torch import nn
 
 from starcli.checkpoints.checkpoint import Checkpoint
@@ -26,12 +24,10 @@ def without_prefix(checkpoint: Checkpoint, names: NetworkNames) -> Checkpoint:
     """A checkpoint without a trainer's prefix, and what lies outside it, with notes: see `named_as`."""
     source = str(checkpoint.path or checkpoint.name)
     bare = named_as(StateDict(checkpoint.tensors, checkpoint.versions), names, source)
-    return replace(
-        checkpoint,
-        tensors=bare.tensors,
+    return checkpoint.with_tensors(
+        bare.tensors,
         reopen=lambda: named_as(StateDict(checkpoint.fresh_tensors()), names, source).tensors,
         versions=bare.versions,
-        stored=checkpoint.tensors if checkpoint.stored is None else checkpoint.stored,
         notes=(*checkpoint.notes, *bare.notes),
     )
 

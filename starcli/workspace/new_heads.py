@@ -18,7 +18,7 @@ from starcli.checkpoints.metadata import Architecture
 from starcli.data.names import parse_name
 from starcli.errors import StarcliError, few, first_of, with_article
 from starcli.huggingface.classes import without_classes
-from starcli.huggingface.directory import PREFIX, Directory, directory_of_any, network_arguments
+from starcli.huggingface.directory import PREFIX, Directory, network_arguments
 from starcli.huggingface.tasks import task_of
 from starcli.models.huggingface import class_of, config_of, loosely_from_disk, names_in_class
 from starcli.models.names import is_huggingface
@@ -62,7 +62,7 @@ def with_head(model: Checkpoint, choices: Choices, given: Given, reinit: Sequenc
     StarcliError for weights that its own class has, and the file does not.
     """
     kept = HeadedModel(model, choices, tuple(reinit))
-    directory = model.directory or (None if model.path is None else directory_of_any(model.path))
+    directory = model.found_directory(any_class=True)
     architecture = model.metadata.architecture
     named = choices.arch is not None and choices.arch != (architecture and architecture.name)
     if named or given.builder is not None or (directory is None and architecture is None):
@@ -218,10 +218,7 @@ def _as_class(model: Checkpoint, wanted: _Class, state: Mapping[str, Any]) -> Ch
     metadata = model.metadata.model_copy(update={"architecture": architecture})
     if state is model.tensors:
         return replace(model, metadata=metadata, directory=wanted.directory)
-    stored = model.tensors if model.stored is None else model.stored
-    return replace(
-        model, tensors=state, metadata=metadata, reopen=None, stored=stored, versions=None, directory=wanted.directory
-    )
+    return model.with_tensors(state, metadata=metadata, versions=None, directory=wanted.directory)
 
 
 def _misfit(

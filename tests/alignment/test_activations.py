@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from starcli.alignment.activations import INPUT, Activations
-from starcli.alignment.alignment import GAINS, Alignment
+from starcli.alignment.alignment import Alignment
+from starcli.registry.alignment_methods import GAINS
 from starcli.workspace.choices import Choices
 from starcli.workspace.workspace import Workspace, new_workspace
 

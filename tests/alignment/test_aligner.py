@@ -15,7 +15,8 @@ from torch import nn
 
 from starcli.alignment.activations import INPUT, Activations, _batch_size
 from starcli.alignment.aligner import Aligner
-from starcli.alignment.alignment import SETTINGS, Alignment
+from starcli.alignment.alignment import Alignment
+from starcli.alignment.method_settings import SETTINGS
 from starcli.alignment.objective import inner_product
 from starcli.errors import StarcliError
 from starcli.symmetry.permutation import Permutation

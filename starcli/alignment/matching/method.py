@@ -59,8 +59,8 @@ class MatchMethod:
 
     one: `one(reference, model, spec, seed=, restarts=, start=, device=, progress=)`, the `Match` of one model; both are
         state dicts, `start` is the permutation to begin from (None: a cold search), `device` where costs are computed.
-    settings: names of `starcli.alignment.alignment.SETTINGS` that it has; with `examples`, the state dicts that it is
-        given have activations beside the weights.
+    settings: names of `starcli.alignment.method_settings.SETTINGS` that it has; with `examples`, the state dicts that
+        it is given have activations beside the weights.
     many: `many(reference, models, spec, seeds=, restarts=, starts=, device=)`, several models against one reference,
         where that is faster than one after the other; None: one after the other.
     elements: `elements(reference, model, kinds, seed=, restarts=, start=, progress=)`, the `Match` of one model over
