@@ -19,6 +19,7 @@ from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.random_transforms import notes_of_draws
 from starcli.data.splits import MemorySplit
+from starcli.data.table_columns import features_of, refuse_unlike_tables
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens, token_rows
 from starcli.errors import StarcliError, first_line, number_of, type_in_words
@@ -49,7 +50,8 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
     Data sets and loaders are read once and kept in memory, all examples in the order of the data set: a loader's batch
     size, shuffling and `drop_last` do not count.
 
-    Raises StarcliError with all that is wrong, and for loaders whose sampler leaves examples out or repeats some.
+    Raises StarcliError with all that is wrong, for tables whose columns are not those of "train" in the same order, and
+    for loaders whose sampler leaves examples out or repeats some.
 
     >>> inputs, labels = torch.rand(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
     >>> found = dataset_in_memory({"train": (inputs, labels), "test": (inputs[:3], labels[:3])})
@@ -80,6 +82,7 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
         split_seed=0,
         limit=None,
         notes=(*notes_of_draws(given, f"data {IN_MEMORY}"), *_notes(*tensors["train"], classes, task)),
+        features=features_of(given),
         vocab_size=vocab_size,
         task=task,
     )
@@ -95,6 +98,7 @@ def examples_by_role(given: Mapping[str, Any], task: str | None) -> tuple[dict[s
     if "train" not in by_role:
         hint = 'to measure on these alone, give them without the word: data=examples, not data={"test": examples}'
         raise StarcliError('data in memory: "train" is missing, from which BatchNorm statistics are estimated', [hint])
+    refuse_unlike_tables(by_role)
     found = {role: _tensors(each, role) for role, each in by_role.items()}
     if task is None and len({labels is None for _, labels in found.values()}) > 1:
         raise StarcliError("data in memory: some parts have labels, others have none")

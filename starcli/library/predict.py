@@ -10,6 +10,7 @@ from starcli.averaging.predict import Predictor, StarDomain
 from starcli.averaging.predict_inputs import Inputs, labelled_inputs, tensor_inputs, to_be_labelled, unlabelled_inputs
 from starcli.averaging.sampling import PointSampling, Sampling
 from starcli.data.memory_arrays import ArrayLike, as_inputs, is_array
+from starcli.data.table_columns import names_of_columns, refuse_other_columns
 from starcli.data.text_options import OPTIONS, TextOptions
 from starcli.errors import StarcliError, need_several
 from starcli.evaluation.column_predictions import AnyPredictions
@@ -125,4 +126,6 @@ def _opened(
     workspace, found, watcher = open_models(models, own, data=train_data is not None, measures=True)
     if isinstance(data, str):
         return workspace, found, unlabelled_inputs(workspace, found, data, normalise, texts), watcher
+    features = [] if workspace.data is None else workspace.data.features
+    refuse_other_columns("data in memory", names_of_columns(data), features, found[0].name)
     return workspace, found, tensor_inputs(workspace, as_inputs(data, "data in memory"), normalise), watcher

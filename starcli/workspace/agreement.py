@@ -85,6 +85,7 @@ def _settled(metadata: Metadata, what: str, choices: Choices) -> dict[str, Any] 
     fields: dict[str, Any] = record.model_dump(mode="json", include={"sha256"} if what == "spec" else None)
     arguments = fields.pop("arguments", {})
     if what == "data":
+        fields.pop("features", None)  # names alone: what stands in the columns is in the fingerprint
         chosen = {name: getattr(choices, name) for name in ("limit", "val_fraction", "split_seed")}
         fields |= {name: value for name, value in chosen.items() if value is not None}
         if not fields["val_fraction"]:

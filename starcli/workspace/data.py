@@ -8,6 +8,7 @@ from starcli.data.dataset import Dataset, open_data
 from starcli.data.names import IMAGES_OF_ANY_SIZE, IN_MEMORY, JOINED, data_in_words, needs_path, parse_name
 from starcli.data.normalisation import BYTES, is_grey
 from starcli.data.normalise_option import AS_THEY_ARE, normalise_words, same_statistics
+from starcli.data.table_columns import refuse_other_columns
 from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few, option_of
@@ -140,6 +141,7 @@ def open_agreed(choices: "Choices", record: DataRecord | None, model: str) -> tu
     dataset = open_named(choices, record, model)
     if record is None:
         return dataset, scaling_notes(dataset) or standardised_note(dataset, choices)
+    refuse_other_columns(f"data {dataset.name}", dataset.features, record.features, model)
     if dataset.fingerprint == record.fingerprint:
         return as_trained(dataset, choices, record, model)
     trained = "all the data" if record.name == JOINED else "the data"
@@ -235,6 +237,7 @@ def agreed_in_memory(
     """Data in memory beside those that `model` records: normalised as these if they are the same, else as given."""
     if record is None:
         return dataset, ()
+    refuse_other_columns(f"data {dataset.name}", dataset.features, record.features, model)
     if dataset.fingerprint == record.fingerprint:
         return as_trained(dataset, choices, record, model)
     how = ", and taken as they are" if choices.normalise is None else ""

@@ -1,5 +1,6 @@
 """Data in memory: every form that holds the same examples is the same data, and what is left out is never silent."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -254,3 +255,42 @@ def test_an_image_size_is_of_folders_by_name():
         sc.train("mlp", "digits", image_size=8)
     with pytest.raises(sc.StarcliError, match="image_size=0: expected an integer from 1 up"):
         sc.train("mlp", "digits", image_size=0)
+
+
+def _houses(*names: str) -> Any:
+    """A table of random columns, each known by its name wherever it stands."""
+    pandas = pytest.importorskip("pandas")
+    draws = {name: np.random.RandomState(ord(name)).randn(30) for name in "abcxy"}
+    return pandas.DataFrame({name: draws[name] for name in names})
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+@pytest.mark.parametrize("test", [("b", "a"), ("a", "c")], ids=["in another order", "another one"])
+def test_columns_of_a_table_are_those_of_training(test: tuple[str, ...], tmp_path: Path) -> None:
+    ab, other, y = _houses("a", "b"), _houses(*test), _houses("x")
+    asked = {"train": (ab, y), "test": (other, y)}
+    with pytest.raises(sc.StarcliError, match="in memory, test, inputs: its columns are not those of train"):
+        dataset_in_memory(asked)
+    two, swapped = _houses("x", "y"), _houses("y", "x")
+    with pytest.raises(sc.StarcliError, match="test, labels: its columns"):
+        dataset_in_memory({"train": (ab, two), "test": (ab, swapped)})
+    model = sc.train("mlp", (ab, y), epochs=1)
+    sc.save(model, tmp_path / "m.safetensors")
+    for each in (model, tmp_path / "m.safetensors"):
+        calls = [lambda table, m=each: sc.evaluate(m, data=(table, y)), lambda table, m=each: sc.predict(m, data=table)]
+        for call in calls:
+            with pytest.raises(sc.StarcliError, match=rf"{test[0]}, {test[1]} here, a, b there"):
+                call(other)
+            for same in (_houses(*"ba")[["a", "b"]], ab.to_numpy(), ab.set_axis([0, 1], axis=1)):
+                call(same)  # by name, and where nothing is known of the columns
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_a_model_of_a_table_in_memory_finds_its_columns_in_a_file(tmp_path: Path) -> None:
+    ab, y = _houses("a", "b"), _houses("x")
+    model = sc.train("mlp", {"train": (ab, y), "test": (ab, y)}, epochs=2)
+    _houses("x", "b", "a").to_csv(tmp_path / "test.csv", index=False)
+    found = sc.evaluate(model, data=f"table:{tmp_path}", label_column="x")[0]
+    assert found["loss"] == pytest.approx(sc.evaluate(model)[0]["loss"], rel=1e-6)
+    of_array = sc.train("mlp", {"train": (ab.to_numpy(), y), "test": (ab.to_numpy(), y)}, epochs=2, seed=1)
+    assert sc.barrier(model, of_array, points=3).curves["train"].loss_barrier >= 0  # the same examples
