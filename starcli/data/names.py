@@ -10,6 +10,7 @@ from starcli.data.tables import TABLE_SUFFIXES, part_tables
 from starcli.data.tar_shards import shard_files
 from starcli.errors import StarcliError, few, unknown
 from starcli.registry.data_sets import DATASETS
+from starcli.registry.entry import either
 
 IN_MEMORY = "in memory"
 """What data, and networks, that have no name are called."""
@@ -131,7 +132,7 @@ def _unknown_suffix(name: str) -> StarcliError:
     known = (*ARRAY_SUFFIXES, *TABLE_SUFFIXES)
     folder = Path(name.rpartition(":")[2]).parent
     hint = [f"images are read by their folder: --data folder:{folder}"] if found.lower() in SUFFIXES else []
-    words = f"unknown suffix {found!r}, expected {', '.join(known[:-1])} or {known[-1]}"
+    words = f"unknown suffix {found!r}, expected {either(known)}"
     return StarcliError(f"--data {name}: {words}", hint)
 
 

@@ -14,6 +14,7 @@ from starcli.data.in_memory import Examples, dataset_in_memory
 from starcli.errors import StarcliError, type_in_words
 from starcli.library.networks import network_copies
 from starcli.models.names import check_architecture_name
+from starcli.registry.entry import either
 from starcli.runtime.progress import Progress
 from starcli.workspace.choices import Choices
 from starcli.workspace.given import Given
@@ -175,5 +176,5 @@ def type_word(keyword: str, dtype: Any, known: Sequence[str]) -> str:
     """A type, also torch's own, as a word, one of `known`."""
     word = str(dtype).removeprefix("torch.")
     if word not in known:
-        raise StarcliError(f"{keyword}={dtype!s:.80}: expected {', '.join(known[:-1])} or {known[-1]}")
+        raise StarcliError(f"{keyword}={dtype!s:.80}: expected {either(known)}")
     return word

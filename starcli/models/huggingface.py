@@ -149,11 +149,20 @@ def least_arguments(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {key: own[key] for key in sorted(own) if key not in usual or own[key] != usual[key]}
 
 
+def class_outline(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network of a class on the meta device, for its names and shapes: the same one for the same arguments."""
+    return _class_outline(name, json.dumps(arguments, sort_keys=True))
+
+
 @cache
-def names_in_class(name: str, arguments: str) -> frozenset[str]:
-    """Names in the state dict of a class with arguments in JSON."""
+def _class_outline(name: str, arguments: str) -> nn.Module:
     with torch.device("meta"):
-        return frozenset(huggingface_network(name, json.loads(arguments)).state_dict())
+        return huggingface_network(name, json.loads(arguments))
+
+
+def names_in_class(name: str, arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Names in the state dict of a class."""
+    return frozenset(class_outline(name, arguments).state_dict())
 
 
 def end_of_texts(network: nn.Module) -> int | None:
@@ -161,13 +170,11 @@ def end_of_texts(network: nn.Module) -> int | None:
     return int(network.config.eos_token_id) if isinstance(network, _LogitsAtTheEnd) else None
 
 
-@cache
-def turned_modules(name: str, arguments: str) -> frozenset[str]:
-    """Names of the modules of a class, with arguments in JSON, whose weights are (inputs, outputs), as GPT-2's are."""
+def turned_modules(name: str, arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the modules of a class whose weights are (inputs, outputs), as GPT-2's are."""
     kind = import_module("transformers.pytorch_utils").Conv1D
-    with torch.device("meta"):
-        network = huggingface_network(name, json.loads(arguments))
-    return frozenset(each for each, module in network.named_modules() if isinstance(module, kind))
+    modules = class_outline(name, arguments).named_modules()
+    return frozenset(each for each, module in modules if isinstance(module, kind))
 
 
 def huggingface_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:

@@ -1,8 +1,6 @@
 """Classes of `transformers` for a task, for models of other classes, and which of their tensors these do not have."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -11,7 +9,7 @@ import torch
 
 from starcli.errors import StarcliError
 from starcli.huggingface.tasks import task_of
-from starcli.models.huggingface import any_class, class_of, huggingface_network, names_in_class, quiet
+from starcli.models.huggingface import any_class, class_of, class_outline, names_in_class, quiet
 from starcli.registry.tasks import MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
 
 _CLASSIFIERS = ("MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES")
@@ -58,19 +56,14 @@ def names_beyond(name: str, own: str, model_type: str, arguments: Mapping[str, A
     with torch.device("meta"), quiet():
         there = set() if kind is None else kind(kind.config_class(**arguments)).state_dict().keys()
     body = f"{class_of(name).base_model_prefix}."
-    wanted = names_in_class(name, json.dumps(arguments, sort_keys=True))
+    wanted = names_in_class(name, arguments)
     return frozenset(each for each in wanted if not {each, each.removeprefix(body)} & there)
 
 
-@cache
-def names_of_outputs(name: str, arguments: str) -> frozenset[str]:
-    """Names of the tensors of a classifier, with arguments in JSON, whose shape depends on the number of classes."""
-    shapes = []
-    for count in (2, 3):
-        with torch.device("meta"):
-            network = huggingface_network(name, {**json.loads(arguments), "num_labels": count})
-        shapes.append({key: tensor.shape for key, tensor in network.state_dict().items()})
-    return frozenset(key for key, shape in shapes[0].items() if shapes[1].get(key) != shape)
+def names_of_outputs(name: str, arguments: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the tensors of a classifier whose shape depends on the number of classes."""
+    two, three = (class_outline(name, {**arguments, "num_labels": count}).state_dict() for count in (2, 3))
+    return frozenset(key for key, tensor in two.items() if key not in three or three[key].shape != tensor.shape)
 
 
 def covering_patterns(names: Collection[str], network: Iterable[str]) -> list[str]:

@@ -203,7 +203,7 @@ def in_terms_of_network(model: Checkpoint, choices: Choices) -> Checkpoint:
     if architecture is not None and architecture.name == full_name:
         arguments = _least(full_name, {**architecture.arguments, **arguments})
         model = _with_arguments(model, architecture, arguments)
-    if model.tensors.keys() == names_in_class(name, json.dumps(arguments, sort_keys=True)):
+    if model.tensors.keys() == names_in_class(name, arguments):
         return model
     return model.with_tensors(from_disk(name, arguments, model.tensors))
 
@@ -232,7 +232,7 @@ def adapted(base: Checkpoint, place: Path) -> Checkpoint:
     network = model.metadata.architecture
     turned = None
     if network is not None and is_huggingface(network.name):
-        turned = turned_modules(network.name.removeprefix(PREFIX), json.dumps(network.arguments, sort_keys=True))
+        turned = turned_modules(network.name.removeprefix(PREFIX), network.arguments)
     metadata = Metadata(architecture=network, parents=parents, ancestors=ancestors)
     named, notes = adapter.config.get("base_model_name_or_path"), base.notes
     if named and base.path is not None and other_base(str(named), base.path):

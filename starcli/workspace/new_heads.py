@@ -4,7 +4,6 @@ A directory of Hugging Face may hold a model for another task, or for none, or a
 class of `transformers` it becomes, and which tensors are drawn for it, is decided here, before data are read.
 """
 
-import json
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -105,12 +104,12 @@ class _Class:
     @property
     def names(self) -> frozenset[str]:
         """Names of all tensors."""
-        return names_in_class(self.name, json.dumps(self.arguments, sort_keys=True))
+        return names_in_class(self.name, self.arguments)
 
     @property
     def outputs(self) -> frozenset[str]:
         """Names of the tensors with a number for each class."""
-        return names_of_outputs(self.name, json.dumps(self.arguments, sort_keys=True))
+        return names_of_outputs(self.name, self.arguments)
 
 
 def _network(architecture: Architecture | None, directory: Directory | None) -> tuple[str, dict[str, Any]]:
