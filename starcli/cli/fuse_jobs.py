@@ -95,6 +95,11 @@ class FuseOptions(SearchOptions, MergeOptions):
         """All files that are read, base and star among them."""
         return [*super().inputs, *(each for each in (self.base, self.star) if each)]
 
+    @property
+    def several(self) -> list[Path]:
+        """Sources and base: what one source changed can be merged into its base alone."""
+        return [*self.sources, *([self.base] if self.base else [])]
+
     def settings(self) -> "StarSettings":
         """The settings of the search, with the model's own loss in the objective."""
         return dataclasses.replace(super().settings(), normalised=self.objective == "normalised")

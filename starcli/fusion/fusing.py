@@ -178,9 +178,9 @@ def fuse_sources(
 ) -> Fused:
     """Fuse `sources` as `fusion` says. Saving and resuming are those of `train_network`, where the method trains.
 
-    StarcliError for fewer than 2 sources, and where the loss of one is not finite.
+    StarcliError for fewer than 2 models, of which a base is one, and where the loss of a source is not finite.
     """
-    need_several(sources)
+    need_several([*sources, *([] if fusion.base is None else [fusion.base])])
     if fusion.merge is not None:  # what cannot be is said before anything is measured or aligned
         fusion.merge.check(len(sources), base=fusion.base is not None)
         fusion.merge.settings_for(sorted(sources[0].tensors), len(sources))

@@ -139,7 +139,7 @@ def _fused(
     """
     where, changed = split_options(options)
     sources = listed(sources, "sources")
-    need_several(sources)
+    need_several([*sources, *([beside["base"]] if "base" in beside else [])])
     given = [*sources, *beside.values()]
     named = source_data is not None or any(where.get(name) is not None for name in ("arch", "data"))
     if fusion.merge is not None and not named:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
-from starcli.errors import StarcliError, few
+from starcli.errors import StarcliError, few, number_of
 from starcli.merging.method import LEAST_SUM, MERGE_SETTINGS, NUMBERS, PER_SOURCE, MergeMethod, TensorSettings
 from starcli.registry.entry import resolve
 from starcli.registry.merges import MERGES
@@ -91,11 +91,12 @@ class Merge:
         """Refuse settings that the method has no use for, that are missing, or that have no meaning, all at once."""
         problems = []
         if self.how.base != base:
-            problems.append(
-                "it needs --base, the model that the sources descend from" if self.how.base else "no --base"
-            )
+            needed = "it needs --base, the model that the sources descend from"
+            problems.append(needed if self.how.base else "it has no use for --base: it merges the --sources alone")
         if self.how.sources not in (None, sources):
             problems.append(f"it takes {self.how.sources} sources, found {sources}")
+        if sources < self.how.fewest:
+            problems.append(f"it takes at least {self.how.fewest} sources, found {sources}")
         own = tuple(key for key in self.how.reads if key in NUMBERS)
         said: list[tuple[str, Mapping[str, Any], tuple[str, ...]]] = [("", self.said, self.how.reads)]
         said += [(f" of {each.pattern}", each.settings, own) for each in self.overrides]
@@ -124,7 +125,11 @@ class Merge:
         wrong: dict[str, list[str]] = {}
         for name, each in found.items():
             wrong.setdefault(self.how.objection(each), []).append(name)
-        problems = [f"{few(those, 5)}: {words}" for words, those in wrong.items() if words]
+        problems = [
+            words if len(those) == len(names) else f"{few(those, 3)}: {words}"
+            for words, those in wrong.items()
+            if words
+        ]
         if problems:
             raise StarcliError(f"--method {self.method} cannot merge so", problems)
         return found
@@ -162,15 +167,16 @@ def _wrong(said: Mapping[str, Any], sources: int) -> list[tuple[str, str]]:
     found = []
     for key, value in said.items():
         numbers = value if isinstance(value, tuple) else (value,)
+        shown = ", ".join(f"{number:g}" for number in numbers)
         many = (sources,) if key == "weights" else (1, sources) if key in PER_SOURCE else (1,)
         if len(numbers) not in many:
-            found.append((key, f"{len(numbers)} numbers for {sources} sources"))
+            found.append((key, f"{number_of(len(numbers), 'number')} for {number_of(sources, 'source')}"))
         elif not all(math.isfinite(number) for number in numbers):
-            found.append((key, "expected finite numbers"))
+            found.append((key, f"{shown}: expected finite numbers"))
         elif key == "density" and not all(0 < number <= 1 for number in numbers):
-            found.append((key, "expected shares above 0, at most 1"))
+            found.append((key, f"{shown}: expected shares above 0, at most 1"))
         elif key in ("epsilon", "outliers") and not all(0 <= number < 1 for number in numbers):
-            found.append((key, "expected shares from 0, below 1"))
+            found.append((key, f"{shown}: expected shares from 0, below 1"))
         elif key == "t" and not 0 <= numbers[0] <= 1:
-            found.append((key, "expected a number from 0 to 1"))
+            found.append((key, f"{shown}: expected a number from 0 to 1"))
     return found

@@ -63,15 +63,17 @@ class MergeMethod:
     """A way to merge models by their weights alone.
 
     merge: makes the merged numbers of a tensor, chunk by chunk, in its order. reads: the settings that it has a use
-    for, `seed` where it draws. base: whether it needs the model that the sources descend from. sources: how many it
-    takes, None for any number. trims: whether it keeps the largest changes of the whole model, and so needs `least`.
-    defaults: settings by name, where they are not those of `TensorSettings`; a number for each source alike. objection:
-    what is wrong with a tensor's settings that are right one by one, in words, or nothing.
+    for, `seed` where it draws. base: whether it needs the model that the sources descend from. fewest: how many sources
+    it takes at least. sources: how many exactly, None for any number. trims: whether it keeps the largest changes of
+    the whole model, and so needs `least`. defaults: settings by name, where they are not those of `TensorSettings`; a
+    number for each source alike. objection: what is wrong with a tensor's settings that are right one by one, in words,
+    or nothing.
     """
 
     merge: Callable[[Stack, TensorSettings], Iterator[Tensor]]
     reads: tuple[str, ...]
     base: bool = False
+    fewest: int = 1
     sources: int | None = None
     trims: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)

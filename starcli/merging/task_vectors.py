@@ -165,7 +165,8 @@ def _selected_(deltas: Tensor, least: Sequence[float]) -> Tensor:
 
 def _share_of_each(settings: TensorSettings) -> str:
     shares = sorted(set(settings.density))
-    return f"density {shares}: expected one for all sources, whose places are the same" if len(shares) > 1 else ""
+    shown = ", ".join(f"{share:g}" for share in shares)
+    return f"density: {shown}: expected one for all sources, whose places are the same" if len(shares) > 1 else ""
 
 
 def _beyond_shares(settings: TensorSettings) -> str:
@@ -203,7 +204,7 @@ DELLA_LINEAR = MergeMethod(
     della_linear, (*_SUMS, "density", "epsilon", "seed"), base=True, defaults=_DELLA, objection=_beyond_shares
 )
 SCE = MergeMethod(
-    sce, ("scale", "normalise_weights", "density"), base=True, objection=_share_of_each,
+    sce, ("scale", "normalise_weights", "density"), base=True, fewest=2, objection=_share_of_each,
     defaults={"density": 0.1, "normalise_weights": True},
 )  # fmt: skip
-MODEL_STOCK = MergeMethod(model_stock, (), base=True)
+MODEL_STOCK = MergeMethod(model_stock, (), base=True, fewest=2)

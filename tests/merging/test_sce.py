@@ -49,8 +49,6 @@ def test_a_model_without_changes_counts_nothing_where_all_places_are_taken():
 def test_one_share_is_for_all_sources():
     with pytest.raises(StarcliError) as caught:
         Merge.of("sce", {"density": (0.1, 0.5)}).settings_for(["a", "b"], 2)
-    assert list(caught.value.problems) == [
-        "a, b: density [0.1, 0.5]: expected one for all sources, whose places are the same"
-    ]
+    assert list(caught.value.problems) == ["density: 0.1, 0.5: expected one for all sources, whose places are the same"]
     found = Merge.of("sce", {}, [parse_override("a:density=0.5")]).settings_for(["a", "b"], 2)
     assert (found["a"].density, found["b"].density) == ((0.5, 0.5), (0.1, 0.1))

@@ -173,13 +173,18 @@ class SearchOptions(SearchedOptions, RenormaliseOptions):
 
     def __post_init__(self) -> None:
         """Refuse words that do not go together, before torch is loaded."""
-        need_several(self.sources)
+        need_several(self.several)
         if self.eval_every and not self.held_out:
             raise StarcliError("--eval-every needs --held-out models to measure")
         if self.init and self.grow:
             raise StarcliError("--init and --grow both say where to begin")
         if self.companions and self.grow:
             raise StarcliError("--companions is not for a star that grows")
+
+    @property
+    def several(self) -> list[Path]:
+        """The models of which there have to be two at least."""
+        return self.sources
 
     @property
     def numbers(self) -> list[int]:

@@ -96,13 +96,33 @@ def test_shards_files_and_python_give_the_same_bytes_and_settings_are_recorded(m
     assert (place / "mine.safetensors").read_bytes() == (place / "m.safetensors").read_bytes()
 
 
+def test_what_one_model_changed_is_merged_into_its_base(solutions, foreign, place):
+    """A negative weight takes away what it learned; without data as with them."""
+    base, source = solutions.some(0, 1)
+    for of_base, of_source in (("2.safetensors", "0.safetensors"), (base, source)):
+        words = ("fuse", "--method", "task-arithmetic", "--sources", of_source, "--base", of_base, "--weights", -0.5)
+        ran = run_here(*words, "-o", "less.safetensors", "--force")
+        assert ran.status == 0, ran.err
+        old, new, found = (sc.load(each).tensors for each in (of_base, of_source, "less.safetensors"))
+        for name, tensor in found.items():
+            if name.endswith("weight"):
+                expected = old[name].float() - 0.5 * (new[name].float() - old[name].float())
+                torch.testing.assert_close(tensor, expected.to(tensor.dtype), rtol=1e-2, atol=1e-6)
+        made = sc.fuse([of_source], method="task-arithmetic", base=of_base, weights=[-0.5])
+        sc.save(made, "mine.safetensors", force=True)
+        assert (place / "mine.safetensors").read_bytes() == (place / "less.safetensors").read_bytes()
+        few = ("fuse", "--sources", of_source, "-o", "x.safetensors")
+        refused(run_here(*few, "--base", of_base, "--method", "model-stock"), "at least 2 sources, found 1")
+        refused(run_here(*few, "--method", "linear"), "--sources needs at least two models, found one")
+
+
 def test_settings_that_do_not_go_together_are_refused_before_anything_is_read_or_measured(solutions, foreign):
     words = ("--sources", *solutions.some(1, 2), "--base", solutions.some(0)[0])
     for sources in (words, ("--sources", "0.safetensors", "s", "--base", "2.safetensors")):
         ran = run_here("fuse", "--method", "della", *sources, "--density", 0.95)
         refused(ran, "density 0.95 and epsilon 0.07: shares from 0.88 to 1.02, expected above 0, at most 1")
         ran = run_here("fuse", "--method", "ties", *sources, "--epsilon", 0.1, "--density", 2)
-        refused(ran, "epsilon: it has no such setting", "density: expected shares above 0, at most 1")
+        refused(ran, "epsilon: it has no such setting", "density: 2: expected shares above 0, at most 1")
         ran = run_here("fuse", "--method", "sce", *sources, "--weights", 1, 2)
         refused(ran, "weights: it has no such setting")
     refused(
