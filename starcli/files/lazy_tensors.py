@@ -76,11 +76,17 @@ Each = Callable[[str, "Tensor"], None]
 
 
 def write_lazily(
-    path: Path, tensors: LazyTensors, metadata: Callable[[], Mapping[str, str]], each: Each = lambda *_: None
+    path: Path,
+    tensors: LazyTensors,
+    metadata: Callable[[], Mapping[str, str]],
+    each: Each = lambda *_: None,
+    *,
+    into: Path | None = None,
 ) -> None:
     """Write a safetensors file, whole or not at all, of which one tensor at a time is in memory.
 
     metadata: called before and after all tensors were made; both texts have one length. They may say what `each` saw.
+    into: as of `replacing`.
     """
     forms = {name: (form.dtype, form.shape) for name, form in tensors.forms.items()}
     before, places = tensor_header(forms, metadata())
@@ -91,7 +97,7 @@ def write_lazily(
                 each(name, tensors[name])
         rehearsal.wrote(path, len(before) + sum(form.nbytes for form in tensors.forms.values()))
         return
-    with replacing(path) as temporary, temporary.open("rb+") as handle:
+    with replacing(path, into) as temporary, temporary.open("rb+") as handle:
         for name, begin in places.items():
             tensor = tensors[name].contiguous()
             each(name, tensor)

@@ -65,45 +65,63 @@ def check_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, into: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; what is written there replaces `path`, or what it links to, when the block ends well.
 
-    Its directory is made where it does not exist. The temporary path lies in one of its own, for safetensors writes to
-    a name of its own invention first, which a process that is killed leaves behind.
+    Its directory is made where it does not exist.
+    into: the `partial_place` of several files, where this one stays under its name until all are there.
     """
     assert present_rehearsal() is None, path
     check_replaceable(path)
     target = behind_links(path)
+    try:
+        with contextlib.nullcontext(into) if into else partial_place(target) as place:
+            temporary = place / ("new" if into is None else path.name)
+            temporary.touch()
+            mode = stat.S_IMODE(temporary.stat().st_mode)
+            yield temporary
+            temporary.chmod(mode)  # safetensors makes its files readable by nobody else, against the user's umask
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            if into is None:
+                temporary.replace(target)
+                flush_directory(target.parent)
+    except OSError as error:
+        raise_os_error(path, error, "write")
+
+
+@contextlib.contextmanager
+def partial_place(target: Path) -> Iterator[Path]:
+    """A hidden directory beside `target` in which it is written; it goes with what is left in it.
+
+    It is of its own, for safetensors writes to a name of its own invention first, which a process that is killed leaves
+    behind.
+    """
     make_directory(target.parent)
     place = leftovers.partial_directory(target)
     leftovers.sweep(target)
     try:
         place.mkdir(exist_ok=True)
-        temporary = place / "new"
-        temporary.touch()
-        mode = stat.S_IMODE(temporary.stat().st_mode)
-        yield temporary
-        temporary.chmod(mode)  # safetensors makes its files readable by nobody else, against the user's umask
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(target)
-        directory = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)  # the rename itself must survive a power cut
-        finally:
-            os.close(directory)
-    except OSError as error:
-        raise_os_error(path, error, "write")
+        yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all, in place of an older file."""
+def flush_directory(path: Path) -> None:
+    """Have the disk keep the names in a directory: a rename must survive a power cut."""
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def write_atomically(path: Path, content: bytes, *, into: Path | None = None) -> None:
+    """Write `content` to `path`, whole or not at all, in place of an older file. into: as of `replacing`."""
     if (rehearsal := present_rehearsal()) is not None:
         rehearsal.wrote(path, len(content))
         return
-    with replacing(path) as temporary:
+    with replacing(path, into) as temporary:
         temporary.write_bytes(content)
 
 
@@ -130,10 +148,12 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
         handle.writelines(pieces)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str]) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str], *, into: Path | None = None
+) -> None:
     """Write a safetensors file atomically, or its bytes to stdout where `path` is `-`.
 
-    Tied tensors are stored under each of their names.
+    Tied tensors are stored under each of their names. into: as of `replacing`.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save, save_file
@@ -146,7 +166,7 @@ def write_tensors(path: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping
         stdout.result_stream().buffer.write(save(own, dict(metadata)))
         stdout.result_stream().buffer.flush()
         return
-    with replacing(path) as temporary:
+    with replacing(path, into) as temporary:
         try:
             save_file(own, temporary, dict(metadata))
         except SafetensorError as error:  # the Rust side wraps what the system said

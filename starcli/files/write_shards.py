@@ -3,15 +3,23 @@
 import contextlib
 import json
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starcli.errors import StarcliError
 from starcli.files.lazy_tensors import Each, LazyTensors, write_lazily
 from starcli.files.shards import INDEX
-from starcli.files.write import holds, raise_os_error, tensor_pieces, write_atomically, write_tensors
+from starcli.files.write import (
+    flush_directory,
+    holds,
+    partial_place,
+    raise_os_error,
+    tensor_pieces,
+    write_atomically,
+    write_tensors,
+)
+from starcli.runtime.rehearsal import present_rehearsal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,23 +82,24 @@ def refuse_links(index: Path) -> None:
 def check_shards(index: Path, *, force: bool = False) -> None:
     """Check, before any work is done, that shards can be written.
 
-    StarcliError where some exist, unless `force`, and where some are links.
+    StarcliError where some exist, unless `force`, and where some are links. Those that a process left which was killed
+    while it put a set in its place do not count.
     """
     refuse_links(index)
-    if not force and not index.exists() and (there := shards_beside(index)):
+    if not (force or index.exists() or _renaming(index).exists()) and (there := shards_beside(index)):
         raise StarcliError(f"{there[0]}: exists; --force overwrites it")
 
 
 def write_shards(index: Path, tensors: Mapping[str, "Tensor"], metadata: Mapping[str, str], size: int) -> None:
-    """Write safetensors files of at most `size` bytes of tensors beside `index`, and the index last.
+    """Write safetensors files of at most `size` bytes of tensors beside `index`, in place of older ones of its name.
 
-    A tensor that is larger has a file of its own. Shards and index of an older checkpoint of this name are removed
-    first, if the disk has room for the new ones, so that a reader never finds an index with shards of another one.
+    A tensor that is larger has a file of its own. All are complete before the first old one goes, so that the disk
+    needs room for both; a reader finds the old index, none, or the new one, and never one with shards of another.
     """
     sizes = {name: tensor.nbytes for name, tensor in tensors.items()}
 
-    def write(path: Path, names: Sequence[str]) -> None:
-        write_tensors(path, {each: tensors[each] for each in names}, SHARD_METADATA)
+    def write(path: Path, names: Sequence[str], into: Path) -> None:
+        write_tensors(path, {each: tensors[each] for each in names}, SHARD_METADATA, into=into)
 
     _write_groups(index, sizes, lambda: metadata, size, write)
 
@@ -102,9 +111,9 @@ def write_shards_lazily(
     sizes = {name: form.nbytes for name, form in tensors.forms.items()}
     tensors.prepare()
 
-    def write(path: Path, names: Sequence[str]) -> None:
+    def write(path: Path, names: Sequence[str], into: Path) -> None:
         some = LazyTensors({name: tensors.forms[name] for name in names}, tensors.__getitem__)
-        write_lazily(path, some, lambda: SHARD_METADATA, each)
+        write_lazily(path, some, lambda: SHARD_METADATA, each, into=into)
 
     _write_groups(index, sizes, metadata, size, write)
 
@@ -114,36 +123,39 @@ def _write_groups(
     sizes: Mapping[str, int],
     metadata: Callable[[], Mapping[str, str]],
     size: int,
-    write: Callable[[Path, Sequence[str]], None],
+    write: Callable[[Path, Sequence[str], Path], None],
 ) -> None:
     """Write tensors of these `sizes` in groups of at most `size` bytes, each by `write`, and the index last."""
     refuse_links(index)
-    _refuse_full_disk(index, sum(sizes.values()))
+    shards = _shards_of(index, sizes, size)
+    rehearsed = present_rehearsal() is not None
+    with contextlib.nullcontext(index.parent) if rehearsed else partial_place(index) as place:
+        for path, names in shards.items():
+            write(path, names, place)
+        write_atomically(index, _index_text(shards, sizes, metadata()), into=place)
+        if not rehearsed:
+            _put_in_place(index, shards, place)
+
+
+def _put_in_place(index: Path, shards: Collection[Path], place: Path) -> None:
+    """Rename new shards and their index, which lie in `place`; old ones go."""
+    mark = _renaming(index)
     try:
+        mark.touch()
         index.unlink(missing_ok=True)
-        for path in shards_beside(index):
-            path.unlink()
+        for old in {*shards_beside(index)} - {*shards}:
+            old.unlink()
+        for path in (*shards, index):
+            (place / path.name).replace(path)
+        flush_directory(index.parent)
+        mark.unlink()
     except OSError as error:
         raise_os_error(index, error, "write")
-    shards = _shards_of(index, sizes, size)
-    try:
-        for path, names in shards.items():
-            write(path, names)
-        write_atomically(index, _index_text(shards, sizes, metadata()))
-    except BaseException:  # a full disk, a signal: shards without an index would be in the way of the same line
-        for path in shards if not index.exists() else ():
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-        raise
 
 
-def _refuse_full_disk(index: Path, needed: int) -> None:
-    """StarcliError where so many bytes have no room even in the place of the old shards, which are kept then."""
-    with contextlib.suppress(OSError):  # no old shards, or gone meanwhile
-        old = sum(path.stat().st_size for path in shards_beside(index))
-        free = shutil.disk_usage(index.parent).free + old
-        if old and needed > free:
-            raise StarcliError(f"{index}: cannot write: {needed:,} bytes, and with the old shards' {free:,} are free")
+def _renaming(index: Path) -> Path:
+    """A file that is there while shards are put in their place: those that it is found with are of no whole set."""
+    return index.with_name(f".{index.name}.renaming")
 
 
 def shards_hold(index: Path, tensors: Mapping[str, "Tensor"], size: int) -> bool:

@@ -20,6 +20,8 @@ from starcli.checkpoints.metadata import (
 )
 from starcli.errors import StarcliError, short
 from starcli.files.other_weights import refuse_other_weights
+from starcli.files.shards import is_index
+from starcli.files.write_shards import check_shards
 from starcli.huggingface.directory import Directory
 
 if TYPE_CHECKING:
@@ -171,8 +173,9 @@ def standing(path: Path, wanted: Plan, *, force: bool = False) -> Metadata | Non
     A file at `path` that is anything else is an error that says what differs, unless `force` is to overwrite it. So are
     other weights beside it that would be read in place of it.
     """
-    if not path.exists():
-        refuse_other_weights(path, force=force)
+    refuse_other_weights(path, force=force)
+    if is_index(path):
+        check_shards(path, force=force)
     if force or not path.exists():
         return None
     try:

@@ -1,6 +1,9 @@
 """Checkpoints in shards: read by index or folder, from Hugging Face's files too, and never beyond their folder."""
 
 import json
+import os
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from starcli.checkpoints.hashes import weights_sha256
 from starcli.checkpoints.metadata import Metadata
 from starcli.errors import StarcliError
 from starcli.files.write_shards import check_shards, write_shards
+from starcli.runtime.rehearsal import rehearsing
 
 TENSORS = {f"layer{number}.weight": torch.full((number + 1, 10), float(number)) for number in range(5)}
 INDEX = "model.safetensors.index.json"
@@ -190,6 +194,59 @@ def test_a_disk_that_fills_between_two_shards_leaves_none_in_the_way(tmp_path: P
 def test_old_shards_are_kept_where_the_disk_has_no_room_for_new_ones(tmp_path: Path) -> None:
     index = tmp_path / INDEX
     write_shards(index, TENSORS, {}, 100)
-    with pytest.raises(StarcliError, match=r"cannot write: 1,125,899,906,842,624 bytes"):
-        write_shards(index, {"a": torch.empty(2**48, device="meta")}, {}, 100)
-    assert same(checkpoint.read(tmp_path).tensors, TENSORS)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(StarcliError, match="model-00004-of-00005"), files_of_at_most(900):
+        write_shards(index, {name: tensor.repeat(5, 1) for name, tensor in TENSORS.items()}, {}, 100)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_rehearsal_leaves_old_shards(tmp_path: Path) -> None:
+    index = tmp_path / INDEX
+    write_shards(index, TENSORS, {}, 100)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with rehearsing() as rehearsed:
+        write_shards(index, TENSORS, {}, 10**9)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path.name for path in rehearsed.files} == {INDEX, "model-00001-of-00001.safetensors"}
+
+
+def test_a_writer_that_is_killed_leaves_one_whole_set_or_nothing_in_the_way(tmp_path: Path) -> None:
+    """Before each of its renames and removals, one after the other; five shards become two."""
+    new = {name: tensor + 1 for name, tensor in TENSORS.items()}
+    seen = set()
+    for count in range(100):
+        place = tmp_path / str(count)
+        index = place / INDEX
+        place.mkdir()
+        write_shards(index, TENSORS, {}, 1)
+        if (child := os.fork()) == 0:
+            _kill_before_change(count)
+            write_shards(index, new, {}, 400)
+            os._exit(0)
+        killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        if index.exists():
+            found = checkpoint.read(place).tensors
+            seen.add("new" if same(found, new) else "old")
+            assert same(found, new) or same(found, TENSORS)
+        else:
+            seen.add("none")
+            check_shards(index)
+        write_shards(index, new, {}, 400)
+        assert {path.name for path in place.iterdir()} == {
+            INDEX, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+        }  # fmt: skip
+        assert same(checkpoint.read(place).tensors, new)
+        if not killed:
+            break
+    assert (killed, seen) == (False, {"old", "none", "new"})
+
+
+def _kill_before_change(number: int) -> None:
+    """End this process before it renames or removes a file for the so-many-th time, counted from 0."""
+    changes = iter(range(number + 1))
+
+    def look(event: str, arguments: tuple[object, ...]) -> None:
+        if event in ("os.rename", "os.remove") and next(changes) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)

@@ -17,7 +17,7 @@ from starcli.cli.options.shared import IN, ForceOpt, NamedOutputOpt
 from starcli.cli.outputs import check_place, output_paths
 from starcli.errors import StarcliError
 from starcli.files.names import is_standard_stream, named_after, stem
-from starcli.files.other_weights import refuse_other_weights
+from starcli.files.other_weights import other_weights, refuse_other_weights
 from starcli.files.write import check_output
 from starcli.files.write_shards import byte_count, check_shards, index_for, shards_beside
 from starcli.registry.tasks import METRICS
@@ -154,7 +154,9 @@ def _write_plain(
     )
     pairs = list(zip(sources, paths, strict=True))
     stands = {
-        path for source, path in pairs if path in places and not how["force"] and plain_file(source, path).stands()
+        path
+        for source, path in pairs
+        if path in places and not (how["force"] or other_weights(path)) and plain_file(source, path).stands()
     }
     for path in places:
         if path not in stands:
