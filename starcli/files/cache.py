@@ -27,7 +27,7 @@ LONG_WORK: tuple[CacheKind, ...] = ("barriers", "bma", "matches", "planes")
 """Measurements and learned matches: what takes long; proofs and the like do not count. Averages are made of `bma`."""
 
 
-GENERATION = "13"
+GENERATION = "14"
 """Raised with any change by which something that is kept would come out otherwise: what was kept before is not found.
 
 Keys have the program's version; this is for what changes between two versions.
@@ -117,14 +117,26 @@ def _cache_path(kind: CacheKind, key: str) -> Path:
     return cache_directory() / kind / f"{hash_json([GENERATION, key])}.json"
 
 
+def _sealed(kind: CacheKind, key: str, text: bytes) -> bytes:
+    """An entry: the text of a value in JSON, and the hash of it and of its place, by which any damage is seen."""
+    digest = hashlib.sha256(f"{kind} {key} ".encode() + text).hexdigest()
+    return b'{"sha256": "%b", "value": %b}' % (digest.encode(), text)
+
+
+def _unsealed(kind: CacheKind, key: str, content: bytes) -> Any:
+    """The value of an entry; None where it is not just as `_sealed` made it for this place."""
+    text = content[len(_sealed(kind, key, b"")) - 1 : -1]
+    return json.loads(text) if content == _sealed(kind, key, text) else None
+
+
 def recall(kind: CacheKind, key: str) -> Any:
-    """JSON value that `remember` stored under the hash `key`, or None."""
+    """JSON value that `remember` stored under the hash `key`, or None; a damaged entry counts as none."""
     use = _use()
     if not use.on:
         return None
     try:
-        value = json.loads(_cache_path(kind, key).read_text(encoding="utf-8"))
-    except (OSError, ValueError, StarcliError):
+        value = _unsealed(kind, key, _cache_path(kind, key).read_bytes())
+    except (OSError, StarcliError):
         value = None
     (use.missing if value is None else use.found)[kind] += 1
     return value
@@ -138,7 +150,7 @@ def remember(kind: CacheKind, key: str, value: Any) -> None:
     if not _use().on or present_rehearsal() is not None:
         return
     with contextlib.suppress(OSError, StarcliError):
-        write_atomically(_cache_path(kind, key), json.dumps(value).encode())
+        write_atomically(_cache_path(kind, key), _sealed(kind, key, json.dumps(value).encode()))
         _use().kept[kind] += 1
 
 

@@ -99,6 +99,26 @@ def test_what_was_found_is_counted_and_proofs_are_no_measurements() -> None:
     assert inner.counts() == (1, 1)
 
 
+def test_an_entry_that_was_damaged_or_moved_counts_as_none(place: Path) -> None:
+    """Each bit turned, each length cut, and entries of another kind or key: all are computed anew."""
+    remember("specs", KEY, {"loss": [0.5]})
+    [entry] = place.rglob("*.json")
+    sound = entry.read_bytes()
+    remember("proofs", KEY, {"loss": [0.5]})
+    remember("specs", hash_json("other"), {"loss": [0.5]})
+    bits = (
+        bytes([*sound[:at], sound[at] ^ 1 << bit, *sound[at + 1 :]]) for at in range(len(sound)) for bit in range(8)
+    )
+    cuts = (sound[:length] for length in range(len(sound)))
+    moved = [path.read_bytes() for path in place.rglob("*.json") if path != entry]
+    assert len(moved) == 2
+    for content in (*bits, *cuts, *moved, sound + b" ", b"[" * 100_000, b"{}", b'{"loss": [0.5]}'):
+        entry.write_bytes(content)
+        assert recall("specs", KEY) is None
+    entry.write_bytes(sound)
+    assert recall("specs", KEY) == {"loss": [0.5]}
+
+
 def test_a_new_generation_does_not_find_what_was_kept_before(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remember("specs", KEY, 1)
     with monkeypatch.context() as later:
@@ -111,6 +131,7 @@ def test_a_new_generation_does_not_find_what_was_kept_before(place: Path, monkey
 def test_only_our_own_files_are_counted_and_removed(place: Path) -> None:
     for kind in get_args(CacheKind):
         remember(kind, KEY, [1, 2])
+    entries = {path for path in place.rglob("*.json") if path.parent.name != "bma"}
     mine = [place / "notes.txt", place / "barriers" / "mine.json", place / "other" / f"{KEY}.json"]
     for path in mine:
         path.parent.mkdir(exist_ok=True)
@@ -119,7 +140,9 @@ def test_only_our_own_files_are_counted_and_removed(place: Path) -> None:
     (place / "bma").rename(outside)
     (place / "bma").symlink_to(outside)
     kinds = [kind for kind in get_args(CacheKind) if kind != "bma"]
-    assert [(each.kind, each.files, each.bytes) for each in cache_contents()] == [(kind, 1, 6) for kind in kinds]
+    found = {each.kind: (each.files, each.bytes) for each in cache_contents()}
+    assert found == {path.parent.name: (1, path.stat().st_size) for path in sorted(entries)}
+    assert list(found) == kinds
     assert [each.kind for each in clear_cache()] == kinds
     assert cache_contents() == []
     assert all(path.read_text() == "mine" for path in mine)
