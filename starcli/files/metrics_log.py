@@ -35,8 +35,12 @@ class MetricsLog:
         write_atomically(self.path, text.encode())
 
     def _rows(self) -> list[dict[str, Any]]:
-        rows = []
-        with contextlib.suppress(OSError, ValueError):  # a last line that was cut off, and what is no log of ours
+        """The rows before the first line that is none of ours, as a last one that was cut off."""
+        rows: list[dict[str, Any]] = []
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             for text in self.path.read_text(encoding="utf-8").splitlines():
-                rows.append(dict(json.loads(text)))
+                row = json.loads(text)
+                if not isinstance(row, dict) or not isinstance(row.get("epoch", 0), int | float):
+                    break
+                rows.append(row)
         return rows

@@ -2,12 +2,16 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from starcli.files.names import stem
 from starcli.files.run_logs.targets import RunFacts
 from starcli.files.write import write_atomically
+
+_EPOCH = re.compile(r"[0-9]{1,18}")
+"""The number of an epoch, in a table."""
 
 
 def table_path(checkpoint: Path) -> Path:
@@ -45,6 +49,6 @@ class CsvLog:
         """Lines that an earlier process left; none where it left no such table."""
         try:
             rows = list(csv.DictReader(self._path.read_text(encoding="utf-8").splitlines()))
-        except (OSError, UnicodeDecodeError):
+        except (OSError, UnicodeDecodeError, csv.Error):
             return []
-        return [row for row in rows if (row.get("epoch") or "").isdecimal()]
+        return [row for row in rows if None not in row and _EPOCH.fullmatch(row.get("epoch") or "")]

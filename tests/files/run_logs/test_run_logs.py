@@ -175,3 +175,12 @@ def test_wandb_works_offline(place):
     content = written.read_bytes()
     for name in curves(place / "0.metrics.jsonl"):
         assert name.encode() in content
+
+
+@pytest.mark.parametrize("line", ["1,0.25,more", "9" * 5000 + ",0.25", "x,0.25", "1," + "9" * 200_000])
+def test_a_table_goes_on_after_lines_that_are_none_of_ours(place, line):
+    (place / "0.metrics.csv").write_text(f"epoch,loss\n0,0.5\n{line}\n")
+    CsvLog("", RunFacts(place / "0.safetensors")).record(2, {"loss": 0.125})
+    found = table(place / "0.metrics.csv")["loss"]
+    assert found[-1] == (2, 0.125)
+    assert found[:-1] in ([], [(0, 0.5)])
