@@ -158,11 +158,16 @@ def read_safetensors(path: Path, choose: Choose = labelled_keys) -> Contents:
 
 def read_npy(stream: IO[bytes], size: int, where: str) -> Array:
     """Array in a .npy stream of `size` bytes; its header is believed only as far as the size bears it out."""
-    version = npy.read_magic(stream)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    if version not in readers:
-        raise StarcliError(f"{where}: .npy version {version}, expected 1.0 or 2.0")
-    shape, fortran, dtype = readers[version](stream)
+    try:
+        version = npy.read_magic(stream)
+        if version not in readers:
+            raise StarcliError(f"{where}: .npy version {version}, expected 1.0 or 2.0")
+        shape, fortran, dtype = readers[version](stream)
+    except StarcliError:
+        raise
+    except Exception as error:  # a damaged header makes NumPy's parser raise nearly anything
+        raise StarcliError(f"{where}: cannot be read as .npy: {first_line(error)}") from error
     if dtype.hasobject:
         raise StarcliError(f"{where}: holds pickled objects, which could run code; refused")
     count, length = prod(shape), size - stream.tell()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from starcli.errors import StarcliError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP", "GIF")
 """Image formats that are read, whatever a file's suffix says.
@@ -99,7 +103,21 @@ def decode_image(image_file: Path | IO[bytes], size: int, where: Path | None = N
     """
     from PIL import Image
 
-    where = where or Path(str(image_file))
+    with opened_image(image_file, where or Path(str(image_file))) as image:
+        rgb = image.convert("RGB")
+        if rgb.size != (size, size):
+            rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
+        return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+
+
+@contextmanager
+def opened_image(image_file: Path | IO[bytes], where: Path | str) -> Iterator[Image.Image]:
+    """Context with an image of PIL's, to be decoded in it.
+
+    Raises StarcliError that begins with `where` for what is no image, is damaged or has more than `MAX_PIXELS`.
+    """
+    from PIL import Image
+
     try:
         # Notes about odd metadata would interrupt progress bars; what matters raises.
         with warnings.catch_warnings():
@@ -109,13 +127,10 @@ def decode_image(image_file: Path | IO[bytes], size: int, where: Path | None = N
                     raise StarcliError(
                         f"{where}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read"
                     )
-                rgb = image.convert("RGB")
-                if rgb.size != (size, size):
-                    rgb = rgb.resize((size, size), Image.Resampling.BILINEAR)
-                return np.ascontiguousarray(np.asarray(rgb).transpose(2, 0, 1))
+                yield image
     except StarcliError:
         raise
     except Exception as error:
         # A damaged file makes the decoders raise nearly anything: OSError, SyntaxError, ValueError, struct.error.
-        words = f"{error}".replace(str(image_file), where.name).replace("\n", " ") or type(error).__name__
+        words = f"{error}".replace(str(image_file), Path(where).name).replace("\n", " ") or type(error).__name__
         raise StarcliError(f"{where}: cannot be read as an image: {words}") from error

@@ -170,7 +170,7 @@ def fingerprint(parts: Iterable[Part]) -> str:
     return digest.hexdigest()
 
 
-def check_unpacked(path: Path, unpacked: int, stored: int) -> None:
+def check_unpacked(path: Path | str, unpacked: int, stored: int) -> None:
     """Raise StarcliError for a compressed file that claims to unfold to far more than it holds: a decompression bomb.
 
     Called before any memory is taken.

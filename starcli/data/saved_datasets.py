@@ -9,6 +9,7 @@ and no code of it runs.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from starcli.data.arrays import divided, image_rows, with_training
-from starcli.data.encoded_images import DEEP
+from starcli.data.encoded_images import DEEP, opened_image
 from starcli.data.image_files import split_called
-from starcli.data.loading import Array, Loaded, Part, Request, assemble
+from starcli.data.loading import Array, Loaded, Part, Request, assemble, check_unpacked
 from starcli.data.targets import read_targets, task_of_targets
 from starcli.data.text import pad_texts
 from starcli.data.text_options import TextOptions
@@ -75,6 +76,8 @@ def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
         found = load_from_disk(str(path))
     except Exception as error:  # damaged files make pyarrow raise nearly anything
         raise StarcliError(f"{path}: is no data set of Hugging Face, saved to disk", [first_line(error)]) from error
+    for split in found.values() if isinstance(found, DatasetDict) else [found]:
+        _check_table(split, path)
     if not isinstance(found, DatasetDict):
         return {"train": found}, []
     names = {role: name for name in found if (role := split_called(name))}
@@ -83,6 +86,14 @@ def _splits(path: Path) -> tuple[dict[str, Any], list[str]]:
         raise StarcliError(f"{path}: has no split train, but {few(list(found), 5)}", [hint])
     roles = [role for role in SPLITS if role in names]
     return {role: found[names[role]] for role in roles}, [name for name in found if name not in names.values()]
+
+
+def _check_table(split: Any, path: Path) -> None:
+    """Raise StarcliError for a table of pyarrow's that is damaged: reading its values would end the process."""
+    try:
+        split.data.validate(full=True)
+    except Exception as error:  # pyarrow's own
+        raise StarcliError(f"{path}: is damaged", [first_line(error)]) from error
 
 
 def _columns(features: Mapping[str, Any], options: TextOptions, path: Path) -> _Columns:
@@ -154,18 +165,40 @@ def _inputs(
 
 def _array(split: Any, columns: _Columns, where: str) -> Array:
     """Images (N, C, H, W) or numbers (N, ...) of a split."""
+    where = f"{where}: {columns.inputs}"
+    if columns.kind == "image":
+        split = split.cast_column(columns.inputs, split.features[columns.inputs].__class__(decode=False))
     values = list(split.with_format(None)[columns.inputs])
     if columns.kind == "image":
-        if deep := {image.mode for image in values if image.mode.startswith(DEEP)}:
-            raise StarcliError(
-                f"{where}: {columns.inputs}: pixels of mode {min(deep)}, expected 8 bits"
-            )  # cut off, else
-        values = [np.asarray(image if image.mode == "L" else image.convert("RGB")) for image in values]
+        values = _pixels(values, where)
     try:
         found = np.stack([np.asarray(value) for value in values])
     except ValueError as error:
         hint = "images of any size are read as folder:DIR; or resize them in a function, --data FILE.py:NAME"
-        raise StarcliError(f"{where}: {columns.inputs}: of several shapes, expected one", [hint]) from error
+        raise StarcliError(f"{where}: of several shapes, expected one", [hint]) from error
     if found.dtype.kind in "iu" and found.dtype != np.uint8:
         found = found.astype(np.float32)
     return image_rows(found, where, "NHWC" if columns.kind == "image" else None)
+
+
+def _pixels(cells: Sequence[Mapping[str, Any]], where: str) -> list[Array]:
+    """Images (H, W) grey or (H, W, 3), decoded here: only what lies in the data set is opened, by readers that we know.
+
+    The package would fetch an image that is named by an address, and has programs started for some formats.
+    """
+    from PIL import ImageOps
+
+    found = list[Array]()
+    for number, cell in enumerate(cells, 1):
+        place = f"{where}: row {number}"
+        if not cell["bytes"]:
+            raise StarcliError(f"{place}: the image lies outside the data set", ["save_to_disk puts images into it"])
+        with opened_image(io.BytesIO(cell["bytes"]), place) as image:
+            if image.mode.startswith(DEEP):  # cut off, else
+                raise StarcliError(f"{place}: pixels of mode {image.mode}, expected 8 bits")
+            upright = ImageOps.exif_transpose(image)
+            found.append(np.asarray(upright if upright.mode == "L" else upright.convert("RGB")))
+        if number == 1:
+            stored = sum(len(each["bytes"] or b"") for each in cells)
+            check_unpacked(where, len(cells) * found[0].nbytes, stored)
+    return found

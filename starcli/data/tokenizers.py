@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,15 +69,14 @@ def open_tokenizer(path: str | Path | None, *, masked: bool = False) -> Tokenize
     except ImportError:
         hint = "pip install 'starcli[text]'; without --tokenizer the tokens are bytes"
         raise StarcliError(f"--tokenizer {path}: needs the package tokenizers", [hint]) from None
-    try:
+    with _errors(path, "be read"):
         made = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises its own and plain ones
-        raise StarcliError(f"--tokenizer {path}: cannot be read", [first_line(error)]) from error
-    made.no_truncation()
-    made.no_padding()
+        made.no_truncation()
+        made.no_padding()
 
     def encode(texts: Sequence[str]) -> list[list[int]]:
-        return [each.ids for each in made.encode_batch(list(texts))]
+        with _errors(path, "make tokens of these texts"):
+            return [each.ids for each in made.encode_batch(list(texts))]
 
     def cut(texts: Sequence[str], most: int) -> list[list[int]]:
         special = made.num_special_tokens_to_add(False)
@@ -92,6 +92,17 @@ def open_tokenizer(path: str | Path | None, *, masked: bool = False) -> Tokenize
     mask = next((token for name in MASKS if (token := made.token_to_id(name)) is not None), None)
     special = frozenset(number for number, token in made.get_added_tokens_decoder().items() if token.special)
     return Tokenizer(encode, cut, made.get_vocab_size(), digest, mask, special)
+
+
+@contextmanager
+def _errors(path: Path, deed: str) -> Iterator[None]:
+    """Raise as StarcliError whatever the package raises; a panic of its own language is no Exception."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise StarcliError(f"--tokenizer {path}: cannot {deed}", [first_line(error)]) from error
 
 
 def refuse_other_tokenizer(path: str | Path | None, recorded: str | None) -> None:

@@ -148,6 +148,9 @@ def _divided(parts: Mapping[str, _TarPart], name: str) -> tuple[dict[str, _TarPa
         return dict(parts), []
     if "validation" in parts:
         return dict(parts), [f"{name}: no test shards: those of validation are measured as test split too"]
+    if len(parts["train"].inputs) < 2:
+        where = parts["train"].where
+        raise StarcliError(f"{where}: a single example, and no test shards; expected at least 2, to hold a fifth out")
     inner, outer = held_out_fifth(strata(parts["train"].labels))
     note = f"{name}: no test shards: a fifth is held out as the test split, {len(outer)} of {len(inner) + len(outer)}"
     return {"train": parts["train"].subset(inner), "test": parts["train"].subset(outer)}, [note]

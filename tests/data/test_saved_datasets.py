@@ -1,5 +1,8 @@
 """Data sets of Hugging Face, saved to disk and read again."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from support.data import refused
@@ -8,6 +11,7 @@ import starcli as sc
 from starcli.data.dataset import open_data
 from starcli.data.names import needs_path
 from starcli.data.text_options import TextOptions
+from starcli.errors import StarcliError
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (20, 6, 6, 3), dtype="u1")
 NUMBERS = np.random.RandomState(1).randn(20, 4).astype("f4")
@@ -110,7 +114,7 @@ def test_faults(saved, tmp_path):
         ({"x": [[1.0], [2.0]], "labels": [[0], [0, 1]]}, None, "labels: lists of several lengths"),
         ({"x": [[1.0], [2.0]], "label": [0.5, None]}, None, "label: nothing in 1 of 2 rows"),
         ({"text": ["a", None], "label": [0, 1]}, None, "text: nothing in 1 of 2 rows"),
-        ({"image": "16 bits", "label": [0, 1]}, None, "image: pixels of mode I;16, expected 8 bits"),
+        ({"image": "16 bits", "label": [0, 1]}, None, "image: row 1: pixels of mode I;16, expected 8 bits"),
     ],
 )
 def test_what_is_missing_or_of_another_form_is_named(tmp_path, train, test, said):
@@ -126,6 +130,41 @@ def test_what_is_missing_or_of_another_form_is_named(tmp_path, train, test, said
     parts = {"train": found} | ({} if test is None else {"test": datasets.Dataset.from_dict(test)})
     datasets.DatasetDict(parts).save_to_disk(tmp_path / "hf")
     refused(lambda: open_data(f"hf:{tmp_path / 'hf'}"), said)
+
+
+@pytest.mark.parametrize("cell", [None, b"", b"no image", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"])
+def test_an_image_is_read_where_it_lies_in_the_data_set_alone(tmp_path, cell):
+    """Its package would open the file, or fetch the address, that a row names; and hand PostScript to a program."""
+    datasets = pytest.importorskip("datasets")
+    from PIL import Image
+
+    Image.fromarray(IMAGES[0]).save(tmp_path / "outside.png")
+    rows = [{"bytes": cell, "path": str(tmp_path / "outside.png")}, {"bytes": cell, "path": "http://localhost:9/x.png"}]
+    kind = {"image": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}}
+    features = datasets.Features({**kind, "label": datasets.Value("int64")})
+    datasets.Dataset.from_dict({"image": rows, "label": [0, 1]}, features=features).save_to_disk(tmp_path / "hf")
+    info = json.loads((tmp_path / "hf" / "dataset_info.json").read_text())
+    info["features"]["image"] = {"_type": "Image"}
+    (tmp_path / "hf" / "dataset_info.json").write_text(json.dumps(info))
+    said = "cannot be read as an image" if cell else "the image lies outside the data set"
+    refused(lambda: open_data(f"hf:{tmp_path / 'hf'}"), "image: row 1: ", said)
+
+
+def test_a_damaged_table_is_refused(saved, tmp_path):
+    """Each word of the file as an offset far beyond its end: pyarrow reads there unless it is told to look first."""
+    place = tmp_path / "hf"
+    shutil.copytree(saved / "numbers", place)
+    [table] = place.glob("*.arrow")
+    content = table.read_bytes()
+    refusals = 0
+    for at in range(0, len(content), 8):
+        table.unlink()  # a file that is mapped must not change
+        table.write_bytes(content[:at] + (2**30).to_bytes(8, "little") + content[at + 8 :])
+        try:
+            open_data(f"hf:{place}", texts=TextOptions(label_column="y"))
+        except StarcliError:
+            refusals += 1
+    assert refusals > 5
 
 
 def test_splits_that_number_their_classes_otherwise_are_refused(tmp_path):

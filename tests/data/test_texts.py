@@ -122,6 +122,19 @@ def test_tokenizer_file(tmp_path: Path) -> None:
     assert sorted(rows) == [[1, -1], [1, 2], [2, -1]]
 
 
+def test_a_tokenizer_that_panics_is_refused(tmp_path: Path) -> None:
+    """Its own language has errors that are no Exception of Python's: here for a token that it puts around texts."""
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "[CLS]": 1}, unk_token="[UNK]"))
+    made.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 1)])
+    said = json.loads(made.to_str())
+    said["post_processor"]["single"][0]["SpecialToken"]["id"] = "[SEP]"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(said))
+    (tmp_path / "t.csv").write_text("text,label\na,0\nb,1\n")
+    asked = TextOptions(tokenizer=tmp_path / "tokenizer.json")
+    refused(lambda: open_data(f"text:{tmp_path / 't.csv'}", texts=asked), "cannot make tokens of these texts")
+
+
 def test_long_texts_keep_the_tokens_that_a_tokenizer_puts_around_them(tmp_path: Path) -> None:
     """As transformers cuts them, and its classifiers were trained: before the last token is put behind."""
     tokenizers, transformers = pytest.importorskip("tokenizers"), pytest.importorskip("transformers")

@@ -52,6 +52,11 @@ def examples(numbers: Sequence[int]) -> list[tuple[str, bytes]]:
     return [member for both in zip(images, labels, strict=True) for member in both]
 
 
+def arrays(content: bytes) -> list[tuple[str, bytes]]:
+    """Two examples of this array."""
+    return [("0.npy", content), ("0.cls", b"0"), ("1.npy", content), ("1.cls", b"1")]
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("shards")
@@ -153,6 +158,9 @@ def test_faults_of_examples_are_named(images: Path, tmp_path: Path) -> None:
             *(("1.npy", npy(np.ones(2, "f4"))), ("1.cls", b"1")),
             *(("2.npy", npy(np.ones(3, "f4"))), ("2.cls", b"1")),
         ],
+        "a single example": [("0.npy", npy(np.ones(2, "f4"))), ("0.cls", b"0")],
+        ".npy: cannot be read as .npy": arrays(npy(np.ones(2)).replace(b"fortran", b"f\0rtran")),
+        ".npy: .npy version (3, 0), expected 1.0": arrays(b"\x93NUMPY\x03\0" + bytes(200)),
         "no examples": [],
     }
     for said, members in shards.items():
