@@ -16,6 +16,7 @@ from starcli.errors import StarcliError
 from starcli.files.names import as_path
 from starcli.files.safetensors import Header, TensorInfo, read_header
 from starcli.files.shards import ADAPTER, is_adapter
+from starcli.huggingface.alphas import wrong_alphas
 from starcli.huggingface.directory import directory_of, read_json
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def why_not_applied(config: Mapping[str, Any], tensors: Mapping[str, "TensorInfo
     """Why an adapter of these tensors is no change s B A of its base's weights, or of another kind."""
     if config.get("peft_type") != "LORA":
         return f"an adapter of kind {config.get('peft_type')}; read are those of LoRA"
-    if wrong := _wrong_scale(config):
+    if wrong := wrong_alphas(config):
         return wrong
     if other := [key for key in _UNKNOWN if config.get(key)]:
         return f"an adapter with {other[0]}, which is not known"
@@ -185,21 +186,6 @@ def name_of_up(down: str, kind: str) -> str:
     'q.lora_B.weight'
     """
     return down.replace(f"{kind}A", f"{kind}B")
-
-
-def _wrong_scale(config: Mapping[str, Any]) -> str | None:
-    """What is wrong with the alphas of a config, if anything is."""
-    own = config.get("alpha_pattern") or {}
-    if not isinstance(own, Mapping):
-        return f"alpha_pattern {str(own)[:60]}, expected numbers by the names of modules"
-    for name, alpha in {"lora_alpha": config.get("lora_alpha"), **own}.items():
-        if not isinstance(alpha, int | float) or isinstance(alpha, bool):
-            return f"alpha {alpha!r:.60} of {name}, expected a number"
-        try:
-            re.compile(name)
-        except re.error:
-            return f"alpha_pattern {name[:60]}, expected names of modules, or regular expressions"
-    return None
 
 
 def _misfit(down: str, up: str, tensors: Mapping[str, "TensorInfo | Tensor"]) -> str | None:

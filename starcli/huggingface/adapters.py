@@ -1,7 +1,6 @@
 """LoRA adapters, as the package `peft` writes them: low-rank changes of a model's weights."""
 
 import math
-import re
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from starcli.huggingface.adapter_description import (
     weights_of_adapter,
     why_not_applied,
 )
+from starcli.huggingface.alphas import Alphas
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Adapter:
     @cached_property
     def factors(self) -> list[Factors]:
         """All changes in factors."""
-        found = []
+        found, alphas = [], Alphas(self.config["lora_alpha"], self.config.get("alpha_pattern") or {})
         for name, down in self.tensors.items():
             match = FACTOR.fullmatch(name)
             if match is None:
                 continue
             other = name_of_up(name, match[2])
             module, rank = match["module"].removeprefix(IN_MODEL), len(down)
-            scale = self._alpha(module) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+            scale = alphas.of(module) / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
             found.append(Factors(module, (name, other), scale, down, self.tensors[other]))
         return found
 
@@ -73,11 +73,6 @@ class Adapter:
             product = each.scale * each.up.double().flatten(1) @ each.down.double().flatten(1)
             said = self.config.get("fan_in_fan_out") if turned is None else each.module in turned
             yield each.module, product.T if "embedding" in each.names[0] or (said and each.down.dim() == 2) else product
-
-    def _alpha(self, module: str) -> float:
-        patterns = (self.config.get("alpha_pattern") or {}).items()
-        own = (value for key, value in patterns if re.fullmatch(rf"(.*\.)?({key})", module))
-        return float(next(own, self.config["lora_alpha"]))
 
     def apply(self, base: Mapping[str, Tensor], turned: Container[str] | None = None) -> dict[str, Tensor]:
         """The state dict `base` with the adapter in it, tensor by tensor in the type of `base`.

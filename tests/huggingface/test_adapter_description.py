@@ -98,6 +98,12 @@ def test_adapters_that_are_not_applied_are_shown_with_the_reason(tmp_path, confi
         ({"lora_alpha": "8"}, {}, "alpha '8' of lora_alpha, expected a number"),
         ({"alpha_pattern": {"q": None}}, {}, "alpha None of q, expected a number"),
         ({"alpha_pattern": {"q(": 3}}, {}, r"alpha_pattern q\(, expected names of modules, or regular expressions"),
+        ({"alpha_pattern": {"(?i)q": 3}}, {}, r"alpha_pattern \(\?i\)q, expected names of modules"),
+        ({"alpha_pattern": {"q{99999999999}": 3}}, {}, "expected names of modules, or regular expressions"),
+        ({"alpha_pattern": {"(q+)+x": 3}}, {}, r"alpha_pattern \(q\+\)\+x, which could take long"),
+        ({"alpha_pattern": {"q*q*q*x": 3}}, {}, "which could take long: at most two repetitions"),
+        ({"alpha_pattern": {f"q.{n}$": 3 for n in range(1001)}}, {}, "alpha_pattern of 1,001 regular expressions"),
+        ({"lora_alpha": 10**120}, {}, "of lora_alpha, expected a number"),
         ({"alpha_pattern": ["q"]}, {}, "expected numbers by the names of modules"),
     ],
 )
