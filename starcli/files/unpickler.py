@@ -93,6 +93,7 @@ class Unpickler:
         """The value that a full name stands for."""
         if not isinstance(module, str) or not isinstance(name, str):
             raise RefusedPickle("a name that is no text")
+        self.step(3)  # to read two words costs as much; files say a name once, and then refer to it
         full = f"{_NAMES.get(module, module)}.{name}"
         return self.constants[full] if full in self.constants else Global(_NAMES.get(full, full))
 

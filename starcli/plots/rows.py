@@ -206,7 +206,8 @@ class DrawnPosterior(BaseModel):
         row = row | {f"scaled.{name}": value for name, value in (scaled if isinstance(scaled, dict) else {}).items()}
         found = {key: row[key] for name in row if (key := name.removesuffix("_std")) != name and key in row}
         task = row.get("task", CLASSES)
-        if missing := [name for name in ("reliability", *CLASS_MEASURES) if task == CLASSES and name not in row]:
+        needed = ("reliability", *(each for name in CLASS_MEASURES for each in (name, f"{name}_std")))
+        if missing := [name for name in needed if task == CLASSES and name not in row]:
             raise ValueError(f"{missing[0]}: missing")
         return {**row, "measures": found | {f"{name}_std": row[f"{name}_std"] for name in found}}
 

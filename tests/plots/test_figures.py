@@ -298,6 +298,10 @@ def test_suffixes_choose_the_format() -> None:
         draw(CASES["a line"], "jpg")
 
 
+def without(row: Row, key: str) -> Row:
+    return {name: value for name, value in row.items() if name != key}
+
+
 @pytest.mark.parametrize(
     ("results", "words"),
     [
@@ -310,6 +314,7 @@ def test_suffixes_choose_the_format() -> None:
         ({"x": [line("a", "b")], "y": all_pairs(["a", "b"])}, "y: barrier --all-pairs"),
         ({"x": [{"type": "barrier", "a": "a"}]}, "x: a result cannot be drawn: t: field required"),
         ({"x": [{**line("a", "b"), "t": [0, 1]}]}, "x: a result cannot be drawn: a curve has not the 2 points"),
+        ({"x": [without(row, "ece_std") for row in posterior_rows()]}, "x: a result cannot be drawn: ece_std: missing"),
         ({"x": [{**line("a", "b"), "train": "high"}]}, "x: a result cannot be drawn: train"),
         ({"x": posterior_rows(), "y": 2 * posterior_rows()}, "y: several runs of bma in one file"),
         ({"": [*all_pairs(list("abc")), *all_pairs(list("cb"))]}, "several runs of barrier --all-pairs in one file"),

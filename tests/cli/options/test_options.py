@@ -52,6 +52,7 @@ def test_the_environment_says_where_data_lie_unless_the_line_does(place, monkeyp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["train", "--arch", "mlp", "--arch-arg", "depth=!!timestamp x", "-o", "x"], "its value cannot be read"),
         (["barrier", "m0"], "at least two"),
         (["barrier", "m0", "m1", "--all-pairs"], "--align"),
         (["barrier", "--star", "m0", "--sources", "m1", "m2"], "--held-out"),
