@@ -36,9 +36,9 @@ def mutated(seeds: list[bytes], draws: random.Random) -> bytes:
 
 
 def run(target: Target, count: int, place: Path, keep: Path, seed: int = 0) -> list[str]:
-    """`count` cases; what went wrong."""
+    """`count` cases, as far as the target has `every` one of them; what went wrong."""
     draws, feeder = random.Random(f"{target.name} {seed}"), Feeder(target, place, keep)
-    while feeder.cases < count and len(feeder.defects) < ENOUGH:
+    while feeder.cases < count // target.every and len(feeder.defects) < ENOUGH:
         feeder.feed(mutated(target.seeds, draws))
     feeder.costs.close()
     return feeder.defects

@@ -11,7 +11,10 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .targets import Target
 
 OBSERVED = ["starcli", "PIL"]
 """Whose branches guide: our own modules', and those of the decoders of images."""
@@ -26,9 +29,10 @@ def installed() -> bool:
     return found is not None and found.origin is not None  # else a directory that happens to have the name
 
 
-def run(name: str, count: int, place: Path, keep: Path) -> list[str]:
-    """`count` cases for the target of that name; what went wrong."""
-    words = [sys.executable, "-W", "ignore", "-m", "tests.reliability.guided", name, str(count), place, keep]
+def run(target: "Target", count: int, place: Path, keep: Path) -> list[str]:
+    """`count` cases for a target, as `fuzz.run` counts them; what went wrong."""
+    count //= target.every
+    words = [sys.executable, "-W", "ignore", "-m", "tests.reliability.guided", target.name, str(count), place, keep]
     root = Path(__file__).parents[2]
     keep.mkdir(exist_ok=True)
     done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=False)
@@ -63,7 +67,7 @@ def main() -> None:
                 print(json.dumps(f"case {feeder.cases}: {defect}"), flush=True)
 
     options: dict[str, Any] = {"runs": count, "seed": 1, "max_len": LONGEST, "dict": words, "timeout": 30,
-                               "rss_limit_mb": 0, "artifact_prefix": f"{keep}/{name.replace(' ', '-')}."}  # fmt: skip
+                               "rss_limit_mb": 0, "artifact_prefix": f"{keep}/{targets.file_name(name)}."}  # fmt: skip
     atheris.Setup(["guided", *(f"-{key}={value}" for key, value in options.items()), str(corpus)], feed)
     atheris.Fuzz()
 

@@ -50,7 +50,12 @@ def read_state(path: Path) -> None:
 
 def read_data(path: Path) -> None:
     prefix = {".d": "idx:", ".f": "folder:"}.get(path.suffix, "")
-    found = open_data(prefix + str(path))
+    read_named(prefix + str(path))
+
+
+def read_named(name: str) -> None:
+    """The data set of this name, and some of its batches."""
+    found = open_data(name)
     for split in (found.train, found.test):
         for _ in split.batches(8, order=torch.arange(min(8, len(split)))):
             pass

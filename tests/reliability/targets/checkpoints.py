@@ -1,10 +1,8 @@
-"""The readers that are fuzzed, and the sound inputs that cases are made from."""
+"""Checkpoints, specs, permutations, states, and data of arrays and images."""
 
 import gzip
 import io
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from starcli.checkpoints import checkpoint
 from starcli.checkpoints.metadata import Metadata, SpecRecord, parse_metadata
 from starcli.data.encoded_images import decode_image
 from starcli.data.idx import read_idx
-from starcli.errors import StarcliError
 from starcli.files import safetensors
 from starcli.recipes import recipe
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
@@ -23,57 +20,8 @@ from starcli.symmetry.archspec.resolve import resolve_spec
 from starcli.symmetry.archspec.spec import parse
 from starcli.symmetry.archspec.validate import resolved_from_json
 
-from .costs import Costs
-from .hostile import arrays, checkpoints, images, permutations, pickles, readers
-
-ENOUGH = 20
-"""Defects of one reader after which its trial ends."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A reader and sound inputs for it; with a `suffix` it reads a file of such a name, otherwise bytes."""
-
-    name: str
-    seeds: list[bytes]
-    read: Callable[[Path], object] | Callable[[bytes], object]
-    suffix: str = ""
-
-
-class Feeder:
-    """Gives cases to a reader, one after the other, and keeps what was wrong, and the bytes that did it in `keep`."""
-
-    def __init__(self, target: Target, place: Path, keep: Path) -> None:
-        self.target, self.keep = target, keep
-        self.path = place / f"case{target.suffix}"
-        self.cases, self.defects = 0, list[str]()
-        for content in target.seeds:  # what is imported late must not count
-            self._read(content)
-        self.costs = Costs()
-
-    def feed(self, content: bytes) -> list[str]:
-        """What was wrong with this case; a StarcliError is right."""
-        self.costs.begin()
-        found = self._read(content) + self.costs.defects(len(content))
-        if found:
-            digest = sha256(content).hexdigest()[:8]
-            self.keep.mkdir(exist_ok=True)
-            (self.keep / f"{self.target.name.replace(' ', '-')}.{digest}").write_bytes(content)
-            self.defects += [f"case {self.cases} ({digest}): {defect}" for defect in found]
-        self.cases += 1
-        return found
-
-    def _read(self, content: bytes) -> list[str]:
-        try:
-            if self.target.suffix:
-                self.path.write_bytes(content)
-            self.target.read(self.path if self.target.suffix else content)  # type: ignore[arg-type]
-        except StarcliError:
-            pass
-        except Exception as error:
-            return [f"{type(error).__name__}: {error}"[:300]]
-        return []
-
+from ..hostile import arrays, checkpoints, images, permutations, pickles, readers
+from .target import Target
 
 # -- readers of bytes --------------------------------------------------------------------------------------------------
 
@@ -153,7 +101,7 @@ AXES = (b"(a.{l} 4) + _ | g.{0:l}", b"(head (qk + qk + vo))")
 
 
 def targets() -> Iterator[Target]:
-    """All readers of files."""
+    """Their readers."""
     whole = checkpoints.whole_checkpoint()
     header = safetensors._header_of(io.BytesIO(whole), len(whole), "x")
     small = checkpoints.forged({"a": checkpoints.entry()}, bytes(4))

@@ -1,0 +1,14 @@
+"""The readers that are fuzzed, and the sound inputs that cases are made from."""
+
+from collections.abc import Iterator
+
+from . import checkpoints, data, huggingface, results
+from .target import ENOUGH, Feeder, Target, file_name
+
+__all__ = ["ENOUGH", "Feeder", "Target", "file_name", "targets"]
+
+
+def targets() -> Iterator[Target]:
+    """All readers of files that may be a stranger's."""
+    for part in (checkpoints, data, huggingface, results):
+        yield from part.targets()
