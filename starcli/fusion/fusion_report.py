@@ -14,7 +14,7 @@ from starcli.barriers.interpolation import interpolate_models
 from starcli.checkpoints.checkpoint import Checkpoint
 from starcli.checkpoints.several import labelled
 from starcli.data.names import JOINED
-from starcli.errors import few
+from starcli.errors import few, number_of
 from starcli.evaluation.evaluator import Evaluator, Model
 from starcli.evaluation.predictions import need_room
 from starcli.evaluation.renormalise import RECALIBRATE, Renormalise
@@ -184,7 +184,7 @@ class _Comparison:
         best, chosen = self.best(of_sources), {"selected_on": self.selection}
         yield from self.rows("best_source", sources[best].name, [sources[best]], of_sources[best], **chosen)
         ensemble = {name: self.task.mean(found[name] for found in of_sources) for name in self.shown}
-        yield from self.rows("ensemble", f"{len(sources)} sources", sources, ensemble)
+        yield from self.rows("ensemble", number_of(len(sources), "source"), sources, ensemble)
 
     def rows_of_means(
         self, means: Sequence[_Mean], sources: Sequence[Checkpoint], renormalise: Renormalise
@@ -195,7 +195,7 @@ class _Comparison:
             how = {"alignment": alignment, "renormalise": renormalise.title}
             found = self.outputs(interpolate_models(self.workspace, models, weights, renormalise=renormalise))
             for kind in kinds:
-                yield from self.rows(kind, f"{len(sources)} sources", sources, found, **how)
+                yield from self.rows(kind, number_of(len(sources), "source"), sources, found, **how)
 
     def best(self, outputs: Sequence[Mapping[str, Tensor]]) -> int:
         """Number of the outputs of lowest loss on the split that is chosen on."""
