@@ -4,9 +4,9 @@
 
 Sections run in the order of their worth, each in a process of its own and for 90 s at most (`--limit`; some longer).
 One that fails or takes longer is recorded as such, with what it said or where it was, and the next one runs; so it is
-with the parts of a section. A row is a line of JSON with the card's name, written as soon as it is known. `--render`
-puts the rows of tests/gpu/results.jsonl, where a visit's file is kept, into docs/speed.md.
-`--device cpu --quick` runs all of it on something tiny, to see that it does.
+with the parts of a section. A row is a line of JSON with the card's name, written as soon as it is known: a visit that
+is killed leaves all that it knew. `--render` puts the rows of tests/gpu/results.jsonl, where a visit's file is kept,
+into docs/speed.md. `--device cpu --quick` runs all of it on something tiny, to see that it does.
 
 On a bare machine (Python 3.11 or newer, torch 2.6 or newer and the torchvision that goes with it) nothing has to be
 installed, and there need not be a network. Beforehand, where there is one,
@@ -33,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,11 +43,12 @@ SECTIONS = {
     "card": "card:run",
     "works": "works:run",
     "step": "steps:run",
+    "captured": "captured:run",
+    "layouts": "steps:run_layouts",
     "epoch": "epochs:run",
-    "alignment": "alignment:run",
     "barrier": "barriers:run",
+    "alignment": "alignment:run",
     "many": "many:run",
-    "captured": "steps:run_captured",
     "compiled": "steps:run_compiled",
     "graphs": "steps:run_graphs",
 }
@@ -94,12 +96,17 @@ def run(name: str, limit: float, options: argparse.Namespace) -> bool:
         failed = f"failed: {lines[-1] if lines else f'status {status}'}"
     print(f"{name}: {failed or 'done'}, {time.monotonic() - began:.0f} s", flush=True)
     if failed:
-        rows = table.read(options.out)
-        machine = {key: rows[-1][key] if rows else "unknown" for key in ("card", "torch", "python")}
-        line = {"section": name, "what": table.TITLES[name], "failed": failed, "said": lines}
-        with options.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**line, "quick": options.quick, **machine}) + "\n")
+        keep_failure(name, failed, lines, options)
     return not failed
+
+
+def keep_failure(name: str, failed: str, said: Sequence[str], options: argparse.Namespace) -> None:
+    """Keep a row of a section that did not come to its end, or was not begun."""
+    rows = table.read(options.out)
+    machine = {key: rows[-1][key] if rows else "unknown" for key in ("card", "torch", "python")}
+    line = {"section": name, "what": table.TITLES[name], "failed": failed, "said": said}
+    with options.out.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**line, "quick": options.quick, **machine}) + "\n")
 
 
 def main() -> int:
@@ -130,9 +137,13 @@ def main() -> int:
         os.environ["XDG_CACHE_HOME"] = cache  # specs are proved once, in this visit
         for name in options.sections or SECTIONS:
             left = WHOLE - (time.monotonic() - began)
-            fine &= run(name, min(TIMES.get(name, 1) * options.limit, left), options) if left > 0 else False
+            if left > 0:
+                fine &= run(name, min(TIMES.get(name, 1) * options.limit, left), options)
+            else:
+                keep_failure(name, "not begun: the visit's time was over", [], options)
     return int(not fine or any("failed" in row or not row.get("held", True) for row in table.read(options.out)))
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # what runs in a process apart ends, too
     sys.exit(main())

@@ -57,6 +57,10 @@ def run(lab: Lab) -> None:
                 for n in (steps, 3 * steps)
             )
             lab.row(f"a step of learned alignment, {method}", seconds=(long - short) / (2 * steps))
+            lab.waits(
+                f"{steps} steps of learned alignment, {method}, and what is around them",
+                lambda with_=learner: with_.learn(star, found[0], start, seed=0, steps=steps),
+            )
 
 
 def all_sources(lab: Lab, bank: SourceBank, aligner: Aligner, star: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -65,6 +65,8 @@ def run(lab: Lab) -> None:
     for what in ("statistics", "scores"):
         work = evaluator.recalibrate if what == "statistics" else evaluator.scores
         lab.row(f"{what} of a point, bf16", seconds=lab.seconds(work))
+    with lab.part("waits"):
+        lab.waits("a barrier of 3 points, bf16", lambda: measure_line(evaluator, a, b, points=3))
     with lab.part("profile"):
         part = Evaluator(lab.workspace("bf16", dataset=lab.images(1 if lab.quick else PART)))
         what = f"profile of a point over 1/{PART} of the images, bf16"

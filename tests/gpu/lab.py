@@ -6,6 +6,8 @@ import statistics
 import sys
 import time
 import traceback
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,9 +95,9 @@ class Lab:
             print(*lines, sep="\n", file=sys.stderr, flush=True)
             self.row(what, failed=f"failed: {type(error).__name__}: {error}"[:300], said=lines[-LINES:])
 
-    def check(self, what: str, found: float, limit: float) -> None:
+    def check(self, what: str, found: float, limit: float, **more: Any) -> None:
         """Keep whether a difference is within what is said of it."""
-        self.row(what, difference=found, limit=limit, held=bool(found <= limit))
+        self.row(what, difference=found, limit=limit, held=bool(found <= limit), **more)
 
     def measured(self, what: str, times: list[float], **more: Any) -> None:
         """Keep the median of repeats, with the least and the largest."""
@@ -113,6 +115,21 @@ class Lab:
         work()
         self.wait()
         return time.perf_counter() - began
+
+    def waits(self, what: str, work: Callable[[], object]) -> None:
+        """Keep what makes the host wait for the card in `work`, by line."""
+        if self.device.type != "cuda":
+            return
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                work()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        notes = [each for each in said if "synchroniz" in str(each.message)]
+        places = Counter(f"{each.filename.rpartition('/')[2]}:{each.lineno}" for each in notes)
+        self.row(f"waits of the host in {what}", count=len(notes), places=str(dict(places.most_common(TOP))))
 
     def workspace(
         self,

@@ -1,13 +1,13 @@
 """A star step against a plain step: data, augmentation, forward, backward and optimiser, as runs take them."""
 
-import warnings
-from collections import Counter
+import copy
 from functools import partial
 from unittest import mock
 
 import torch
 
 from starcli.alignment.alignment import Alignment
+from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
 from starcli.runtime.progress import SILENT
 from starcli.star import source_bank
@@ -57,23 +57,10 @@ def compared(
     lab.row(f"star step over plain step, {of}", ratio=ratios[len(ratios) // 2], limit=1.03)
     if not (ahead or compiled) and count == 5:
         with lab.part("waits"):
-            waits(lab, stars)
+            lab.waits("10 star steps", lambda: stars.steps(10))
         with lab.part("profile"):
             lab.profile(f"profile of a star step, {of}", lambda: stars.steps(10), 10)
     objective.bank.close()
-
-
-def waits(lab: Lab, stepper: Stepper) -> None:
-    """Keep what makes the host wait for the card in ten steps."""
-    if lab.device.type != "cuda":
-        return
-    torch.cuda.set_sync_debug_mode("warn")
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        stepper.steps(10)
-    torch.cuda.set_sync_debug_mode("default")
-    places = Counter(f"{each.filename.rpartition('/')[2]}:{each.lineno}" for each in said)
-    lab.row("waits of the host in 10 star steps", count=len(said), places=str(dict(places)))
 
 
 def run(lab: Lab) -> None:
@@ -100,51 +87,36 @@ def run_graphs(lab: Lab) -> None:
         compared(lab, "bf16, compiled, CUDA graphs", lab.workspace("bf16"), 5, compiled=True)
 
 
-def run_captured(lab: Lab) -> None:
-    """Forward and backward pass of a plain step, operator by operator and as one CUDA graph: what launches cost.
+def run_layouts(lab: Lab) -> None:
+    """Passes of the network with its channels innermost, as the package has them, and outermost, by precision.
 
-    As torch's notes on CUDA graphs have it: a few passes on a stream beside come first, gradients are made within the
-    graph, and autocast keeps no weights between passes.
+    float32 may be slower with channels innermost, where cuDNN has kernels for TF32 and bf16 above all; and what it
+    costs that sums are taken in the same order each time.
     """
-    workspace, recipe = lab.workspace("bf16"), recipe_of(lab)
-    network = workspace.network(0).network.train()
-    parameters, count = list(network.parameters()), 2 if lab.quick else 20
-    batches = workspace.dataset.train.batches(recipe.batch_size, device=lab.device, channels_last=True)
-    inputs, labels = next(iter(batches))
+    dataset = lab.images()
+    for precision in ("bf16", "tf32", "fp32") if lab.device.type == "cuda" else ("bf16", "fp32"):
+        for fast in (False, True):
+            with lab.part(f"passes, {precision}{', --fast' * fast}"):
+                workspace = lab.workspace(precision, dataset=dataset, fast=fast)
+                for name, layout in (("innermost", torch.channels_last), ("outermost", torch.contiguous_format)):
+                    if not fast or precision == "fp32" or name == "innermost":
+                        taken = passes(lab, workspace, layout)
+                        what = f"forward and backward pass, {precision}{', --fast' * fast}, channels {name}"
+                        lab.row(what, seconds=taken)
 
-    def clear() -> None:
-        for parameter in parameters:
-            parameter.grad = None
 
-    def passes() -> None:
-        with torch.autocast(lab.device.type, torch.bfloat16, cache_enabled=False):
-            outputs = network(inputs)
-        torch.nn.functional.cross_entropy(outputs.float(), labels).backward()
+def passes(lab: Lab, workspace: Workspace, layout: torch.memory_format) -> float:
+    """Seconds of a forward and backward pass of a batch."""
+    network = copy.deepcopy(workspace.network(0).network).to(memory_format=layout).train()
+    parameters, count = list(network.parameters()), 2 if lab.quick else 10
+    inputs, labels = next(iter(workspace.dataset.train.batches(lab.size.batch, device=lab.device)))
+    inputs = inputs.contiguous(memory_format=layout)
 
-    def one_by_one() -> None:
+    def work() -> None:
         for _ in range(count):
-            clear()
-            passes()
+            with autocast(lab.device, workspace.precision):
+                outputs = network(inputs)
+            torch.autograd.grad(torch.nn.functional.cross_entropy(outputs.float(), labels), parameters)
 
-    one_by_one()
-    taken = min(lab.seconds(one_by_one) for _ in range(5)) / count
-    lab.row("forward and backward pass, bf16, operator by operator", seconds=taken)
-    if lab.device.type != "cuda":
-        return
-    beside, main = torch.cuda.Stream(lab.device), torch.cuda.current_stream(lab.device)
-    beside.wait_stream(main)
-    with torch.cuda.stream(beside):
-        one_by_one()
-    main.wait_stream(beside)
-    clear()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        passes()
-
-    def replayed() -> None:
-        for _ in range(count):
-            graph.replay()
-
-    replayed()
-    taken = min(lab.seconds(replayed) for _ in range(5)) / count
-    lab.row("forward and backward pass, bf16, one graph", seconds=taken)
+    work()
+    return min(lab.seconds(work) for _ in range(3)) / count

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ TITLES = {
     "alignment": "Alignment",
     "barrier": "A barrier",
     "many": "Many small networks",
-    "captured": "Passes as one CUDA graph",
+    "captured": "Passes and steps as one CUDA graph",
+    "layouts": "Layouts and --fast",
     "compiled": "torch.compile",
     "graphs": "torch.compile with CUDA graphs",
 }
@@ -39,10 +41,12 @@ Row = dict[str, Any]
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a visit; none where there is no file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """The rows of a visit; none where there is no file. What was cut off in the midst of a row is left out."""
+    rows: list[Row] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else ():
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -78,7 +82,8 @@ def cells(row: Row) -> str:
         notes.append(f"{row['share_of_matrix_rate']:.0%} of the matrix rate")
     if "hours_of_200_epochs" in row:
         notes.append(f"200 epochs: {row['hours_of_200_epochs']:.2g} h")
-    notes += [str(row[key]) for key in ("places", "which") if row.get("count") and key in row]
+    asked = row.get("count") or not row.get("held", True)
+    notes += [str(row[key]) for key in ("places", "which") if asked and key in row]
     return f"| {row['what']} | {found} | {'' if limit is None else f'{limit:g}'} | {', '.join(notes)} |"
 
 

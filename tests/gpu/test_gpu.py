@@ -1,7 +1,10 @@
 """The visit to a card, tried out on the CPU: every section runs, time is kept, and the table says what was found."""
 
+import json
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,11 @@ import pytest
 from support.pretended import pretended_cuda
 
 from gpu import pack, table, works
-from gpu.__main__ import SECTIONS, inside
+from gpu.__main__ import SECTIONS, inside, main
 from gpu.lab import Lab
 from starcli.runtime.arithmetic import arithmetic_restored
 
-LONG = ("works", "step", "epoch", "many")
+LONG = ("works", "step", "captured", "epoch", "many")
 QUICK = [name for name in SECTIONS if name not in (*LONG, "compiled", "graphs")]  # a minute each, and a C++ compiler
 ROOT = Path(__file__).parents[2]
 
@@ -34,8 +37,9 @@ def test_a_section_runs_on_something_tiny(section: str, tmp_path: Path) -> None:
     rows = table.read(out)
     assert {(row["section"], row["card"]) for row in rows} == {(section, "no card")}
     assert not [row for row in rows if not row.get("held", True)]
-    if section in ("step", "epoch", "barrier"):
-        assert [row["kind"] for row in rows if "kind" in row] == ["profile"]
+    assert not [row for row in rows if row["what"].startswith("star after") and row["difference"]]  # the same steps
+    profiles = {"step": 1, "epoch": 1, "barrier": 1, "captured": 2}
+    assert [row["kind"] for row in rows if "kind" in row] == ["profile"] * profiles.get(section, 0)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,46 @@ def test_a_section_that_takes_too_long_is_recorded_and_the_next_one_runs(tmp_pat
         ("many", "not done after 0 s"),
         ("works", "not done after 0 s"),
     ]
+
+
+def test_a_section_that_is_not_begun_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gpu.__main__.WHOLE", 0.0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", "--out", str(tmp_path / "rows"), "many"])
+    assert main() == 1
+    [row] = table.read(tmp_path / "rows")
+    assert (row["section"], row["failed"]) == ("many", "not begun: the visit's time was over")
+
+
+def test_what_a_killed_visit_has_left_is_read_and_shown(tmp_path: Path) -> None:
+    whole = "".join(json.dumps(row) + "\n" for row in rows())
+    (tmp_path / "rows").write_text(whole[:-20])  # in the midst of the last row
+    found = table.read(tmp_path / "rows")
+    assert found == rows()[:-1]
+    assert "| train | 1.25 s |" in table.render(found)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the system does not tell children")
+def test_a_visit_that_is_terminated_ends_its_section(tmp_path: Path) -> None:
+    line = [
+        sys.executable,
+        "-m",
+        "tests.gpu",
+        "--device",
+        "cpu",
+        "--quick",
+        "--out",
+        str(tmp_path / "rows"),
+        "works",
+    ]  # of some seconds
+    with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as ran:
+        children = Path(f"/proc/{ran.pid}/task/{ran.pid}/children")
+        while not (found := children.read_text().split()) or not table.read(tmp_path / "rows"):
+            time.sleep(0.05)
+        ran.terminate()
+        assert ran.wait(20) == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{found[0]}").exists()
 
 
 def test_a_section_says_where_it_is_before_its_time_is_over(tmp_path: Path) -> None:

@@ -18,11 +18,18 @@ import starcli as sc
 from starcli.data.dataset import open_data
 from starcli.data.streaming import StreamedSplit
 from starcli.files.state import StateFile
+from starcli.models.build import build_network, complete_arguments
+from starcli.models.logits import prediction_rows
+from starcli.models.modes import autocast
 from starcli.recipes.recipe import Recipe
+from starcli.registry.architectures import ARCHITECTURES
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN
 from starcli.runtime.arithmetic import arithmetic_restored, set_arithmetic
+from starcli.runtime.backward import Backward
 from starcli.runtime.progress import Interrupted
 from starcli.star.settings import StarSettings
 from starcli.star.starlight import starlight
+from starcli.training.seeds import seed_globally
 from starcli.training.train import train_network
 
 from .lab import Lab, distance
@@ -35,6 +42,8 @@ ALIGNED = (("weight", LOSS), ("activation", 100 * LOSS))
 """The same of what is aligned first: of activations, which differ by rounding, two units much alike may change."""
 COARSE = 1e-3
 """Difference of a loss in bf16 or TF32, absolute and relative."""
+TEXTS = ("bag", "textcnn", "bert", "gpt")
+"""Networks of tokens."""
 EXACT = {"fp32": (0.0, 1e-5), "tf32": (1e-5, 2e-3), "bf16": (1e-4, 2e-2)}
 """Relative error of a product, between these: each precision is what it says. Some kernels of fp32 err by 3e-6."""
 
@@ -45,6 +54,9 @@ def run(lab: Lab) -> None:
         warnings.simplefilter("always")
         with lab.part("precisions"):
             precisions(lab)
+        for precision in ("fp32", "bf16"):
+            with lab.part(f"gradients twice, {precision}"):
+                gradients(lab, precision)
         arguments = {"width": 4, "stages": 2} if lab.quick else {"width": 8}
         for arch, its in (("resnet", arguments), *([] if lab.quick else [("vit", {})])):
             for precision in ("fp32", "bf16"):  # which take other kernels of attention
@@ -66,6 +78,40 @@ def run(lab: Lab) -> None:
 def relative(found: float, expected: float) -> float:
     """Relative difference."""
     return abs(found - expected) / max(abs(expected), 1e-3)
+
+
+def gradients(lab: Lab, precision: str) -> None:
+    """Gradients of every shipped network twice: the same bits, wherever no note says that they need not be."""
+    told, differing = {}, []
+    for name in ("mlp", "bag") if lab.quick else ARCHITECTURES:
+        tokens = name in TEXTS
+        shape, task = ((32,) if tokens else (3, 32, 32)), NEXT_TOKEN if name == "gpt" else CLASSES
+        classes, vocabulary = (100 if name == "gpt" else 10), (100 if tokens else None)
+        how = {"input_shape": shape, "num_classes": classes, "vocab_size": vocabulary, "task": task}
+        set_arithmetic(lab.device, precision, fast=False)
+        network = build_network(name, generator=torch.Generator().manual_seed(0), **complete_arguments(name, {}, **how))
+        network = network.to(lab.device, memory_format=torch.channels_last).train()
+        draws = torch.Generator().manual_seed(1)
+        if tokens:
+            inputs = torch.randint(100, (32, *shape), generator=draws).to(lab.device)
+        else:
+            inputs = torch.randn(32, *shape, generator=draws).to(lab.device, memory_format=torch.channels_last)
+        labels = torch.randint(classes, (32, *shape) if name == "gpt" else (32,), generator=draws).to(lab.device)
+        progress = Stopping()
+        backward, found = Backward(progress), []
+        for _ in range(2):
+            seed_globally(lab.device, 0)  # of dropout
+            with autocast(lab.device, precision):
+                outputs = network(inputs)
+            logits, targets = prediction_rows(outputs, labels, classes, "training")
+            loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+            found.append(backward.gradients(loss, list(network.parameters())))
+        if progress.notes:
+            told[name] = progress.notes[0].rpartition("again: ")[2][:60]
+        elif not all(torch.equal(one, other) for one, other in zip(*found, strict=True)):
+            differing.append(name)
+    lab.check(f"gradients twice, {precision}, networks that differ", float(len(differing)), 0.0, which=str(differing))
+    lab.row(f"networks that are not promised to be the same twice, {precision}", count=len(told), which=str(told))
 
 
 def commands(lab: Lab, device: str, arch: str, arguments: dict[str, Any]) -> None:
