@@ -1,6 +1,6 @@
 """Merging files whose network nothing says, or whose data: tensor by tensor, from file to file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -105,8 +105,19 @@ def _different_settings(first: Directory, other: Directory) -> list[str]:
     """
     if first.is_known or other.is_known:
         return []
-    one, two = (told_of_weights("", network_arguments(each.config)) for each in (first, other))
-    return [key for key in one if key in two and not isinstance(one[key], dict) and one[key] != two[key]]
+    one, two = (_flat_settings(each.config) for each in (first, other))
+    return [key for key in one if key in two and one[key] != two[key]]
+
+
+def _flat_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config says of the network; that of a part of it, as of CLIP's texts, by `text_config.hidden_act`."""
+    flat = dict[str, Any]()
+    for key, value in told_of_weights("", network_arguments(config)).items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{inner}": each for inner, each in _flat_settings(value).items()}
+        else:
+            flat[key] = value
+    return flat
 
 
 def _refuse_quantised(models: Sequence[Checkpoint]) -> None:

@@ -13,7 +13,7 @@ from starcli.files.safetensors import MAXIMUM_HEADER
 from starcli.files.shards import INDEX, WHOLE, file_of, is_index, read_index
 from starcli.files.strict_json import strict_json
 from starcli.huggingface.image_settings import ImageSettings
-from starcli.huggingface.tasks import input_of_class, task_of
+from starcli.huggingface.tasks import LENGTHS, input_of_class, task_of
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
 
 CONFIG, PREPROCESSOR, TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer.json"
@@ -251,14 +251,23 @@ def network_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 def told_of_weights(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a class that weights go by: not how it is trained, nor which tokens end a text it writes.
 
-    Of classifiers special tokens stay: some of them read a text at one.
+    Nor how long a text may be: where there is a weight for each position, its size says it. Of classifiers special
+    tokens stay: some of them read a text at one.
 
-    >>> told_of_weights("GPT2LMHeadModel", {"n_embd": 8, "eos_token_id": 2, "attn_pdrop": 0.1})
+    >>> told_of_weights("GPT2LMHeadModel", {"n_embd": 8, "n_positions": 64, "eos_token_id": 2, "attn_pdrop": 0.1})
     {'n_embd': 8}
     """
     task = task_of(name)
     left_out = _OF_TRAINING if task.images or task.texts == CLASSES else f"{_OF_TRAINING}|{_OF_TOKENS}"
-    return {key: value for key, value in arguments.items() if not re.search(left_out, key)}
+    lengths = () if task.images or _turns_by_length(arguments) else LENGTHS
+    return {key: value for key, value in arguments.items() if key not in lengths and not re.search(left_out, key)}
+
+
+def _turns_by_length(arguments: Mapping[str, Any]) -> bool:
+    """Whether rotary positions are scaled by the longest length that there may be."""
+    said = (arguments.get(key) for key in ("rope_scaling", "rope_parameters"))
+    kinds = {each.get("rope_type", each.get("type", "default")) for each in said if isinstance(each, Mapping)}
+    return not kinds <= {"default", "linear", "llama3"}
 
 
 def read_json(path: Path) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ MASKED_TOKENS = TransformersTask(texts=MASKED_TOKEN)
 UNKNOWN = TransformersTask(known=False)
 
 _IMAGE_SIZE, _TEXT_LENGTH = 224, 64
-_LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
+LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len")
 """Keys of a config that say how long a text may be."""
 
 _BY_ENDING = {
@@ -53,5 +53,5 @@ def input_of_class(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
     if task_of(name).images:
         size = arguments.get("image_size", _IMAGE_SIZE)
         return (int(arguments.get("num_channels", 3)), *((size, size) if isinstance(size, int) else tuple(size)))
-    said = [arguments[key] for key in _LENGTHS if isinstance(arguments.get(key), int)]
+    said = [arguments[key] for key in LENGTHS if isinstance(arguments.get(key), int)]
     return (max(2, min([_TEXT_LENGTH, *(most // 2 for most in said)])),)  # some number positions from 2 on

@@ -13,6 +13,7 @@ from starcli.checkpoints.metadata import Architecture, Metadata
 from starcli.checkpoints.prefixes import NetworkNames
 from starcli.errors import StarcliError, few, first_of, short
 from starcli.huggingface.directory import told_of_weights
+from starcli.huggingface.tasks import task_of
 from starcli.models.dtypes import float_types
 from starcli.models.names import imports_code, is_huggingface
 from starcli.models.state_dicts import fit, is_state_of, misfits, not_finite, versions_of
@@ -92,6 +93,8 @@ def _settled(metadata: Metadata, what: str, choices: Choices) -> dict[str, Any] 
             del fields["split_seed"]  # it divides nothing
     if what == "architecture" and is_huggingface(fields["name"]):
         arguments = told_of_weights(fields["name"], arguments)
+        if not task_of(fields["name"]).images:
+            del fields["input_shape"]  # of texts of any length
     return {**fields, **arguments}
 
 

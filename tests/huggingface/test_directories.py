@@ -257,6 +257,33 @@ def test_quantised_weights_are_not_merged(saved, tmp_path):
         merges_of_files(Merge("linear"), [sc.load(place)] * 2, [0], base=False)
 
 
+def test_language_models_for_texts_of_other_lengths_go_together_where_no_tensor_has_one(saved, texts, tmp_path):
+    """Rotary positions have no weights; GPT-2's are a matrix, which is one of another network."""
+
+    def longer(kind: str, key: str, **more: object) -> Path:
+        place = tmp_path / kind
+        shutil.copytree(saved(kind, 1), place, dirs_exist_ok=True)
+        config = json.loads(place.joinpath("config.json").read_text())
+        place.joinpath("config.json").write_text(json.dumps({**config, key: 64, **more}))
+        return place
+
+    llama, gpt = longer("llama", "max_position_embeddings"), longer("gpt2", "n_positions")
+    for words in (("align",), ("fuse", "--method", "linear", "--sources")):
+        assert run_here(*words, saved("llama"), llama, "-o", tmp_path / words[0]).status == 0
+    line = ("--align", "none", "--points", 3, "--data", f"text:{texts}")
+    measured = [
+        run_here("barrier", saved("llama"), each, *line).rows[0]["train"] for each in (llama, saved("llama", 1))
+    ]
+    assert measured[0] == measured[1]
+    refused(run_here("barrier", saved("gpt2"), gpt, *line), "transformer.wpe.weight", "another shape")
+    dynamic = {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}}
+    scaled = [tmp_path / "scaled", longer("llama", "max_position_embeddings", **dynamic)]
+    shutil.copytree(scaled[1], scaled[0])
+    changes = json.loads(scaled[0].joinpath("config.json").read_text()) | {"max_position_embeddings": 32}
+    scaled[0].joinpath("config.json").write_text(json.dumps(changes))
+    refused(run_here("align", *scaled, "-o", tmp_path / "x"), "max_position_embeddings: 64 in llama, 32 in scaled")
+
+
 def test_no_model_is_written_into_the_directory_of_another(saved, tmp_path):
     sharded, whole = saved("sharded"), tmp_path / "whole"
     shutil.copytree(saved("bert", 1), whole)

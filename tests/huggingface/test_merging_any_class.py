@@ -80,6 +80,12 @@ def test_other_networks_of_a_class_that_is_not_read_are_noted(saved: Save, tmp_p
     ran = run_here(*merge)
     assert ran.status == 0, ran.err
     assert f"hidden_act, num_attention_heads: {places[1]} says another value than {places[0]}" in ran.err
+    ours = {"hidden_act": "quick_gelu", "dropout": 0.1, "rope_parameters": {"rope_theta": 1e4}, "model_type": "a"}
+    theirs = {"hidden_act": "gelu", "dropout": 0.2, "rope_parameters": {"rope_theta": 1e6}, "more": 1}
+    for place, part in zip(places, (ours, theirs), strict=True):  # as CLIP's and LLaVA's configs have parts
+        changed(place, num_attention_heads=2, hidden_act="gelu", text_config=part, vision_config={"image_size": 8})
+    which = f"text_config.hidden_act, text_config.rope_parameters.rope_theta: {places[1]} says another value"
+    assert f"note: {which}" in run_here(*merge).err
 
 
 def test_classes_of_other_names_are_noted(saved: Save, tmp_path: Path) -> None:
