@@ -19,7 +19,7 @@ from starcli.evaluation.batchnorm_statistics import batch_statistics
 from starcli.models.logits import token_places
 from starcli.models.modes import modes_restored, plain_attention, set_eval_
 from starcli.runtime.dispatch_mode import DispatchMode
-from starcli.symmetry.archspec.expression import Node, Product, Ref
+from starcli.symmetry.archspec.expression import Cases, Node, Product, Ref
 
 _aten = torch.ops.aten
 _COMPUTED = ("weight_v", "weight_orig", "parametrizations.weight.original1", "parametrizations.weight.original")
@@ -178,6 +178,8 @@ def channel_axis(axes: Sequence[Node], shape: Sequence[int], axis: int, channels
 
     A grouped convolution has (group * out, in, ...), a depthwise one (channels, 1, ...).
     """
+    if isinstance(axes[axis], Cases):
+        return None
     if shape[axis] == channels:
         return axes[axis]
     if shape[axis] == 1 and shape[0] == channels:

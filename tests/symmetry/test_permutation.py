@@ -156,3 +156,22 @@ def test_wrong_tensors_are_named(resnext: Resolved) -> None:
     other = resolve_spec(parse("format: 1\ntensors: {a: [g]}"), {"a": (3,)})
     with pytest.raises(StarcliError, match="different specs"):
         permutation.compose(Permutation.identity(other))
+
+
+def test_cases_move_the_second_axis_of_each_part_of_the_first_one() -> None:
+    """Queries of one stream, keys and values of another, in one tensor; fixed copies are cut where cases begin."""
+    axes = "{w: ['(2 h) + v', 's ; t ; t'], x: ['(3 _)', 's ; t ; t'], s: [s], t: [t]}"
+    spec = resolve_spec(
+        parse(f"{{format: 1, groups: {{h: {{size: 2}}}}, tensors: {axes}}}"),
+        {"w": (6, 4, 2), "x": (12, 4), "s": (4,), "t": (4,)},
+    )
+    permutation, given_ = Permutation.random(spec, generator(3)), tensors(spec)
+    h, v, s, t = (permutation.index[name] for name in "hvst")
+    assert not torch.equal(s, t)
+    moved = permutation.apply(given_)
+    for i, (rows, columns) in enumerate(((h, s), (h, t), (v, t))):
+        part = slice(2 * i, 2 * i + 2)
+        assert torch.equal(moved["w"][part], given_["w"][part][rows][:, columns])
+        part = slice(4 * i, 4 * i + 4)
+        assert torch.equal(moved["x"][part], given_["x"][part][:, columns])
+    assert same(permutation.inverse().apply(moved), given_)

@@ -2,11 +2,20 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from starcli.symmetry.archspec.expression import Concat, Fixed, Interleave, Node, Product, Ref, size_of_expression
+from starcli.symmetry.archspec.expression import (
+    Cases,
+    Concat,
+    Fixed,
+    Interleave,
+    Node,
+    Product,
+    Ref,
+    size_of_expression,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +54,8 @@ class AxisTerm:
 
     start: int
     factors: tuple[SubAxis, ...]
+    case: tuple[int, int] | None = None
+    """(i, n) where it is there in the i-th of n parts of the tensor's first axis alone, or lies in that part of it."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +133,10 @@ def _terms(node: Node, sizes: Mapping[str, int], start: int = 0, step: int = 1) 
                 yield from _terms(part, sizes, start + i * step, step * len(parts))
         case Product(factors):
             yield from _product(factors, sizes, start, step)
+        case Cases(parts):
+            for i, part in enumerate(parts):
+                for term in _terms(part, sizes):
+                    yield replace(term, case=(i, len(parts)))
 
 
 def _product(factors: tuple[Node, ...], sizes: Mapping[str, int], start: int, step: int) -> Iterator[AxisTerm]:
@@ -142,11 +157,48 @@ def _size(node: Node, sizes: Mapping[str, int]) -> int:
     return n
 
 
+def in_cases(axes: tuple[tuple[AxisTerm, ...], ...]) -> tuple[tuple[AxisTerm, ...], ...]:
+    """The terms of a tensor's axes; where others hold cases, those of the first axis are cut, and know their cases.
+
+    Raises NestingError where that axis has no such parts.
+    """
+    counts = {term.case[1] for axis in axes for term in axis if term.case}
+    if not counts:
+        return axes
+    first = axes[0]
+    total = sum(prod(factor.size for factor in term.factors) for term in first)
+    count = counts.pop()
+    if counts or total % count or any(term.case for term in first):
+        raise NestingError(f"the cases of an axis are not those of a first axis of {total} positions")
+    return (tuple(cut for term in first for cut in _cut(term, total // count, count)), *axes[1:])
+
+
+def _cut(term: AxisTerm, length: int, count: int) -> Iterator[AxisTerm]:
+    """A term of the first axis, cut into those that lie in one of `count` parts of `length` positions each."""
+    last = term.start + sum(factor.step * (factor.size - 1) for factor in term.factors)
+    if term.start // length == last // length:
+        yield replace(term, case=(term.start // length, count))
+        return
+    outer, *rest = term.factors
+    if outer.group is not None or outer.size == 1:
+        raise NestingError(f"axis 0: {outer.group or 'what stands there'} lies in two cases of another axis")
+    begin, size = 0, min(max((length - term.start % length) // outer.step, 1), outer.size - 1)
+    while size:
+        made = (SubAxis(size, outer.step, None), *rest) if size > 1 or not rest else tuple(rest)
+        yield from _cut(AxisTerm(term.start + begin * outer.step, made), length, count)
+        begin += size
+        size = min(max(length // outer.step, 1), outer.size - begin)
+
+
 def blocks(tensor: str, axes: tuple[tuple[AxisTerm, ...], ...], groups: Mapping[str, UnitGroup]) -> tuple[Block, ...]:
     """All blocks of a tensor, from the terms of its axes: one for each combination of terms. Raises NestingError."""
     if prod(len(axis) for axis in axes) > MAX_BLOCKS:
         raise NestingError(f"more than {MAX_BLOCKS} blocks")
-    return tuple(_block(tensor, combination, groups) for combination in itertools.product(*axes))
+    return tuple(
+        _block(tensor, combination, groups)
+        for combination in itertools.product(*axes)
+        if len({term.case for term in combination if term.case}) < 2
+    )
 
 
 def _block(tensor: str, combination: tuple[AxisTerm, ...], groups: Mapping[str, UnitGroup]) -> Block:

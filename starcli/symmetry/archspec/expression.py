@@ -1,5 +1,6 @@
 """The expression of one tensor axis as a tree: its nodes, canonical form, size and text.
 
+    whole   := axis (';' axis)*            of a later axis, by the part of the first one, of as many equal parts
     axis    := part ('|' part)*            in turns, a0 b0 a1 b1 ...; the first may be one longer than the last
     part    := factor ('+' factor)*        concatenation
     factor  := '_' | INT | group mark? | '(' axis axis* ')'   fixed, fixed of that size, group, product in memory order
@@ -64,7 +65,18 @@ class Interleave:
     parts: tuple["Node", ...]
 
 
-Node = Fixed | Hole | Ref | Product | Concat | Interleave
+@dataclass(frozen=True)
+class Cases:
+    """What an axis holds in each part of the tensor's first axis, which falls into as many equal parts: `a ; b ; b`.
+
+    The weight of attention between two streams is such: `[queries + keys + values, target ; source ; source]`. It
+    stands within no other expression, and not on a first axis.
+    """
+
+    parts: tuple["Node", ...]
+
+
+Node = Fixed | Hole | Ref | Product | Concat | Interleave | Cases
 
 
 def product(factors: tuple[Node, ...]) -> Node:
@@ -96,6 +108,16 @@ def interleave(parts: tuple[Node, ...]) -> Node:
     return parts[0] if len(parts) == 1 else Interleave(parts)
 
 
+def cases(parts: tuple[Node, ...]) -> Node:
+    """The cases in canonical form: as few as say the same, one alone as itself."""
+    n = len(parts)
+    for count in range(1, n):
+        run = n // count
+        if n % count == 0 and all(parts[i] == parts[i // run * run] for i in range(n)):
+            return parts[0] if count == 1 else Cases(parts[::run])
+    return parts[0] if n == 1 else Cases(parts)
+
+
 def turns(total: int, parts: int) -> list[int]:
     """Lengths of `parts` interleaved parts with `total` positions together.
 
@@ -110,7 +132,7 @@ def turns(total: int, parts: int) -> list[int]:
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly below `node`."""
     match node:
-        case Product(inner) | Concat(inner) | Interleave(inner):
+        case Product(inner) | Concat(inner) | Interleave(inner) | Cases(inner):
             return inner
     return ()
 
@@ -153,8 +175,8 @@ def size_of_expression(node: Node, sizes: Mapping[str, int]) -> int | None:
     total = 1 if isinstance(node, Product) else 0
     for child in children(node):
         length = size_of_expression(child, sizes)
-        if length is None:
-            return None
+        if length is None or isinstance(node, Cases):
+            return length
         total = total * length if isinstance(node, Product) else total + length
     return total
 
@@ -175,6 +197,8 @@ def canonical(node: Node, sizes: Mapping[str, int]) -> Node:
             return concat(tuple(canonical(child, sizes) for child in inner))
         case Interleave(inner):
             return interleave(tuple(canonical(child, sizes) for child in inner))
+        case Cases(inner):
+            return cases(tuple(canonical(child, sizes) for child in inner))
     return node
 
 
@@ -206,6 +230,8 @@ def text(node: Node) -> str:
             return " + ".join(_inside(child, (Concat, Interleave)) for child in inner)
         case Interleave(inner):
             return " | ".join(_inside(child, (Interleave,)) for child in inner)
+        case Cases(inner):
+            return " ; ".join(map(text, inner))
 
 
 def _inside(node: Node, wrapped: tuple[type, ...]) -> str:

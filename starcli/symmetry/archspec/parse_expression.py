@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 
-from starcli.symmetry.archspec.expression import Concat, Fixed, Hole, Interleave, Node, Product, Ref
+from starcli.symmetry.archspec.expression import Cases, Concat, Fixed, Hole, Interleave, Node, Product, Ref
 
 MAX_LENGTH = 20_000
 DEEPEST_EXPRESSION = 32
@@ -50,8 +50,9 @@ class _Parser:
         self.here = 0
 
     def whole(self) -> Node:
-        """The tree of the whole text: one axis and nothing behind it."""
-        node = self.axis(0)
+        """The tree of the whole text: one axis, or what it holds in each case, and nothing behind it."""
+        found = self.separated(";", self.axis, 0)
+        node = found[0] if len(found) == 1 else Cases(found)
         if self.peek() is not None:
             word = self.peek()
             raise self.error(
@@ -97,7 +98,7 @@ class _Parser:
             raise self.error("something is missing here: a group, an integer, `_` or (...)")
         if token[0] in "'^":
             raise self.error("a prime or an exponent stands directly behind the name of a group")
-        if token in (")", "|", "+"):
+        if token in (")", "|", "+", ";"):
             raise self.error(f"unexpected {token!r}; a group, an integer, `_` or (...) stands here")
         at = self.tokens[self.here][1]
         if token == "(":
@@ -148,7 +149,7 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
     while here < len(text):
         if text[here].isspace():
             here += 1
-        elif text[here] in "()|+":
+        elif text[here] in "()|+;":
             yield text[here], here
             here += 1
         elif text[here] in "'^":
@@ -159,7 +160,7 @@ def _tokens(text: str) -> Iterator[tuple[str, int]]:
             here = end
         else:
             end = here
-            while end < len(text) and not text[end].isspace() and text[end] not in "()|+'^":
+            while end < len(text) and not text[end].isspace() and text[end] not in "()|+;'^":
                 end = _word_step(text, end)
             yield text[here:end], here
             here = end

@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starcli.errors import StarcliError, number_of
-from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, terms
+from starcli.symmetry.archspec.blocks import AxisTerm, Block, UnitGroup, blocks, in_cases, terms
 from starcli.symmetry.archspec.expression import Node, text
 from starcli.symmetry.archspec.stacked import is_stack, members, stacked, unstacked
 
@@ -124,7 +124,7 @@ class Resolved:
     def terms(self) -> Mapping[str, tuple[tuple[AxisTerm, ...], ...]]:
         """For every tensor and axis its dense parts; equal trees share theirs."""
         made = {node: terms(node, self.sizes) for node in {node for axes in self.axes.values() for node in axes}}
-        return {name: tuple(made[node] for node in axes) for name, axes in self.axes.items()}
+        return {name: in_cases(tuple(made[node] for node in axes)) for name, axes in self.axes.items()}
 
     @cached_property
     def blocks(self) -> Mapping[str, tuple[Block, ...]]:
@@ -144,7 +144,7 @@ class Resolved:
 
     @cached_property
     def dependent(self) -> frozenset[str]:
-        """Tensors with a nested group whose parent stands on another axis (ResNeXt's `[(g out), in]`)."""
+        """Tensors with cases, or whose nested groups have parents on another axis (ResNeXt's `[(g out), in]`)."""
         return frozenset(
             name
             for name, found in self.blocks.items()
@@ -154,6 +154,7 @@ class Resolved:
                 for k, parents in enumerate(block.parents)
                 for i in parents
             )
+            or any(term.case for axis in self.terms[name] for term in axis)
         )
 
     @cached_property

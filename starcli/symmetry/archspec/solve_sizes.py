@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from starcli.symmetry.archspec.expression import (
+    Cases,
     Concat,
     Interleave,
     Node,
@@ -47,6 +48,9 @@ def solve(equations: Sequence[Equation], sizes: dict[str, int]) -> list[str]:
     work = 0
     while queue:
         equation = queue.popleft()
+        if isinstance(equation.node, Cases):
+            queue.extend(Equation(part, equation.total, equation.place) for part in equation.node.parts)
+            continue
         names = equation.names
         work += len(names)
         if work > MAX_WORK:
@@ -97,10 +101,16 @@ def _mismatch(equation: Equation, sizes: dict[str, int], origin: dict[str, str])
 
 
 def interleaving_problem(node: Node, sizes: Mapping[str, int]) -> str:
-    """Say which interleaving in `node` has parts whose lengths do not allow them to be taken in turns; "" for none."""
-    if isinstance(node, Interleave):
+    """Say which interleaving in `node` has parts whose lengths do not allow them to be taken in turns; "" for none.
+
+    Or which cases have unequal lengths.
+    """
+    if isinstance(node, Interleave | Cases):
         lengths = [size_of_expression(part, sizes) or 0 for part in node.parts]
-        if lengths != turns(sum(lengths), len(lengths)):
+        if isinstance(node, Cases):
+            if len({*lengths}) > 1:
+                return f"cases of lengths {', '.join(map(str, lengths))} on one axis: {shortened(text(node))}"
+        elif lengths != turns(sum(lengths), len(lengths)):
             return f"parts of lengths {', '.join(map(str, lengths))} cannot be interleaved: {shortened(text(node))}"
     return next((found for child in children(node) if (found := interleaving_problem(child, sizes))), "")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from starcli.errors import StarcliError, wrong_fields
-from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, blocks, terms
+from starcli.symmetry.archspec.blocks import AxisTerm, NestingError, UnitGroup, blocks, in_cases, terms
 from starcli.symmetry.archspec.expression import Node, canonical, references, size_of_expression, symbols
 from starcli.symmetry.archspec.names import is_group_name
 from starcli.symmetry.archspec.parse_expression import GrammarError, parse_axis
@@ -196,7 +196,7 @@ def _nesting_problems(resolved: Resolved) -> list[str]:
                     known[axis] = ()  # one that has too many parts is not tried again
                     known[axis] = terms(axis, resolved.sizes)
                     factors += sum(len(term.factors) for term in known[axis])
-            made = tuple(known[axis] for axis in axes)
+            made = in_cases(tuple(known[axis] for axis in axes))
             factors += _factors(made)
             if factors > MAX_FACTORS:
                 return [*problems, f"{name}: the tensors fall into more parts than any network's"]

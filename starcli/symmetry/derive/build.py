@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from starcli.symmetry.archspec.blocks import UnitGroup
-from starcli.symmetry.archspec.expression import Fixed, Node, canonical, symbols
+from starcli.symmetry.archspec.expression import Fixed, Node, canonical, cases, symbols
 from starcli.symmetry.archspec.names import unused_name
 from starcli.symmetry.archspec.resolved import Resolved
 from starcli.symmetry.archspec.stacked import MEMBERS, members, stacked_shapes
@@ -143,18 +143,35 @@ def _axes(
     normalisation and on the next layer's weight.
     """
     shape = parameter.value.shape
-    keys = [_units_of(trace, parameter, axis) for axis in range(len(shape))]
-    tables = [None if key in known else _table(trace, found, parameter, axis) for axis, key in enumerate(keys)]
+    told = [_told(trace, found, parameter, axis, known) for axis in range(len(shape))]
     nodes = []
-    for axis, (key, table) in enumerate(zip(keys, tables, strict=True)):
-        node = known[key] if table is None and key is not None else writer.axis(table or {}, shape[axis])
-        if node is None:
-            reason = f"an order of units that no expression has, on axis {axis} of {parameter.name}"
-            raise _unwritable(found, writer, table or {}, reason)
-        nodes.append(node if table is None else canonical(node, {}))
-        if key is not None:
-            known[key] = nodes[-1]
+    for axis, rows in enumerate(told):
+        parts = []
+        for key, table in rows:
+            node = known[key] if table is None and key is not None else writer.axis(table or {}, shape[axis])
+            if node is None:
+                reason = f"an order of units that no expression has, on axis {axis} of {parameter.name}"
+                raise _unwritable(found, writer, table or {}, reason)
+            parts.append(node if table is None else canonical(node, {}))
+            if key is not None:
+                known[key] = parts[-1]
+        nodes.append(cases(tuple(parts)))
     return tuple(nodes)
+
+
+def _told(
+    trace: Trace, found: Units, parameter: Parameter, axis: int, known: Mapping[bytes, Node]
+) -> list[tuple[bytes | None, Table | None]]:
+    """The atoms along an axis, and their coordinates unless they are `known`.
+
+    Of the second axis those in each part of the first that has units of its own there.
+    """
+    labels = parameter.labels(axis)
+    if parameter.parts > 1 and axis == 1 and labels is not None and parameter.first_use is not None:
+        rows = [(trace.atoms.find(row).tobytes(), row) for row in labels.reshape(-1, labels.shape[1])]
+        return [(key, None if key in known else found.table(trace.atoms, row)) for key, row in rows]
+    key = _units_of(trace, parameter, axis)
+    return [(key, None if key in known else _table(trace, found, parameter, axis))]
 
 
 def _units_of(trace: Trace, parameter: Parameter, axis: int) -> bytes | None:

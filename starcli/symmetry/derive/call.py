@@ -30,11 +30,17 @@ class Parameter:
     name: str
     value: Value
     first_use: int | None = None
+    parts: int = 1
+    """Of how many equal parts of its first axis each has units of its own along the second one."""
 
     def labels(self, axis: int) -> AtomLabels | None:
-        """The factor that distinguishes positions along `axis`, with all axes of the tensor; None for one position."""
+        """The factor that distinguishes positions along `axis`, with all axes of the tensor; None for one position.
+
+        Where it is the same throughout each of its parts, with one position along the first axis for each of these.
+        """
         # a grouped convolution's second axis is told by a factor over both axes, its first by one of its own
-        return min(self.value.along(axis), key=lambda factor: sum(n > 1 for n in factor.shape), default=None)
+        found = min(self.value.along(axis), key=lambda factor: sum(n > 1 for n in factor.shape), default=None)
+        return found if self.parts == 1 or axis == 0 or found is None else found[:: max(1, len(found) // self.parts)]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from starcli.symmetry.derive.export import export
 from starcli.symmetry.derive.follow import follow
 from starcli.symmetry.derive.joint import joint_axes
 from starcli.symmetry.derive.lists import MemberList, are_summands, member_lists
+from starcli.symmetry.derive.parts_read import parts_read
 from starcli.symmetry.derive.trace import start
 from starcli.symmetry.derive.values import Value
 from starcli.symmetry.derive.written_pieces import join_written_pieces
@@ -136,12 +137,12 @@ class _Traced:
 
     def __init__(self, program: Any, target: nn.Module) -> None:
         join_written_pieces(program.graph_module.graph)
-        self.program, self.target, self.joint = program, target, joint_axes(program)
+        self.program, self.target, self.joint, self.cut = program, target, joint_axes(program), parts_read(program)
         self.follow()
 
     def follow(self, lists: Sequence[MemberList] | None = None) -> None:
         """Follow the network anew, with these lists, at first with all that there are."""
-        self.trace = start(self.target, self.joint)
+        self.trace = start(self.target, self.joint, self.cut)
         found = member_lists(self.program, self.trace.same) if lists is None else lists
         self.members = follow(self.trace, self.program, found)
 

@@ -51,10 +51,10 @@ class Trace:
                     yield name, factor[~np.isin(factor, read)]
 
 
-def start(network: nn.Module, joint: Mapping[str, JointAxes]) -> Trace:
+def start(network: nn.Module, joint: Mapping[str, JointAxes], cut: Mapping[str, int]) -> Trace:
     """A trace in which nothing has happened yet: every axis of every parameter has fresh atoms.
 
-    `joint` has the axes that are told together, of parameters by name.
+    `joint` has the axes that are told together, of parameters by name, and `cut` into how many parts others fall.
     """
     trace = Trace()
     tensors: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
@@ -76,7 +76,11 @@ def start(network: nn.Module, joint: Mapping[str, JointAxes]) -> Trace:
         factors = list(jointly_told(trace.atoms, shape, joint.get(name, frozenset())))
         if name in grouped and shape[1] > 1:
             factors[shape[0] > 1] = grouped_inputs(trace.atoms, shape, grouped[name])
-        trace.parameters[name] = Parameter(name, Value(shape, tuple(factors)))
+        elif name in cut and name not in joint:
+            inner = trace.atoms.new(cut[name] * shape[1]).reshape(cut[name], shape[1], *[1] * (len(shape) - 2))
+            factors[1] = inner.repeat(shape[0] // cut[name], 0)
+        parts = cut.get(name, 1) if name not in joint and name not in grouped else 1
+        trace.parameters[name] = Parameter(name, Value(shape, tuple(factors)), parts=parts)
         pin(trace.atoms, trace.parameters[name].value, f"the constant {name}", told.get(name, ()))
     return trace
 

@@ -55,14 +55,14 @@ class GroupPlace(NamedTuple):
 def places(spec: Resolved) -> dict[str, list[GroupPlace]]:
     """All places of every group; tied tensors are one."""
     repeated = {name for names in spec.tied for name in names[1:]}
-    found: dict[str, list[GroupPlace]] = {group: [] for group in spec.groups}
+    found: dict[str, dict[GroupPlace, None]] = {group: {} for group in spec.groups}
     for tensor, axes in spec.terms.items():
         for axis, terms in enumerate(axes) if tensor not in repeated else ():
             for term in terms:
                 for group in dict.fromkeys(factor.group for factor in term.factors):
                     if group is not None:
-                        found[group].append(GroupPlace(tensor, axis, term.start, group))
-    return found
+                        found[group][GroupPlace(tensor, axis, term.start, group)] = None  # once for all cases
+    return {group: list(own) for group, own in found.items()}
 
 
 def redrawn_at(

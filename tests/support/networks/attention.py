@@ -99,3 +99,30 @@ class NormalisedSum(nn.Module):
         q, k, v = self.qkv(x).unflatten(-1, (3, 3, 4)).permute(2, 0, 3, 1, 4)
         sums = F.relu(q) @ (F.relu(k).transpose(-1, -2) @ F.pad(v, (0, 1), value=1.0))
         return self.out((sums[..., :-1] / (sums[..., -1:] + 1e-3)).transpose(1, 2).flatten(2))
+
+
+class EncoderDecoder(nn.Module):
+    """PyTorch's own transformer: 12 units in each of two streams, four heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.target, self.last = nn.Linear(5, 12), nn.Linear(5, 12), nn.Linear(12, 3)
+        self.both = nn.Transformer(12, 4, 1, 1, 16, 0.0, batch_first=True)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        return self.last(self.both(self.source(source), self.target(target)))
+
+
+class InParts(nn.Module):
+    """Three layers whose weights are parts of one tensor; two of them read other units than the first, or the same."""
+
+    def __init__(self, *, other: bool) -> None:
+        super().__init__()
+        self.first, self.other, self.last = nn.Linear(5, 6), nn.Linear(5, 6), nn.Linear(4, 3)
+        self.weight, self.reads_other = nn.Parameter(torch.randn(12, 6)), other
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two = self.first(x).relu(), self.other(x).tanh()
+        two = two if self.reads_other else one + two
+        up, gates = self.weight[:4], self.weight[4:].chunk(2)
+        return self.last(F.linear(one, up) * F.linear(two, gates[0]).sigmoid() * F.linear(two, gates[1]).tanh())

@@ -9,6 +9,7 @@ from support.specs import SIZES, addresses, trees
 
 from starcli.symmetry.archspec.blocks import terms
 from starcli.symmetry.archspec.expression import (
+    Cases,
     Concat,
     Fixed,
     Hole,
@@ -37,6 +38,7 @@ from starcli.symmetry.archspec.templates import expand_templates, fill_template
         ("(a b + c)", Product((Ref("a", 1), Concat((Ref("b", 3), Ref("c", 7)))))),
         ("((a))", Ref("a", 2)),
         ("h.{l-1} + h.{l+1}", Concat((Ref("h.{l-1}"), Ref("h.{l+1}", 10)))),
+        ("a ; b + 2", Cases((Ref("a"), Concat((Ref("b", 4), Fixed(2)))))),
     ],
 )
 def test_expressions_are_read(written: str, tree: Node) -> None:
@@ -82,6 +84,8 @@ def test_terms_cover_every_position_once_and_where_the_grammar_says(tree: Node) 
         ("a + ", 4, "missing"),
         ("a + | b", 4, "unexpected '|'"),
         ("a b", 2, "stands in"),
+        ("(a ; b)", 3, "unexpected ';'"),
+        ("a ;", 3, "missing"),
         ("a ()", 2, "stands in"),
         ("()", 0, "empty product"),
         ("a * b", 2, "'*' has no meaning"),
@@ -104,7 +108,7 @@ def test_mistakes_have_a_place(written: str, at: int, message: str) -> None:
         assert shown[caret.index("^")] == written[at]
 
 
-@given(st.text(alphabet="(ab1_{l:-}+| )", max_size=40))
+@given(st.text(alphabet="(ab1_{l:-}+|; )", max_size=40))
 def test_any_text_is_read_or_refused(written: str) -> None:
     place = 0
     try:
@@ -112,6 +116,14 @@ def test_any_text_is_read_or_refused(written: str) -> None:
     except GrammarError as error:
         place = error.at
     assert 0 <= place <= len(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "shortest"),
+    [("a ; b ; b", "a ; b ; b"), ("a ; a ; b ; b", "a ; b"), ("a ; a", "a"), ("a + 1 + 2 ; a + 3", "a + 3")],
+)
+def test_cases_are_as_few_as_say_the_same(written: str, shortest: str) -> None:
+    assert text(canonical(parse_axis(written), SIZES)) == shortest
 
 
 def expanded(written: str, **bindings: int | str) -> str:

@@ -118,6 +118,26 @@ def test_what_cannot_be_solved_is_said() -> None:
     assert any("lengths 2, 6 cannot be interleaved" in line for line in found)
 
 
+def test_cases_are_solved_one_by_one() -> None:
+    spec = resolve("tensors: {w: [q + k, 'a ; b + 2'], b: [b], v: [(2 q)]}", {"w": (6, 5), "b": (3,), "v": (6,)})
+    assert spec.sizes == {"a": 5, "b": 3, "q": 3, "k": 3}
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        ("[a, 'a ; b']", "a lies in two cases of another axis"),
+        ("[_, 'a ; b ; b ; a ; b']", "the cases of an axis are not those of a first axis of 6 positions"),
+        ("['a ; b', _]", "the cases of an axis are not those"),
+        ("[_, 'a + 1 ; b']", "cases of lengths 7, 6 on one axis"),
+    ],
+)
+def test_cases_are_those_of_equal_parts_of_the_first_axis(axes: str, words: str) -> None:
+    sizes = "groups: {a: {size: 6}, b: {size: 6}}"
+    found = problems(f"{sizes}\ntensors: {{w: {axes}, v: [a, b]}}", {"w": (6, 6), "v": (6, 6)})
+    assert any(words in line or "the tensor has 6, the expression 7" in line for line in found), found
+
+
 @pytest.mark.parametrize(
     ("body", "shapes", "words"),
     [

@@ -59,6 +59,14 @@ CASES = {
     "plain cell": (dense.PlainCell, (torch.rand(2, 3, 3),), fact(6)),
     # three heads, four units of queries and keys and four of values in each
     "normalised sum": (attention.NormalisedSum, (torch.rand(2, 5, 4),), fact(3) + 6 * fact(4)),
+    # of three attentions
+    "encoder and decoder": (
+        attention.EncoderDecoder,
+        (torch.rand(2, 6, 5), torch.rand(2, 4, 5)),
+        fact(12, 12, 16, 16) + 3 * (fact(4) + 8 * fact(3)),
+    ),
+    "parts that read unlike units": (partial(attention.InParts, other=True), (torch.rand(3, 5),), fact(6, 6, 4)),
+    "parts that read the same units": (partial(attention.InParts, other=False), (torch.rand(3, 5),), fact(6, 4)),
     "unfolded": (convolutional.Unfolded, IMAGE, 2 * fact(6)),
     "tables": (dense.Tables, (torch.rand(3, 4),), fact(6)),
     "retyped": (dense.Retyped, (torch.rand(3, 4),), 2 * fact(6)),

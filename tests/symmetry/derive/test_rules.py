@@ -286,7 +286,7 @@ def test_an_unread_row_is_no_symmetry():
             return self.last(x + self.places[: x.shape[1]])
 
     network = Net()
-    trace = start(network, {})
+    trace = start(network, {}, {})
     follow(trace, export(network, (torch.rand(2, 5, 4),)))
     unread = np.concatenate([labels.reshape(-1) for _, labels in trace.unread()])
     assert len(unread) == 4
