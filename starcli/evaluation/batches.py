@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from starcli.evaluation.batchnorm_statistics import statistics_batch_size
+from starcli.evaluation.batchnorm_statistics import pixels_of, statistics_batch_size
 from starcli.runtime.memory import spare_bytes
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def scoring_batch_size(input_shape: tuple[int, ...], count: int, device: torch.d
     size = min(statistics_batch_size(input_shape, count), max(1, OUTPUTS_AT_ONCE // outputs))
     if device.type != "cuda":
         return size
-    pixels = input_shape[-1] * input_shape[-2] if len(input_shape) > 1 else 1
-    return max(size, min(GPU_BATCHES * size, GPU_PIXELS // pixels))
+    return max(size, min(GPU_BATCHES * size, GPU_PIXELS // pixels_of(input_shape)))
 
 
 class Batches:

@@ -38,6 +38,11 @@ SMALLEST_BATCH, LARGEST_BATCH = 64, 1024
 """Bounds of the batch size of statistics."""
 
 
+def pixels_of(input_shape: tuple[int, ...]) -> int:
+    """Pixels of an input, by which batches are sized: a vector is one."""
+    return input_shape[-1] * input_shape[-2] if len(input_shape) > 1 else 1
+
+
 def statistics_batch_size(input_shape: tuple[int, ...], count: int) -> int:
     """Batch size of every statistics and evaluation pass: by the input's shape and the data's size, nothing else.
 
@@ -48,8 +53,7 @@ def statistics_batch_size(input_shape: tuple[int, ...], count: int) -> int:
     >>> statistics_batch_size((3, 32, 32), 50_000), statistics_batch_size((784,), 1437)
     (128, 719)
     """
-    pixels = input_shape[-1] * input_shape[-2] if len(input_shape) > 1 else 1
-    size = min(max(PIXELS_PER_BATCH // pixels, SMALLEST_BATCH), LARGEST_BATCH)
+    size = min(max(PIXELS_PER_BATCH // pixels_of(input_shape), SMALLEST_BATCH), LARGEST_BATCH)
     return evened_batch_size(size, count)
 
 

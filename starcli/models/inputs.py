@@ -8,7 +8,7 @@ from torch import Tensor
 
 from starcli.errors import StarcliError
 from starcli.huggingface.tasks import input_of_class, task_of
-from starcli.models.arguments import check_arguments
+from starcli.models.arguments import check_arguments, height_and_width
 from starcli.models.build import builder_of, complete_arguments
 from starcli.models.names import is_external, is_huggingface
 from starcli.registry.tasks import CLASSES, NEXT_TOKEN
@@ -80,7 +80,7 @@ def default_input_shape(name: str, arguments: Mapping[str, Any]) -> tuple[int, .
     if "input_size" in values:
         return (int(values["input_size"]),)
     size = values.get("image_size", IMAGE_SHAPE[1] if name in ("resnet18", "resnet50") else 32)
-    return (int(values["in_channels"]), *((size, size) if isinstance(size, int) else tuple(size)))
+    return (int(values["in_channels"]), *height_and_width(size))
 
 
 def complete_for_input(

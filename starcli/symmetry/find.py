@@ -116,7 +116,7 @@ def spec_without_name(
 def recorded_spec(network: "nn.Module", record: SpecRecord) -> Resolved:
     """The spec that a checkpoint records. StarcliError where it does not fit the tensors of `network`."""
     resolved = resolved_from_json(record.resolved)
-    resolved.check({name: tuple(tensor.shape) for name, tensor in network.state_dict().items()})
+    resolved.check(network.state_dict())
     return resolved
 
 

@@ -96,7 +96,7 @@ def _bounded(fold: Fold, tensors: Mapping[str, Tensor]) -> Tensor:
 
 def _computable(kinds: Kinds, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors in float64 on the CPU. StarcliError where they do not fit or are not finite."""
-    kinds.spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    kinds.spec.check(tensors)
     found = {n: t.detach().cpu().double() if t.is_floating_point() else t.cpu() for n, t in tensors.items()}
     bad = [name for name, tensor in found.items() if not bool(tensor.isfinite().all())]
     if bad:

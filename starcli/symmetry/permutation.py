@@ -196,7 +196,7 @@ class Permutation:
 
     def _check(self, tensors: Mapping[str, Tensor]) -> None:
         """Raise StarcliError for tensors that the spec does not know or that have another shape."""
-        if problems := outside_spec({name: tuple(each.shape) for name, each in tensors.items()}, self.spec.shapes):
+        if problems := outside_spec(tensors, self.spec.shapes):
             raise StarcliError("the tensors do not fit the spec of the permutation", problems)
 
     def _moves(self, group: str | None) -> bool:

@@ -163,8 +163,3 @@ class Exchange:
         if gradient is not None:
             return gradient.copy_(view)
         return view.clone().to(device) if ranks else None
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that a rank hands to the all-reduces of each step."""
-        return self.vector.numel() * self.vector.element_size()

@@ -214,7 +214,8 @@ def page(here: Machine, cluster: Machine, network: FlatNetwork, exchange: Exchan
         "Made by `python tests/benchmarks/scaling.py`; ResNet-50 on ImageNet, "
         f"{BATCH} images a rank and step, float32.", "",
         "## What is sent", "",
-        f"Each step sends {exchange.bytes:,} bytes ({exchange.bytes / MB:.1f} MB): {network.parameters.numel():,}",
+        f"Each step sends {exchange.vector.nbytes:,} bytes ({exchange.vector.nbytes / MB:.1f} MB): "
+        f"{network.parameters.numel():,}",
         "gradients, and beside them which gradients there are, the running statistics, the loss, the number of correct",
         f"predictions, and whether to stop. They go in {len(exchange.buckets)} buckets of at least "
         f"{Exchange.BUCKET / 2**20:.0f} MiB, from the last layer to the first,",
@@ -275,7 +276,7 @@ def main() -> None:
     )  # fmt: skip
     cluster = Machine(
         "A GPU a rank, nccl (assumed: see `--help` for the constants)", 1 / options.gpu_images,
-        4 * exchange.bytes / options.gpu_memory, options.gpu_bandwidth, options.gpu_latency,
+        4 * exchange.vector.nbytes / options.gpu_memory, options.gpu_bandwidth, options.gpu_latency,
     )  # fmt: skip
     options.output.write_text(page(here, cluster, network, exchange, two_ranks(2 * rounds + 1)))
 

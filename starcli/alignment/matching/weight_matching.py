@@ -115,7 +115,7 @@ def distances(reference: Mapping[str, Tensor], model: Mapping[str, Tensor], spec
 
 def _check(tensors: Mapping[str, Tensor], spec: Resolved, what: str) -> None:
     """Raise StarcliError where `tensors` do not fit the spec, are not finite, or are tied and differ."""
-    spec.check({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    spec.check(tensors)
     tensors = spec.seen(tensors)
     if bad := not_finite({name: tensors[name] for name in spec.learnable()}):
         raise StarcliError(f"{what} has weights that are not finite", [f"{name}: NaN or infinite" for name in bad])

@@ -228,20 +228,21 @@ class Resolved:
         )
         return moved / everything if everything else 0.0
 
-    def check(self, tensors: Mapping[str, tuple[int, ...]]) -> None:
-        """Raise StarcliError with every tensor (name -> shape) that is missing, unknown or of another shape."""
+    def check(self, tensors: Mapping[str, Any]) -> None:
+        """Raise StarcliError with every tensor of a state dict that is missing, unknown or of another shape."""
         known = self.member_shapes
         problems = [f"{name}: missing" for name in known if name not in tensors]
         if problems := [*problems, *outside_spec(tensors, known)]:
             raise StarcliError("the tensors do not fit the spec", problems)
 
 
-def outside_spec(tensors: Mapping[str, tuple[int, ...]], known: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """A line for each tensor (name -> shape) that is not among the `known` ones, or of another shape."""
-    problems = [f"{name}: the spec does not know it" for name in tensors if name not in known]
+def outside_spec(tensors: Mapping[str, Any], known: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """A line for each tensor of a state dict that is not among the `known` ones, or of another shape."""
+    shapes = {name: tuple(each.shape) for name, each in tensors.items() if hasattr(each, "shape")}  # not extra states
+    problems = [f"{name}: the spec does not know it" for name in shapes if name not in known]
     return problems + [
-        f"{name}: shape {tuple(shape)}, the spec has {known[name]}"
-        for name, shape in tensors.items()
+        f"{name}: shape {shape}, the spec has {known[name]}"
+        for name, shape in shapes.items()
         if known.get(name, shape) != shape
     ]
 

@@ -58,7 +58,7 @@ def derive_kinds(
     check_traceable(network, example_inputs)
     found = derive_and_prove(network, example_inputs, kwargs, seed=seed) if spec is None else spec
     resolved, wanted = _proved_groups(found, groups)
-    resolved.check({name: tuple(each.shape) for name, each in network.state_dict().items() if isinstance(each, Tensor)})
+    resolved.check(network.state_dict())
     network = traced_network(network, example_inputs, kwargs)  # with the auxiliary heads that eval mode leaves out
     generator = torch.Generator().manual_seed(seed)
     setting = GenericSetting(network, written_out(resolved), tuple(example_inputs), wanted, generator)

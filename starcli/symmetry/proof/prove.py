@@ -108,8 +108,7 @@ def prove(network: nn.Module, spec: Resolved, example_inputs: tuple[Tensor, ...]
     >>> proof.verdicts, proof.worst_difference < TOLERANCE
     ({'h': 'proved'}, True)
     """
-    state = network.state_dict()
-    spec.check({name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)})
+    spec.check(network.state_dict())
     proof = _proof(network, spec, example_inputs, seed)
     more = more_examples(network, example_inputs) if proof.undecided else None
     with contextlib.suppress(StarcliError):  # it may take no other number of examples

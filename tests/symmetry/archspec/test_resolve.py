@@ -223,9 +223,9 @@ def test_the_hash_ignores_order_and_words() -> None:
 
 def test_check_names_all_differences() -> None:
     spec = resolve("tensors: {a: [g], b: []}", {"a": (2,), "b": (3,)})
-    spec.check({"a": (2,), "b": (3,)})
+    spec.check({"a": torch.zeros(2), "b": torch.zeros(3)})
     with pytest.raises(StarcliError) as error:
-        spec.check({"a": (4,), "c": (1,)})
+        spec.check({"a": torch.zeros(4), "c": torch.zeros(1)})
     assert len(error.value.problems) == 3
 
 
