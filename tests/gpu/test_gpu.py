@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from support.pretended import pretended_cuda
 
-from gpu import pack, table, works
+from gpu import captured, pack, table, works
 from gpu.__main__ import SECTIONS, inside, main
 from gpu.lab import Lab
 from starcli.runtime.arithmetic import arithmetic_restored
@@ -48,8 +49,14 @@ def test_a_section_runs_on_something_tiny(section: str, tmp_path: Path) -> None:
 def test_a_section_on_a_card_that_is_only_pretended(
     section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No tensor on the wrong device, and the CPU's results; only profiles and readers of files need a driver."""
+    """No tensor on the wrong device, and the CPU's results; profiles, graphs and readers of files need a driver."""
+
+    def not_recorded(lab: Lab, work: Callable[[], object], warm: Callable[[], object]) -> Callable[[], object]:
+        warm()
+        return work
+
     monkeypatch.setattr(Lab, "profile", lambda lab, what, work, steps: work())
+    monkeypatch.setattr(captured, "recorded", not_recorded)
     monkeypatch.setattr(works, "streamed", lambda lab, place: None)
     with arithmetic_restored(), pretended_cuda(monkeypatch):  # which a section sets for its own process
         inside(section, "cuda", tmp_path / "rows.jsonl", quick=True)
@@ -58,6 +65,7 @@ def test_a_section_on_a_card_that_is_only_pretended(
     of_kernels = ("product", "convolution")  # which are the CPU's, in float32
     missed = [row["what"] for row in rows if not row.get("held", True)]
     assert not [what for what in missed if not what.startswith(of_kernels)]
+    assert not [row for row in rows if row["what"].startswith("star after") and row["difference"]]
 
 
 @pytest.mark.slow
@@ -110,8 +118,9 @@ def test_a_visit_that_is_terminated_ends_its_section(tmp_path: Path) -> None:
     ]  # of some seconds
     with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) as ran:
         children = Path(f"/proc/{ran.pid}/task/{ran.pid}/children")
-        while not (found := children.read_text().split()) or not table.read(tmp_path / "rows"):
+        while ran.poll() is None and not table.read(tmp_path / "rows"):
             time.sleep(0.05)
+        found = children.read_text().split()
         ran.terminate()
         assert ran.wait(20) == 128 + signal.SIGTERM
     assert not Path(f"/proc/{found[0]}").exists()
