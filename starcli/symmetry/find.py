@@ -28,11 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Proved:
-    """A resolved spec, its proof (None where none was asked for) and its origin: a file, recorded, shipped, derived."""
+    """A resolved spec and its proof (None where none was asked for)."""
 
     resolved: Resolved
     proof: Proof | None
-    origin: str
 
     @property
     def movable(self) -> bool:
@@ -87,13 +86,13 @@ def find_spec(
     >>> network = build_network("mlp", **arguments)
     >>> architecture = Architecture(name="mlp", arguments=arguments, input_shape=[9])
     >>> found = find_spec(architecture, network, (torch.zeros(2, 9),), accept_unproved=True)
-    >>> found.origin, list(found.resolved.sizes.values())
-    ('shipped', [6])
+    >>> list(found.resolved.sizes.values())
+    [6]
     """
     key = cache_key(architecture, network, example)
     origin, resolved = _look_up(architecture, network, example, file, record, key)
     if accept_unproved:
-        return Proved(resolved, None, origin)
+        return Proved(resolved, None)
     return _believed(resolved, _proof_of(network, resolved, example, key), origin)
 
 
@@ -106,10 +105,10 @@ def spec_without_name(
 
     if file is None:
         derived = derive_and_prove(network, example)
-        return Proved(derived.resolved, derived.proof, "derived")
+        return Proved(derived.resolved, derived.proof)
     resolved = resolve_for(network, load_spec(file))
     if accept_unproved:
-        return Proved(resolved, None, file.name)
+        return Proved(resolved, None)
     return _believed(resolved, prove(traced_network(network, example), resolved, example), file.name)
 
 
@@ -126,7 +125,7 @@ def _believed(resolved: Resolved, proof: Proof, origin: str) -> Proved:
         problems = [f"{group}: permuting it changes the function" for group in proof.failed]
         problems += [f"{group}: the proof could not decide" for group in proof.undecided]
         raise StarcliError(f"the spec ({origin}) does not hold; --unproved uses it all the same", problems)
-    return Proved(resolved, proof, origin)
+    return Proved(resolved, proof)
 
 
 def _look_up(

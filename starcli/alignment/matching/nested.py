@@ -147,7 +147,7 @@ class _Pairs:
     """For every pair of units (new, old) of a root: the best permutations of its children, and what they gain."""
 
     def __init__(self, terms: Sequence[AnyTerm], root: str, size: int, current: Mapping[str, Indices]) -> None:
-        self.terms, self.root, self.size, self.current = terms, root, size, current
+        self.terms, self.root, self.current = terms, root, current
         self.shared = any(len(_roots(_inner(term.chain))) > 1 for term in terms)
         self.values = np.zeros((size, size), dtype=np.float64)
         self.found: dict[tuple[int, int], GroupIndices] = {}

@@ -88,12 +88,6 @@ class Block:
         steps = [step * strides[first + axis] for step, axis in zip(self.steps, self.axes, strict=True)]
         return tensor.as_strided((*tensor.shape[:first], *self.shape), (*strides[:first], *steps), offset)
 
-    @property
-    def whole(self) -> bool:
-        """Whether the block is its whole tensor with one sub-axis an axis, so that `view` returns it as it is."""
-        ends = all(start == 0 for start in self.starts) and all(step == 1 for step in self.steps)
-        return ends and len(self.axes) == len(self.starts)
-
 
 def spread_axes(values: "Tensor", axes: tuple[int, ...], dims: int) -> "Tensor":
     """`values` with its axes at positions `axes` of `dims`, of size 1 elsewhere; a view."""

@@ -26,7 +26,6 @@ class Pattern:
 
         Raises GrammarError.
         """
-        self.source = source
         self.tokens = tuple(_pattern_tokens(source, variables or {}))
         self.is_literal = all(kind == "text" for kind, _ in self.tokens)
         self.literal = "".join(word for _, word in self.tokens)

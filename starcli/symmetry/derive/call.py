@@ -102,9 +102,9 @@ class Call:
         flat = [each for argument in self.arguments.values() for each in _flat(argument)]
         return [value for each in flat if (value := self.as_value(each)) is not None]
 
-    def listed(self, name: str) -> list[Value]:
-        """The tensors in the list argument `name` as values."""
-        return [value for each in self[name] if (value := self.as_value(each)) is not None]
+    def listed(self) -> list[Value]:
+        """The tensors in the list argument `tensors` as values."""
+        return [value for each in self["tensors"] if (value := self.as_value(each)) is not None]
 
     def merge(self, values: Sequence[Value], shape: Sequence[int] | None = None) -> Value:
         """The factors of an elementwise function of `values` (see `algebra.merge`)."""

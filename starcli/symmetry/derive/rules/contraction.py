@@ -170,7 +170,7 @@ def bilinear(call: Call) -> RuleResult:
 @rule("einsum")
 def einsum(call: Call) -> RuleResult:
     """An einsum, in the space of all its letters; the letters that the result lacks are summed over."""
-    operands = call.listed("tensors")
+    operands = call.listed()
     terms, result = letters_of(call["equation"], [len(each.shape) for each in operands])
     letters = result + sorted({letter for term in terms for letter in term} - set(result))
     space = []

@@ -132,7 +132,7 @@ def cat(call: Call) -> RuleResult:
 
 def laid_along(call: Call, axis: int) -> list[Value]:
     """What is laid side by side along an axis; where that is a new one, each part has one position there."""
-    parts = [part for part in call.listed("tensors") if part.shape != (0,)]
+    parts = [part for part in call.listed() if part.shape != (0,)]
     shape = [1 if i == axis else n for i, n in enumerate(call.shape)]
     return [reshaped(part, shape) for part in parts] if call.name == "stack" else parts
 
@@ -140,7 +140,7 @@ def laid_along(call: Call, axis: int) -> list[Value]:
 @rule("hstack", "vstack", "row_stack", "dstack", "column_stack")
 def side_by_side(call: Call) -> RuleResult:
     """Concatenation along the axis that the name tells, of tensors that have it."""
-    parts = call.listed("tensors")
+    parts = call.listed()
     axis = {"vstack": 0, "row_stack": 0, "dstack": 2}.get(call.name, 1)
     if axis >= min(len(part.shape) for part in parts):
         raise Unknown
