@@ -59,6 +59,10 @@ class Contents:
     layout: str | None
     unread: Sequence[str]
 
+    def notes(self, path: Path) -> list[str]:
+        """A note on what was left unread in the file; none where that is nothing."""
+        return [f"{path}: left unread: {few(sorted(self.unread), 5)}"] if self.unread else []
+
 
 def load_arrays(request: Request) -> Loaded:
     """Load the file that the name gives; its suffix tells the format."""
@@ -70,9 +74,7 @@ def load_arrays(request: Request) -> Loaded:
     classes = None if "train" in read else len(request.texts.unnamed or ()) or None
     parts, said = divided(found, path, whole_as="x_test and y_test, alone in the file")
     loaded = assemble("arrays", *parts, task=task, num_classes=classes)
-    notes = [*alone, *said, *loaded.notes, *_note_of_channels(contents, path)]
-    if contents.unread:
-        notes.append(f"{path}: left unread: {few(sorted(contents.unread), 5)}")
+    notes = [*alone, *said, *loaded.notes, *_note_of_channels(contents, path), *contents.notes(path)]
     return replace(loaded, notes=tuple(notes))
 
 
@@ -271,11 +273,14 @@ def _is_last(shape: tuple[int, ...], layout: str | None, where: str) -> bool:
     """Whether the last of four axes holds the channels, as the file says or the sizes tell."""
     last = channels_are_last(shape) if layout is None else layout == "NHWC"
     if last is None:
-        raise StarcliError(
-            f"{where}: shape {shape} does not tell which axis holds the channels",
-            [f"store the word NCHW or NHWC beside it: np.savez(..., {LAYOUT}='NCHW')"],
-        )
+        raise unclear_layout(shape, where)
     return last
+
+
+def unclear_layout(shape: tuple[int, ...], where: str) -> StarcliError:
+    """Error for images whose sizes do not say which axis is that of the channels, nor does their file."""
+    hint = f"store the word NCHW or NHWC beside it: np.savez(..., {LAYOUT}='NCHW')"
+    return StarcliError(f"{where}: shape {shape} does not tell which axis holds the channels", [hint])
 
 
 def _note_of_channels(contents: Contents, path: Path) -> list[str]:

@@ -70,9 +70,8 @@ def _load_tokens(path: Path, names: Mapping[str, Mapping[str, str]], task: str |
     parts = {role: _part(contents.arrays, each, f"{path}: {each[IDS]}", classify) for role, each in names.items()}
     split, notes = divided(parts, path)
     absent = empty_classes(split[0].labels, int(split[0].labels.max()) + 1) if classify else ""
-    unread = [f"{path}: left unread: {few(sorted(contents.unread), 5)}"] if contents.unread else []
     loaded = assemble_tokens("arrays", *split, task=CLASSES if classify else NEXT_TOKEN)
-    return replace(loaded, notes=(*notes, *([f"{path}: {absent}"] if absent else []), *unread))
+    return replace(loaded, notes=(*notes, *([f"{path}: {absent}"] if absent else []), *contents.notes(path)))
 
 
 def _all(names: Mapping[str, Mapping[str, str]]) -> list[str]:

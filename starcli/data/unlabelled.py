@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from starcli.data.arrays import KEYS, LAYOUT, array_names, bytes_or_floats, read_arrays, spelled
+from starcli.data.arrays import KEYS, array_names, bytes_or_floats, read_arrays, spelled, unclear_layout
 from starcli.data.encoded_images import ImageFiles
 from starcli.data.feature_table import has_no_targets, unlabelled_rows
 from starcli.data.image_files import has_no_classes, images_in
@@ -152,8 +152,7 @@ def _shaped(array: Array, shape: tuple[int, ...], layout: str | None, where: str
     as_it_is = array.shape[1:] == shape and layout != "NHWC"
     turned = len(shape) == 3 and array.shape[1:] == (*shape[1:], shape[0]) and layout != "NCHW"
     if as_it_is and turned:
-        hint = f"store the word NCHW or NHWC beside it: np.savez(..., {LAYOUT}='NCHW')"
-        raise StarcliError(f"{where}: shape {array.shape} does not tell which axis holds the channels", [hint])
+        raise unclear_layout(array.shape, where)
     if not (as_it_is or turned) or not len(array):
         raise StarcliError(f"{where}: shape {array.shape}, the model takes (N, {', '.join(map(str, shape))})")
     if turned:
