@@ -1,6 +1,7 @@
 """Aligning models: the permutation that brings one nearest to another, and the same function under new names.
 
-alignment.py       how models are aligned, as one value; begin here. aligner.py: does it, for models of one workspace
+alignment.py       how models are aligned, as one value; begin here. method_settings.py: what only some methods have
+aligner.py         does it, for models of one workspace
 search.py          the search for a symmetry; select.py: the choice among its ends (midpoint.py)
 matching/          by weights; kinds/: over all kinds of symmetries; learned/: by gradients
 activations.py     what units compute, for matching/ too; layer_inputs.py: read from the network

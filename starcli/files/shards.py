@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError, few
-from starcli.files.safetensors import MAXIMUM_HEADER, Header, TensorInfo, read_header
-from starcli.files.strict_json import strict_json
+from starcli.files.safetensors import Header, TensorInfo, read_header
+from starcli.files.strict_json import read_strict_json
 from starcli.files.write import raise_os_error
 
 INDEX = ".index.json"
@@ -83,10 +83,7 @@ def is_index(path: Path) -> bool:
 def read_index(path: Path) -> Index:
     """Read an index. StarcliError where it is none, leads out of its folder, or one of its shards is not there."""
     try:
-        if path.stat().st_size > MAXIMUM_HEADER:
-            raise ValueError("it is longer than 8 MiB")
-        content = strict_json(path.read_text(encoding="utf-8"))
-        names, metadata = _parse(content)
+        names, metadata = _parse(read_strict_json(path))
     except OSError as error:
         raise_os_error(path, error, "read")
     except (ValueError, RecursionError) as error:

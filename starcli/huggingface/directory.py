@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError
-from starcli.files.safetensors import MAXIMUM_HEADER
 from starcli.files.shards import INDEX, WHOLE, file_of, is_index, read_index
-from starcli.files.strict_json import strict_json
+from starcli.files.strict_json import read_strict_json
 from starcli.huggingface.image_settings import ImageSettings
 from starcli.huggingface.tasks import LENGTHS, input_of_class, task_of
 from starcli.registry.tasks import CLASSES, MULTI_LABEL, REGRESSION
@@ -273,9 +272,7 @@ def _turns_by_length(arguments: Mapping[str, Any]) -> bool:
 def read_json(path: Path) -> Mapping[str, Any]:
     """Content of a JSON file; empty where there is none. StarcliError for a file that is no JSON object."""
     try:
-        if path.stat().st_size > MAXIMUM_HEADER:
-            raise ValueError("it is longer than 8 MiB")
-        content = strict_json(path.read_text(encoding="utf-8"))
+        content = read_strict_json(path)
         if not isinstance(content, dict):
             raise ValueError("it is no object")
     except FileNotFoundError:
