@@ -48,8 +48,11 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("limit", "size", "words"), [(20, 1, "--batch-size 1"), (1, 8, "one training example")])
 def test_batch_norm_of_vectors_is_refused_at_once(way, limit, size, words):
+    said = f"{words}: this network is trained on batches of 2 examples or more"
+    if way == "star" and limit == 1:
+        said = "the BatchNorm statistics of a star need at least 2 training examples, found 1"
     watcher = Stopping()
-    with pytest.raises(StarcliError, match=f"{words}: this network is trained on batches of 2 examples or more"):
+    with pytest.raises(StarcliError, match=said):
         WAYS[way](workspace_of(vectors, limit), Recipe(epochs=1, batch_size=size), state=Memory(), progress=watcher)
     assert watcher.rows == []
 
