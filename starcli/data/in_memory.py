@@ -25,6 +25,7 @@ from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens,
 from starcli.errors import StarcliError, first_line, number_of, type_in_words
 from starcli.registry.splits import SPLITS
 from starcli.registry.tasks import CLASSES, MASKED_TOKEN, NEXT_TOKEN, OF_TOKENS
+from starcli.runtime.global_generator import generator_borrowed
 
 Examples = tuple[ArrayLike, ArrayLike | None] | TorchDataset[Any] | DataLoader[Any]
 """Inputs (N, ...) and labels (N,); or a data set or loader of (input, label); or tokens (N, length) and None.
@@ -166,7 +167,7 @@ def _tensors(examples: Examples, role: str) -> tuple[Tensor, Tensor | None]:
         expected = "expected (inputs, labels), a torch data set or a loader"
         raise StarcliError(f"{what}: {expected}, found {type_in_words(examples)}", hint if is_array(examples) else [])
     try:
-        with torch.random.fork_rng(devices=[]):  # a loader draws a seed for its workers, whether it has any or not
+        with generator_borrowed():  # a loader draws a seed for its workers, whether it has any or not
             batches = [_batch(batch) for batch in _in_order(examples, what)]
         if not batches:
             raise StarcliError(f"{what}: there are no examples")

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from starcli.runtime.global_generator import generator_borrowed
+
 LOOKED_AT = 8
 """Examples that tell whether a data set draws something: of a flip, one of two, 1 in 256 times they do not."""
 
@@ -31,7 +33,7 @@ def _draws(examples: Any) -> bool:
         return torch.as_tensor(found[0])
 
     try:
-        with torch.random.fork_rng(devices=[]):
+        with generator_borrowed():
             return not all(torch.equal(inputs(place), inputs(place)) for place in range(min(LOOKED_AT, len(data))))  # type: ignore[arg-type]
     except Exception:  # words or pictures; or a data set that its loader reads otherwise, by names or in pieces
         return False

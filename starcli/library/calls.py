@@ -3,7 +3,6 @@
 import functools
 import inspect
 import os
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields
@@ -23,6 +22,7 @@ from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, ME
 from starcli.registry.entry import resolve
 from starcli.registry.splits import SPLITS
 from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
+from starcli.runtime.process_setting import ProcessSetting
 from starcli.runtime.progress import Progress
 
 _P = ParamSpec("_P")
@@ -202,28 +202,8 @@ def _own_settings() -> Iterator[None]:
         yield
 
 
-class _DefaultDtype:
-    """Context in which torch's default dtype is float32: of all threads, and until the last call among them ends."""
-
-    def __init__(self) -> None:
-        self._lock, self._calls, self._callers = threading.Lock(), 0, torch.float32
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._calls:
-                self._callers = torch.get_default_dtype()
-                torch.set_default_dtype(torch.float32)
-            self._calls += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._calls -= 1
-            if not self._calls:
-                torch.set_default_dtype(self._callers)
-
-
-_DTYPE = _DefaultDtype()
-"""One for all calls."""
+_DTYPE = ProcessSetting(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
+"""The default dtype of tensors."""
 
 
 def _speak_python(error: StarcliError) -> None:

@@ -14,6 +14,7 @@ from starcli.models.copies import copy_network, uncompiled
 from starcli.models.dtypes import refuse_unwritable
 from starcli.models.initialise import initialised
 from starcli.models.state_dicts import load_state, versions_of
+from starcli.runtime.global_generator import generator_borrowed
 from starcli.symmetry.proof.redraw import fresh_inputs
 
 
@@ -86,8 +87,8 @@ def refuse_other_network(own: nn.Module, network: nn.Module, example: Tensor, mo
     inputs, outputs = fresh_inputs(network, (example,), torch.Generator().manual_seed(0)), []
     try:
         for each in (copy_network(own), network):
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            with torch.no_grad(), generator_borrowed() as generator:
+                generator.manual_seed(0)
                 outputs.append(each.float().cpu().eval()(*(tensor.clone() for tensor in inputs)))
     except Exception:  # a network of the caller's own may raise anything, and says so where it is measured
         return

@@ -21,6 +21,7 @@ from starcli.errors import StarcliError, first_line, first_of
 from starcli.files.safetensors import read_tensors
 from starcli.huggingface.directory import network_arguments
 from starcli.huggingface.tasks import task_of
+from starcli.runtime.global_generator import generator_borrowed
 
 _EXPERTS = "_experts_implementation"
 """Where a config says how mixtures of experts are computed."""
@@ -238,7 +239,7 @@ def loosely_from_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[
     given = {key: tensor.clone() for key, tensor in tensors.items()}
     how = {"torch_dtype": wide, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), generator_borrowed():
             network, found = kind.from_pretrained(None, config=config, state_dict=given, **how)
     except Exception as error:  # whatever the package raises
         raise StarcliError(f"these weights do not fit {name}", [first_line(error)]) from error
@@ -262,7 +263,7 @@ def loosely_from_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[
 def to_disk(name: str, arguments: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a state dict as `save_pretrained` writes them: by their names on disk, tied ones once."""
     kind, config = class_of(name), config_of(name, arguments)
-    with quiet(), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as place:
+    with quiet(), generator_borrowed(), tempfile.TemporaryDirectory() as place:
         network = kind(config)
         network.load_state_dict({key: tensor.clone() for key, tensor in tensors.items()}, assign=True)
         network.tie_weights()

@@ -1,6 +1,5 @@
 """Initial weights from an explicit generator, for modules that only know torch's global one."""
 
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,8 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-# the global generator is one a process: two threads that borrow it at once would mix their draws
-_BORROWED = threading.Lock()
+from starcli.runtime.global_generator import generator_borrowed
 
 
 @contextmanager
@@ -22,13 +20,9 @@ def drawing_from(generator: torch.Generator) -> Iterator[None]:
     as well. Borrowing it keeps every initialisation, special ones too, exactly as its author wrote it.
     """
     seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device).item())
-    with _BORROWED:
-        state = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            torch.default_generator.set_state(state)
+    with generator_borrowed() as own:
+        own.manual_seed(seed)
+        yield
 
 
 def initialised(make: Callable[[], nn.Module], generator: torch.Generator) -> nn.Module:

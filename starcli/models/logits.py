@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from starcli.errors import StarcliError, type_in_words
+from starcli.runtime.global_generator import generator_borrowed
 
 
 def are_logits(outputs: object, shape: tuple[int, ...]) -> TypeGuard[Tensor]:
@@ -92,7 +93,7 @@ def doubts_of_passes(network: nn.Module, inputs: Tensor) -> list[str]:
     """
     alone = inputs[:1].expand_as(inputs)  # no other example beside the first one
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), generator_borrowed():
             first, again, beside = (network(each.clone()) for each in (inputs, inputs, alone))
         nothing = APART * float(first.abs().max())
         changes, depends = float((again - first).abs().max()), float((beside - first)[0].abs().max())

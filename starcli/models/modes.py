@@ -1,8 +1,10 @@
 """Train and eval mode of a network's modules, attention as its modules compute it, and the precision of products."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
+
+from starcli.runtime.process_setting import ProcessSetting
 
 if TYPE_CHECKING:
     import torch
@@ -45,17 +47,24 @@ def notices_mode(network: "nn.Module") -> bool:
     )
 
 
-@contextmanager
-def plain_attention() -> Iterator[None]:
+def plain_attention() -> AbstractContextManager[None]:
     """Context without torch's fast path of attention in eval mode, which reads weights out of their modules' sight."""
+    return _FAST_ATTENTION
+
+
+def _has_fast_attention() -> bool:
     import torch
 
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    return torch.backends.mha.get_fastpath_enabled()
+
+
+def _set_fast_attention(on: bool) -> None:
+    import torch
+
+    torch.backends.mha.set_fastpath_enabled(on)
+
+
+_FAST_ATTENTION = ProcessSetting(_has_fast_attention, _set_fast_attention, False)
 
 
 def autocast(device: "torch.device", precision: str) -> Any:

@@ -10,6 +10,7 @@ from starcli.errors import StarcliError, few
 from starcli.models.logits import APART
 from starcli.models.modes import modes_restored, set_eval_
 from starcli.models.state_dicts import load_state, versions_of
+from starcli.runtime.global_generator import generator_borrowed
 
 STEP = 0.1
 """Deviation of what is added to parameters, so that none is zero, as a head may be at first."""
@@ -25,7 +26,7 @@ def refuse_outside_state(name: str, network: nn.Module, other: nn.Module, inputs
     returns other outputs each time, is not compared. Parameters are in memory once, but while `other` is built.
     """
     try:
-        with modes_restored(network), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with modes_restored(network), torch.no_grad(), generator_borrowed():
             _move_(network, inputs)
             one, again = (_outputs(network, inputs) for _ in range(2))
             _give_(network.train(), other)
@@ -48,7 +49,7 @@ def refuse_outside_state(name: str, network: nn.Module, other: nn.Module, inputs
 
 def _move_(network: nn.Module, inputs: Tensor) -> None:
     """A pass in train mode, if there can be one, and a step of all parameters."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     with contextlib.suppress(Exception):  # it may need more examples
         network.train()(inputs.clone())
     for parameter in network.parameters():
@@ -65,7 +66,7 @@ def _give_(network: nn.Module, other: nn.Module) -> None:
 
 
 def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)
     outputs: Tensor = set_eval_(network)(inputs.clone())
     return outputs
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from starcli.errors import StarcliError, first_line
 from starcli.runtime.arithmetic import only_warns
+from starcli.runtime.global_generator import generator_borrowed
 from starcli.runtime.progress import Progress
 from starcli.training.seeds import generators_restored
 
@@ -44,7 +45,8 @@ class CompiledForward:
         """Time both versions; buffers and generators are restored, gradients are not touched."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         try:
-            with generators_restored(inputs.device):  # the step's dropout has been seeded already
+            # the step's dropout has been seeded already
+            with generator_borrowed(), generators_restored(inputs.device):
                 plain = self._seconds(self.network, inputs)
                 compiling = self._seconds(self.compiled, inputs, repeats=1, warm=False)
                 compiled = self._seconds(self.compiled, inputs)

@@ -26,7 +26,7 @@ from starcli.training.exchange import Exchange
 from starcli.training.objective import Objective, Row
 from starcli.training.optimizer import build_optimizer
 from starcli.training.schedule import learning_rate
-from starcli.training.seeds import generators_restored, seed_globally, substream
+from starcli.training.seeds import SeededSteps, generators_restored, substream
 
 CHECK_EVERY = 50
 """Steps between checks of the loss on a device that computes ahead; on a CPU each step is checked."""
@@ -93,6 +93,7 @@ class TrainingRun:
         self.checked = 0
         self.times = SavingTimes(self.save_every)
         self.exchange: Exchange | None = None
+        self.seeding = SeededSteps(self.device)
 
     def run(self) -> list[Row]:
         """Train all epochs and return their rows. Raises `Interrupted`, after saving, where a stop is asked for."""
@@ -153,8 +154,8 @@ class TrainingRun:
         losses, hits = [], []
         for inputs, labels, piece in batch:
             seed = substream(self.seed, "dropout", position.epoch, position.step, *piece.place)
-            seed_globally(self.device, seed)
-            mean, found = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
+            with self.seeding.seeded(seed):
+                mean, found = objective.step(inputs, labels, position.epoch, position.step, piece.number, piece.weight)
             losses.append(piece.weight * mean)
             hits.append(found if piece.weight else torch.zeros_like(found))
         loss, correct = (reduce(torch.add, each) for each in (losses, hits))

@@ -4,10 +4,14 @@ Nothing random then needs to be carried from step to step: the permutation of ep
 come out the same whether a run reached them at once, after an interruption, or beside other runs.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 
 import torch
+
+from starcli.runtime.global_generator import BORROWED
+from starcli.runtime.process_setting import ProcessSetting
 
 
 def substream(seed: int, *place: int | str) -> int:
@@ -25,13 +29,46 @@ def generator(seed: int, *place: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(substream(seed, *place))
 
 
-def generators_restored(device: torch.device) -> AbstractContextManager[None]:
+_STATE = ProcessSetting(torch.default_generator.get_state, torch.default_generator.set_state, lock=BORROWED)
+"""That of the CPU's generator, which comes back once no thread trains any more."""
+
+
+@contextmanager
+def generators_restored(device: torch.device) -> Iterator[None]:
     """Context after which the global generators of the CPU and of `device` are as before.
 
     Dropout draws from them, and admits no other.
     """
-    devices = [] if device.type == "cpu" else [device]
-    return torch.random.fork_rng(devices=devices, device_type=device.type)
+    others = nullcontext() if device.type == "cpu" else torch.random.fork_rng([device], device_type=device.type)
+    with _STATE, others:
+        yield
+
+
+class SeededSteps:
+    """Steps of a run for each of which the global generators are seeded anew.
+
+    Where the network draws from them no other thread does meanwhile: two runs side by side are each as they are alone.
+    Whether it does, the first step finds out.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._draws = None if device.type == "cpu" else True  # None: not known; generators of others are not asked
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Context of a step."""
+        with BORROWED:
+            seed_globally(self.device, seed)
+            if self._draws is None:
+                before = torch.default_generator.get_state()
+                yield
+                self._draws = not torch.equal(before, torch.default_generator.get_state())
+                return
+            if self._draws:
+                yield
+                return
+        yield
 
 
 def seed_globally(device: torch.device, seed: int) -> None:

@@ -10,6 +10,7 @@ from starcli.data.splits import Split
 from starcli.errors import StarcliError, first_line
 from starcli.models.flat_network import FlatNetwork
 from starcli.models.modes import modes_restored
+from starcli.runtime.global_generator import generator_borrowed
 from starcli.training.seeds import generators_restored
 
 
@@ -18,7 +19,8 @@ def trial_pass(flat: FlatNetwork, inputs: Tensor) -> Iterator[None]:
     """Context after a forward pass in train mode; buffers, modes and generators come back as they were."""
     before = {name: tensor.clone() for name, tensor in flat.buffers.items()}
     try:
-        with modes_restored(flat.network), generators_restored(flat.parameters.device), torch.no_grad():
+        restored = generators_restored(flat.parameters.device)
+        with modes_restored(flat.network), generator_borrowed(), restored, torch.no_grad():
             flat.network.train()
             flat.network(inputs)
             yield

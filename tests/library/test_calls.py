@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import Any
@@ -138,6 +139,30 @@ def test_calls_of_several_threads_leave_the_default_dtype_alone() -> None:
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def test_trainings_of_several_threads_are_each_as_alone(data: Data) -> None:
+    """Dropout draws from torch's generator, which is one for all threads; so do the weights at the beginning."""
+
+    def dropping() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 32), nn.Dropout(0.5), nn.ReLU(), nn.Linear(32, 3))
+
+    def trained(seed: int) -> str:
+        make = dropping if seed else network
+        return sc.train(make, data, epochs=8, batch_size=4, seed=seed).tensors_sha256
+
+    alone, before = [trained(seed) for seed in range(3)], torch.get_rng_state()
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(trained, range(3))) == alone
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_generators_of_gpus_are_left_alone(pair: list[nn.Module], data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    sc.train(network, data, epochs=1)
+    sc.barrier(*pair, data=data, points=3, alignment=None)
+    assert not seeded
 
 
 def test_numbers_of_numpy_are_numbers(pair: list[nn.Module], data: Data) -> None:

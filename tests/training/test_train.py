@@ -235,7 +235,7 @@ def test_dropout_on_a_device_is_seeded_and_its_generator_put_back(kind, monkeypa
 def test_each_step_seeds_the_generators_of_its_device(mlp, monkeypatch):
     seen = []
     monkeypatch.setattr("starcli.training.run.generators_restored", lambda device: seen.append(device) or nullcontext())
-    monkeypatch.setattr("starcli.training.run.seed_globally", lambda *place: seen.append(place))
+    monkeypatch.setattr("starcli.training.seeds.seed_globally", lambda *place: seen.append(place))
     train_network(mlp, RECIPE.override(epochs=1), 2)
     assert seen == [mlp.device, *((mlp.device, substream(2, "dropout", 0, step)) for step in range(5))]
 
