@@ -18,7 +18,7 @@ from starcli.data.in_memory import examples_by_role, largest_token
 from starcli.data.layout import empty_classes
 from starcli.data.loading import Loaded, Part, Request, assemble
 from starcli.data.random_transforms import notes_of_draws
-from starcli.data.table_columns import features_of
+from starcli.data.table_columns import features_of, targets_of
 from starcli.data.tokens import assemble_tokens
 from starcli.registry.tasks import CLASSES
 from starcli.runtime.user_code import user_callable, user_code_explained
@@ -45,5 +45,8 @@ def load_built(request: Request) -> Loaded:
     else:
         loaded = assemble("build", *split, task=task)
     return replace(
-        loaded, features=features_of(given), notes=(*notes_of_draws(given, request.rest), *said, *loaded.notes)
+        loaded,
+        class_names=targets_of(given, task),
+        features=features_of(given),
+        notes=(*notes_of_draws(given, request.rest), *said, *loaded.notes),
     )

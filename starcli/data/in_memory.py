@@ -19,7 +19,7 @@ from starcli.data.normalisation import BYTES, Normalisation
 from starcli.data.normalise_option import AS_THEY_ARE
 from starcli.data.random_transforms import notes_of_draws
 from starcli.data.splits import MemorySplit
-from starcli.data.table_columns import features_of, refuse_unlike_tables
+from starcli.data.table_columns import features_of, refuse_unlike_tables, targets_of
 from starcli.data.targets import check_targets, read_targets, task_of_targets
 from starcli.data.tokens import are_next_tokens, given_next_tokens, next_tokens, token_rows
 from starcli.errors import StarcliError, first_line, number_of, type_in_words
@@ -83,6 +83,7 @@ def dataset_in_memory(examples: Examples | Mapping[str, Examples], task: str | N
         split_seed=0,
         limit=None,
         notes=(*notes_of_draws(given, f"data {IN_MEMORY}"), *_notes(*tensors["train"], classes, task)),
+        class_names=targets_of(given, task),
         features=features_of(given),
         vocab_size=vocab_size,
         task=task,

@@ -5,6 +5,7 @@ from typing import Any
 
 from starcli.data.memory_arrays import is_array
 from starcli.errors import StarcliError, few
+from starcli.registry.tasks import OF_COLUMNS
 
 
 def names_of_columns(value: Any) -> tuple[str, ...]:
@@ -16,6 +17,11 @@ def names_of_columns(value: Any) -> tuple[str, ...]:
 def features_of(by_role: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of the columns that the inputs of training are made of, where they are a table."""
     return _columns(by_role["train"])[0]
+
+
+def targets_of(by_role: Mapping[str, Any], task: str) -> tuple[str, ...]:
+    """Names of the columns that are predicted, where the labels of training are a table."""
+    return _columns(by_role["train"])[1] if task in OF_COLUMNS else ()
 
 
 def refuse_other_columns(what: str, found: Sequence[str], expected: Sequence[str], of: str) -> None:

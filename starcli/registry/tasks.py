@@ -9,6 +9,9 @@ CLASSES, NEXT_TOKEN, MASKED_TOKEN = "classes", "next-token", "masked-token"
 REGRESSION, MULTI_LABEL = "regression", "multi-label"
 """Names of tasks."""
 
+OF_COLUMNS = (REGRESSION, MULTI_LABEL)
+"""Tasks of which columns are predicted, of numbers or of 0 and 1."""
+
 OF_TOKENS = (NEXT_TOKEN, MASKED_TOKEN)
 """Those that predict a token at places of a text: labels are (N, length), and outputs (N, length, vocabulary)."""
 

@@ -18,6 +18,7 @@ from starcli.models.dtypes import float_types
 from starcli.models.names import imports_code, is_huggingface
 from starcli.models.state_dicts import fit, is_state_of, misfits, not_finite, versions_of
 from starcli.models.tensor_names import with_own_values
+from starcli.registry.tasks import OF_COLUMNS
 from starcli.workspace.choices import Choices
 from starcli.workspace.names_of_others import needed_names, way_out, without_prefix
 
@@ -86,7 +87,9 @@ def _settled(metadata: Metadata, what: str, choices: Choices) -> dict[str, Any] 
     fields: dict[str, Any] = record.model_dump(mode="json", include={"sha256"} if what == "spec" else None)
     arguments = fields.pop("arguments", {})
     if what == "data":
-        fields.pop("features", None)  # names alone: what stands in the columns is in the fingerprint
+        # names alone: what stands in the columns is in the fingerprint
+        for names in ("features", *(["class_names"] if fields.get("task") in OF_COLUMNS else [])):
+            fields.pop(names, None)
         chosen = {name: getattr(choices, name) for name in ("limit", "val_fraction", "split_seed")}
         fields |= {name: value for name, value in chosen.items() if value is not None}
         if not fields["val_fraction"]:

@@ -13,7 +13,7 @@ from starcli.data.text_options import OF_TEXTS, OPTIONS_OF_KINDS, TextOptions
 from starcli.data.tokenizers import refuse_other_tokenizer
 from starcli.errors import StarcliError, few, option_of
 from starcli.models.names import is_external
-from starcli.registry.tasks import CLASSES, NEXT_TOKEN
+from starcli.registry.tasks import CLASSES, NEXT_TOKEN, OF_COLUMNS
 from starcli.workspace.data_notes import scaling_notes, standardised_note
 
 if TYPE_CHECKING:
@@ -238,6 +238,8 @@ def agreed_in_memory(
     if record is None:
         return dataset, ()
     refuse_other_columns(f"data {dataset.name}", dataset.features, record.features, model)
+    if record.task in OF_COLUMNS:
+        refuse_other_columns(f"data {dataset.name}, labels", dataset.class_names, record.class_names, model)
     if dataset.fingerprint == record.fingerprint:
         return as_trained(dataset, choices, record, model)
     how = ", and taken as they are" if choices.normalise is None else ""

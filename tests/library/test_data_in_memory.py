@@ -292,5 +292,19 @@ def test_a_model_of_a_table_in_memory_finds_its_columns_in_a_file(tmp_path: Path
     _houses("x", "b", "a").to_csv(tmp_path / "test.csv", index=False)
     found = sc.evaluate(model, data=f"table:{tmp_path}", label_column="x")[0]
     assert found["loss"] == pytest.approx(sc.evaluate(model)[0]["loss"], rel=1e-6)
-    of_array = sc.train("mlp", {"train": (ab.to_numpy(), y), "test": (ab.to_numpy(), y)}, epochs=2, seed=1)
+    of_array = sc.train(
+        "mlp", {"train": (ab.to_numpy(), y.to_numpy()), "test": (ab.to_numpy(), y.to_numpy())}, epochs=2, seed=1
+    )
     assert sc.barrier(model, of_array, points=3).curves["train"].loss_barrier >= 0  # the same examples
+
+
+@pytest.mark.filterwarnings("ignore::starcli.StarcliWarning")
+def test_columns_that_are_predicted_keep_their_names() -> None:
+    ab, xy = _houses("a", "b"), _houses("x", "y")
+    model = sc.train("mlp", {"train": (ab, xy), "test": (ab, xy)}, epochs=2)
+    found = sc.predict(model).to_frame()
+    assert found["label_y"].tolist() == pytest.approx(xy["y"].tolist(), rel=1e-6)
+    mine = ((found["prediction_x"] - xy["x"]) ** 2 + (found["prediction_y"] - xy["y"]) ** 2).mean() / 2
+    assert sc.evaluate(model, data=(ab, xy))[0]["loss"] == pytest.approx(mine, rel=1e-5)
+    with pytest.raises(sc.StarcliError, match="in memory, labels: its columns are not those of mlp-0"):
+        sc.evaluate(model, data=(ab, xy[["y", "x"]]))
