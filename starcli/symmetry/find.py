@@ -47,7 +47,7 @@ class Proved:
         )
 
 
-DERIVATION = "22"
+DERIVATION = "23"
 """Raised when symmetries are derived in another way, so that what was kept is derived anew."""
 CacheKey = list[Any] | None
 """What a cache key is made of besides what is cached; None for a network that no hash tells from others."""

@@ -99,7 +99,7 @@ class Writer:
 
     def _turns(self, table: Table, n: int, depth: int) -> Node | None:
         """Interleaving: positions taken in turns."""
-        for turns in range(2, min(MAX_TURNS, n // 2) + 1):
+        for turns in sorted({*range(2, min(MAX_TURNS, n // 2) + 1), *_stride(table)}):
             parts = [
                 self.axis({g: i[k::turns] for g, i in table.items()}, len(range(k, n, turns)), depth + 1)
                 for k in range(turns)
@@ -108,3 +108,9 @@ class Writer:
             if len(whole) == turns:
                 return interleave(whole)
         return None
+
+
+def _stride(table: Table) -> tuple[int, ...]:
+    """The distance of neighbouring units of the first group, if that is the same for all, and more than one."""
+    distances = np.unique(np.diff(np.flatnonzero(next(iter(table.values())) >= 0)))
+    return tuple(distances.tolist()) if len(distances) == 1 and distances[0] > 1 else ()

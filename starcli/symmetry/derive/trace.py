@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from hashlib import sha256
 
 import numpy as np
 from torch import Tensor, nn
 
 from starcli.models.spectral_norm import spectral_vector_names
-from starcli.symmetry.derive.algebra import pin
 from starcli.symmetry.derive.atoms import AtomLabels, Atoms
 from starcli.symmetry.derive.call import Parameter
 from starcli.symmetry.derive.joint import JointAxes, jointly_told
 from starcli.symmetry.derive.rules.contraction import grouped_inputs
-from starcli.symmetry.derive.values import Value
+from starcli.symmetry.derive.values import Value, varies
 
 _STATISTICS = ("*running_mean", "*running_var", "*expert_bias", "*e_score_correction_bias")
 """Patterns of the buffers that are labelled as parameters are: what training finds out of each unit, of each expert."""
@@ -64,8 +64,8 @@ def start(network: nn.Module, joint: Mapping[str, JointAxes], cut: Mapping[str, 
         if tensor.is_floating_point() and (name in vectors or any(fnmatchcase(name, each) for each in _STATISTICS)):
             tensors[name] = tensor
         elif tensor.is_floating_point() and name in kept:
-            told[name] = [axis for axis, n in enumerate(tensor.shape) if n > 1 and _differs_along(tensor, axis)]
-            if len(told[name]) < sum(n > 1 for n in tensor.shape):
+            told[name] = {axis: _alike_along(tensor, axis) for axis, n in enumerate(tensor.shape) if n > 1}
+            if any(len(parts) < tensor.shape[axis] for axis, parts in told[name].items()):
                 tensors[name] = tensor
     first: dict[int, str] = {}
     for name, tensor in tensors.items():
@@ -81,17 +81,29 @@ def start(network: nn.Module, joint: Mapping[str, JointAxes], cut: Mapping[str, 
             factors[1] = inner.repeat(shape[0] // cut[name], 0)
         parts = cut.get(name, 1) if name not in joint and name not in grouped else 1
         trace.parameters[name] = Parameter(name, Value(shape, tuple(factors)), parts=parts)
-        pin(trace.atoms, trace.parameters[name].value, f"the constant {name}", told.get(name, ()))
+        for axis, alike in told.get(name, {}).items():
+            for factor in trace.parameters[name].value.along(axis) if len(alike) > 1 else ():
+                if varies(factor) == (axis,):
+                    trace.atoms.tell_apart([factor.take(each, axis) for each in alike], f"the constant {name}")
+                else:
+                    trace.atoms.pin(factor, f"the constant {name}")
     return trace
 
 
-def _differs_along(tensor: Tensor, axis: int) -> bool:
-    """Whether the positions of an axis have different values, as those of a buffer have of which each is told apart.
+def _alike_along(tensor: Tensor, axis: int) -> list[list[int]]:
+    """The positions of an axis of a buffer, those with the same values together: only such may change places.
 
-    Where they have the same, as in statistics and masks at first, training or pruning may tell them apart as it does
-    units: such a buffer goes with the units as their parameters do.
+    Masks of one value at first are told apart by training or pruning as units are: they go with these as parameters do.
     """
-    return tensor.is_meta or not bool((tensor == tensor.select(axis, 0).unsqueeze(axis)).all())
+    n = tensor.shape[axis]
+    if tensor.is_meta:
+        return [[i] for i in range(n)]
+    if bool((tensor == tensor.select(axis, 0).unsqueeze(axis)).all()):
+        return [list(range(n))]
+    found: dict[bytes, list[int]] = {}
+    for i, values in enumerate(tensor.detach().cpu().unbind(axis)):
+        found.setdefault(sha256(values.double().numpy().tobytes()).digest(), []).append(i)
+    return list(found.values())
 
 
 def _grouped_kernels(network: nn.Module) -> dict[str, int]:

@@ -187,3 +187,20 @@ class Cached(nn.Module):
         if self.training or self.kept is None:
             self.kept = self.scale.exp()
         return self.last(F.relu(self.first(x)) * self.kept)
+
+
+class Masked(nn.Module):
+    """Outputs of which each sees the inputs before it, by masks; 12 hidden units have degrees (Germain et al. 2015)."""
+
+    def __init__(self, degrees: Tensor) -> None:
+        super().__init__()
+        inputs = torch.arange(4)
+        seen = inputs <= degrees[:, None], degrees <= degrees[:, None], degrees < inputs[:, None]
+        self.layers = nn.ModuleList(nn.Linear(mask.shape[1], mask.shape[0]) for mask in seen)
+        for layer, mask in zip(self.layers, seen, strict=True):
+            layer.register_buffer("mask", mask.float())
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = nn.functional.linear(x.relu(), layer.mask * layer.weight, layer.bias)
+        return x

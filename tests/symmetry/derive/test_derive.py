@@ -72,6 +72,9 @@ CASES = {
     "retyped": (dense.Retyped, (torch.rand(3, 4),), 2 * fact(6)),
     "unnormalised": (dense.Unnormalised, (torch.rand(3, 4),), fact(6) + 24 * fact(7)),
     "cached": (dense.Cached, (torch.rand(3, 4),), fact(6)),
+    # in each of two layers four units of each degree, that is of each mask
+    "masked": (partial(dense.Masked, torch.arange(12) // 4), (torch.rand(3, 4),), 6 * fact(4)),
+    "masked in turns": (partial(dense.Masked, torch.arange(12) % 3), (torch.rand(3, 4),), 6 * fact(4)),
     "folded": (convolutional.Folded, IMAGE, fact(5)),
     "on a graph": (scattered.OnGraph, (torch.rand(2, 4, 3),), fact(6, 7)),
     "maxima on a graph": (partial(scattered.OnGraph, maxima=True), (torch.rand(2, 4, 3),), fact(6, 7)),

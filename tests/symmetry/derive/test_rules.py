@@ -147,6 +147,18 @@ def test_expressions(expected, table):
     assert (None if node is None else text(node)) == expected
 
 
+def test_groups_in_turns_of_any_number():
+    from starcli.symmetry.archspec.expression import text
+
+    index = {group: np.full(34, -1) for group in range(11)}
+    for group, each in index.items():
+        each[group::11] = range(len(each[group::11]))
+    sizes = {group: 4 if group == 0 else 3 for group in index}
+    node = Writer({group: f"g{group}" for group in index}, sizes).axis(index, 34)
+    assert node is not None
+    assert text(node) == " | ".join(f"g{group}" for group in index)
+
+
 class Between(nn.Module):
     """An operator between two layers of `width` units; the last axis by default."""
 
