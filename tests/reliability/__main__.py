@@ -1,7 +1,7 @@
-"""`python -m tests.reliability [SECTION[/TARGET]...]`: run the trials and write tests/RELIABILITY.md.
+"""`python -m tests.reliability [--cases N] [SECTION[/TARGET]...]`: run the trials and write tests/RELIABILITY.md.
 
 Rows that are not run again are those of their last run, which lie in tests/reliability/results.json. A target, as in
-`fuzz/image`, is one reader to fuzz.
+`fuzz/image`, is one reader to fuzz. --cases is how many cases each is given; the table says it.
 """
 
 import argparse
@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from .faults import Row
 from .ground import memory
-from .sections import SECTIONS, TITLES
+from .sections import FUZZED, SECTIONS, TITLES, Wanted
 
 HERE = Path(__file__).parent
 RESULTS, TABLE = HERE / "results.json", HERE.parent / "RELIABILITY.md"
@@ -48,7 +48,7 @@ def outcome(trials: int, defects: list[str]) -> str:
     return "all held" if trials else "not run"
 
 
-def run(name: str, only: set[str]) -> list[Row]:
+def run(name: str, wanted: Wanted) -> list[Row]:
     """One section, in a process of its own: forks of what one imported must not slow another's."""
     reading, writing = os.pipe()
     child = os.fork()
@@ -58,7 +58,7 @@ def run(name: str, only: set[str]) -> list[Row]:
         try:
             with tempfile.TemporaryDirectory(dir=memory()) as place, os.fdopen(writing, "w") as out:
                 began = time.monotonic()
-                for row in SECTIONS[name](Path(place), only):
+                for row in SECTIONS[name](Path(place), wanted):
                     words = f"{name}: {row[0]}: {row[1]} trials, {len(row[2])} failed, {time.monotonic() - began:.0f} s"
                     print(words, *row[2], sep="\n  ", file=sys.stderr, flush=True)
                     out.write(json.dumps(row) + "\n")
@@ -93,15 +93,16 @@ def main() -> int:
         "python -m tests.reliability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION[/TARGET]", help=", ".join(SECTIONS))
-    sections = parser.parse_args().sections
+    parser.add_argument("--cases", type=int, default=FUZZED, metavar="N", help=f"of each reader ({FUZZED:,})")
+    asked = parser.parse_args()
     failed = False
-    for words in sections or list(SECTIONS):
+    for words in asked.sections or list(SECTIONS):
         name, _, target = words.partition("/")
         if name not in SECTIONS:
             parser.error(f"there is no section {name}")
         print(f"{name}: begins", file=sys.stderr, flush=True)
         began = time.monotonic()
-        rows = run(name, {target} - {""})
+        rows = run(name, Wanted(frozenset({target} - {""}), asked.cases))
         failed = failed or not rows or any(defects for _, _, defects in rows)
         keep(name, rows, some=bool(target))
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

@@ -27,6 +27,7 @@ def runs(epochs: int) -> dict[str, tuple[str, ...]]:
         "train, two seeds": (*train, "--seeds", "7-8", "-o", "out{seed}.safetensors"),
         "star": ("star", *inputs, "-o", "out.safetensors"),
         "fuse": ("fuse", *inputs, "-o", "out.safetensors"),
+        "curve": ("curve", *inputs[1:], "-o", "out.safetensors"),
     }
 
 
