@@ -9,7 +9,9 @@ from starcli.recipes import recipe
 
 from .arrays import IDX, archives, idx_directory
 from .checkpoints import HARMLESS, SAFETENSORS
+from .data_files import ARROW, SAVED, SHARDS, TOKENIZERS, read_saved, read_shard, read_tokenizer
 from .images import IMAGES, image_directory
+from .models import ADAPTERS, CONFIGS, read_adapter_at, read_directory
 from .permutations import ELEMENTS, PERMUTATIONS
 from .pickles import HARMLESS as READABLE
 from .pickles import payloads
@@ -35,6 +37,17 @@ def _file(name: str, content: Content) -> Callable[[Path], Path]:
         path = directory / name
         path.write_bytes(content())
         return path
+
+    return make
+
+
+def _folder(name: str, files: Callable[[], Mapping[str, bytes]]) -> Callable[[Path], Path]:
+    """Files of one folder, of which the reader is given `name`."""
+
+    def make(directory: Path) -> Path:
+        for each, content in files().items():
+            (directory / each).write_bytes(content)
+        return directory / name
 
     return make
 
@@ -66,3 +79,13 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield "images", Case(name, made, read_data, name == "a PNG that unfolds")
     for name, content in (PERMUTATIONS | ELEMENTS).items():
         yield "permutation", Case(name, _file("p.safetensors", content), read_permutation_file)
+    for name, content in SHARDS.items():
+        yield "webdataset", Case(name, _file("x.tar", content), read_shard)
+    for name, files in SAVED.items():
+        yield "saved data set", Case(name, _folder(ARROW, files), read_saved)
+    for name, content in TOKENIZERS.items():
+        yield "tokenizer", Case(name, _file("tokenizer.json", content), read_tokenizer)
+    for name, files in CONFIGS.items():
+        yield "config of a model", Case(name, _folder("config.json", files), read_directory, True)
+    for name, files in ADAPTERS.items():
+        yield "adapter", Case(name, _folder("adapter_config.json", files), read_adapter_at)
