@@ -23,6 +23,9 @@ from starcli.huggingface.directory import network_arguments
 from starcli.huggingface.tasks import task_of
 from starcli.runtime.global_generator import generator_borrowed
 
+MOST_LAYERS = 10_000
+"""Largest number of layers: a config may be a stranger's, and each is built before any weight is looked at."""
+
 _EXPERTS = "_experts_implementation"
 """Where a config says how mixtures of experts are computed."""
 _PLAINLY = "eager"
@@ -113,6 +116,9 @@ def config_of(name: str, arguments: Mapping[str, Any]) -> Any:
         config = kind.config_class(**arguments)
     except Exception as error:  # checks of the package's own, of all types
         raise StarcliError(f"architecture hf:{name}: its config is refused", [first_line(error)]) from error
+    layers = getattr(config, "num_hidden_layers", None)
+    if isinstance(layers, int) and layers > MOST_LAYERS:
+        raise StarcliError(f"architecture hf:{name}: {layers:,} layers, at most {MOST_LAYERS:,} are built")
     config.use_cache = False
     config._attn_implementation = _PLAINLY
     setattr(config, _EXPERTS, _PLAINLY)

@@ -349,3 +349,9 @@ def test_classes_in_another_order_are_never_taken_for_each_other(saved, texts, t
         )
     )
     assert run_here("eval", place, "--data", f"text:{numbers}").rows[0]["nll"] == pytest.approx(row["nll"])
+
+
+@pytest.mark.parametrize(("kind", "key"), [("BertForMaskedLM", "num_hidden_layers"), ("GPT2LMHeadModel", "n_layer")])
+def test_a_config_of_endless_layers_is_refused_before_any_is_built(kind: str, key: str) -> None:
+    with pytest.raises(StarcliError, match="1,000,000,000 layers, at most 10,000 are built"):
+        build_network(f"hf:{kind}", **{key: 10**9})

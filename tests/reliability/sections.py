@@ -138,15 +138,19 @@ def fuzzed(name: str, way: str, cases: int, place: Path) -> list[str]:
                 return guided.run(target, cases, Path(directory), FOUND)
 
 
-def kill_rows(place: Path, _wanted: Wanted) -> Iterator[Row]:
+def kill_rows(place: Path, wanted: Wanted) -> Iterator[Row]:
     """Each command that goes on, by the clock and by its writes."""
     ground.import_all()
     sources = ground.prepare(place)
     for name, words in ground.runs(STEPS_AT_RANDOM).items():
+        if wanted.only and name not in wanted.only:
+            continue
         tally = killed.Killing(words, sources, place / "run").at_random(RANDOM_KILLS)
         yield f"`{name}` at random moments ({tally.resumed} with a state to go on from)", tally.trials, tally.defects
         tally = killed.Killing(ground.RUNS[name], sources, place / "run").at_writes()
         yield f"`{name}` at each step of each write ({tally.resumed} with a state)", tally.trials, tally.defects
+    if wanted.only:
+        return
     defects = measured.interrupted_measurements(sources, place)
     yield "`barrier --all-pairs` and `bma`: nothing measured twice", 2, defects
 
