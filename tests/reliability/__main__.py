@@ -1,7 +1,7 @@
 """`python -m tests.reliability [--cases N] [SECTION[/TARGET]...]`: run the trials and write tests/RELIABILITY.md.
 
 Rows that are not run again are those of their last run, which lie in tests/reliability/results.json. A target, as in
-`fuzz/image` and `kills/curve`, is one reader to fuzz or command to kill. --cases is how many cases each is given; the table says it.
+`fuzz/image` and `kills/curve`, is one reader to fuzz or command to kill. --cases says how many cases each reader gets.
 """
 
 import argparse

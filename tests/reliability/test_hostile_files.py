@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reliability import hostile
+from reliability.trial import import_packages
 from starcli.errors import StarcliError
 
 SLOW = ("100 MB", "unfolds", "bomb", "100,000", "million", "300,000", "20,000 tensors", "20,000 empty", "blocks",
@@ -27,6 +28,12 @@ def at_most(calls: int) -> Iterator[None]:
         yield
     made = sum(entry.callcount for entry in profile.getstats())
     assert made <= calls, f"{made:,} calls"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """What is imported late must not count."""
+    import_packages()
 
 
 def test_calls_are_counted() -> None:

@@ -4,6 +4,7 @@ The parent imports everything once; a fork costs milliseconds where a cold start
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import resource
@@ -59,17 +60,30 @@ def quiet_import() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import datasets  # noqa: F401
     import PIL.Image
     import pydantic  # noqa: F401
-    import tokenizers  # noqa: F401
-    import transformers
 
     from starcli.checkpoints import lineage  # noqa: F401
     from starcli.recipes import recipe  # noqa: F401
 
     PIL.Image.init()
-    _ = transformers.BertForSequenceClassification, transformers.ViTForImageClassification  # both are imported late
+    import_packages()
+
+
+PACKAGES = ("datasets", "pyarrow", "tokenizers", "transformers")
+"""Packages of Hugging Face and what they are made of: without them there are no cases of their files."""
+
+
+def have_packages() -> bool:
+    """Whether all of PACKAGES are installed."""
+    return all(importlib.util.find_spec(name) for name in PACKAGES)
+
+
+def import_packages() -> None:
+    """Import what readers import of PACKAGES: classes of `transformers` are imported when they are first named."""
+    if have_packages():
+        modules = {name: importlib.import_module(name) for name in PACKAGES}
+        _ = [getattr(modules["transformers"], f"{name}Classification") for name in ("BertForSequence", "ViTForImage")]
 
 
 def watched(writable: Iterable[Path] = ()) -> list[str]:

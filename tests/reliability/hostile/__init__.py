@@ -7,6 +7,7 @@ from pathlib import Path
 from starcli.checkpoints import checkpoint
 from starcli.recipes import recipe
 
+from ..trial import have_packages
 from .arrays import IDX, archives, idx_directory
 from .checkpoints import HARMLESS, SAFETENSORS
 from .data_files import ARROW, SAVED, SHARDS, TOKENIZERS, read_saved, read_shard, read_tokenizer
@@ -79,6 +80,11 @@ def cases() -> Iterator[tuple[str, Case]]:
         yield "images", Case(name, made, read_data, name == "a PNG that unfolds")
     for name, content in (PERMUTATIONS | ELEMENTS).items():
         yield "permutation", Case(name, _file("p.safetensors", content), read_permutation_file)
+    if have_packages():
+        yield from _of_packages()
+
+
+def _of_packages() -> Iterator[tuple[str, Case]]:
     for name, content in SHARDS.items():
         yield "webdataset", Case(name, _file("x.tar", content), read_shard)
     for name, files in SAVED.items():
