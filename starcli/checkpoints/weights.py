@@ -15,6 +15,7 @@ from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict
 from starcli.errors import StarcliError, first_line, type_in_words
 from starcli.files import pickles
 from starcli.files.formats import is_torch_file, refuse_name_of_bytes, refuse_other_kind
+from starcli.files.formats_of_others import ENOUGH
 from starcli.files.names import is_standard_stream
 from starcli.files.pickled_values import RefusedPickle
 from starcli.files.safetensors import read_tensors
@@ -81,7 +82,7 @@ def _unpickled(path: Path) -> object:
     """Content of a file of PyTorch's."""
     try:
         with path.open("rb") as file:
-            refuse_other_kind(file.read(8), str(path))
+            refuse_other_kind(file.read(ENOUGH), str(path))
         return pickles.load_pickle(path)
     except OSError as error:
         raise_os_error(path, error, "read")

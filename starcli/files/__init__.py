@@ -2,7 +2,7 @@
 
 write.py           all writing; begin here. lock.py, leftovers.py, links.py: what may be in its way
 state.py           saved states of long runs; cache.py: results between runs (cache_contents.py)
-names.py           names on the command line; formats.py: which format a file has
+names.py           names on the command line; formats.py: which format a file has; formats_of_others.py: those not read
 safetensors.py     reading; tensor_layout.py: headers; slices.py, lazy_tensors.py: without holding all; shards.py,
                    write_shards.py: in several files; other_weights.py: of another model beside them
 pickles.py         PyTorch's own files, read by unpickler.py without running code: torch_tensors.py, pickled_values.py

@@ -1,8 +1,10 @@
 """Formats of files with weights, told apart by suffixes and first bytes: safetensors, PyTorch's own, no weights."""
 
+import re
 from pathlib import Path, PurePath
 
 from starcli.errors import StarcliError
+from starcli.files.formats_of_others import not_read
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 """Suffixes of PyTorch's own files."""
@@ -19,17 +21,17 @@ def other_kind(first: bytes) -> str | None:
     >>> other_kind(b'{"schema": 1}'), other_kind((100).to_bytes(8, "little"))
     ('a file of results or a log', None)
     """
-    if first.startswith(b'{"'):
+    if re.match(rb'\{\s*"', first):
         return "a file of results or a log"
     if first.startswith(b"version "):
         return "a pointer of Git LFS"
-    if first.lower().startswith((b"<html", b"<!doctyp")):
+    if first.lstrip().lower().startswith((b"<html", b"<!doc")):
         return "a web page"
     return "a figure" if first.startswith((b"\x89PNG", b"%PDF", b"<?xml", b"<svg")) else None
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether a file is one of PyTorch's own: an archive, or named like one and begins as no safetensors file does."""
+    """Whether a file is one of PyTorch's own: an archive, or a pickle, or named so; it begins as no safetensors do."""
     if not path.is_file():
         return False  # opening a pipe would wait for ever
     try:
@@ -37,14 +39,17 @@ def is_torch_file(path: Path) -> bool:
             head = file.read(9)
     except OSError:
         return False  # who reads it says what is wrong
-    return head[:4] == b"PK\x03\x04" or (is_pickled(path) and head[8:] != b"{")
+    named = is_pickled(path) or re.match(b"\x80[\2-\5]", head) is not None  # protocols of pickles
+    return head[:4] == b"PK\x03\x04" or (named and head[8:] != b"{")
 
 
 def refuse_other_kind(first: bytes, source: str) -> None:
-    """Raise StarcliError for a file that is of another kind by its first 8 bytes, or has none."""
+    """Raise StarcliError for a file that is of another kind by its first 8 bytes or more, or has none."""
     if not first:
         format_ = "PyTorch" if is_pickled(source) else "safetensors"
         raise StarcliError(f"{source}: not a whole {format_} file: it is empty")
+    if kind := not_read(first, source):
+        raise StarcliError(f"{source}: is {kind.kind}, which is not read", [kind.way])
     if other := other_kind(first):
         hint = ["git lfs pull fetches the file itself"] if "Git LFS" in other else []
         raise StarcliError(f"{source}: is {other}, not a checkpoint", hint)

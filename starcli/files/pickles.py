@@ -8,10 +8,11 @@ import json
 import os
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from starcli.files.formats import PICKLED
 from starcli.files.pickled_values import RefusedPickle
 from starcli.files.torch_tensors import CALLS, Storage, constants, dtype_of_storage
 from starcli.files.unpickler import MAXIMUM_STEPS, Unpickler
@@ -33,6 +34,8 @@ JSON = "starcli/json"
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 """What a file of the format before PyTorch 1.6 begins with: two pickles of these."""
+_BEGINNING = 32
+"""Number of bytes among which the first of the two ends, whatever the protocol."""
 
 
 def load_pickle(path: Path, *, mapped: bool = True) -> Any:
@@ -57,7 +60,7 @@ def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
     if pickled is None and any(name.endswith(".npy") for name in archive.namelist()):
         raise RefusedPickle("it holds NumPy arrays, which are data (--data) and no checkpoint")
     if pickled is None:
-        raise RefusedPickle("an archive without data.pkl, which torch.save writes")
+        raise RefusedPickle(f"an archive without data.pkl, which torch.save writes{_way_out(archive.namelist())}")
     root = pickled.removesuffix("data.pkl")
     if any(name == f"{root}constants.pkl" or name.startswith(f"{root}code/") for name in archive.namelist()):
         raise RefusedPickle(
@@ -91,6 +94,14 @@ def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
     return Unpickler(CALLS, constants(), _storages(storage), most=most).load(io.BytesIO(archive.read(pickled)))
 
 
+def _way_out(names: Sequence[str]) -> str:
+    """What makes something of an archive with files of these names that is read, where they tell."""
+    if any(name.endswith("/archive_format") for name in names):
+        return "; of torch.export: torch.save(dict(torch.export.load(FILE).state_dict), NEW)"
+    inside = next((name for name in names if name.endswith((*PICKLED, ".safetensors"))), None)
+    return f"; unpack it: {inside} lies in it" if inside else ""
+
+
 def _load_legacy(file: io.BufferedReader) -> Any:
     """The content of a file in the format before PyTorch 1.6: four pickles, the keys of the storages, their bytes."""
     import torch
@@ -108,6 +119,10 @@ def _load_legacy(file: io.BufferedReader) -> Any:
 
     most = max(MAXIMUM_STEPS, size // BYTES_PER_STEP)
     machine = Unpickler(CALLS, constants(), _storages(storage), most=most)
+    begin = head.getvalue()[:_BEGINNING]
+    if begin.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") not in begin:
+        by = "torch.save({name: torch.as_tensor(array), ...}, NEW)"
+        raise RefusedPickle(f"a pickle that torch.save did not write; {by} writes its arrays")
     if machine.load(head) != _MAGIC or machine.load(head) != _PROTOCOL:
         raise ValueError("it was not written by torch.save")
     if machine.load(head)["little_endian"] != (sys.byteorder == "little"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from starcli.errors import StarcliError, few
+from starcli.files.formats_of_others import directory_not_read
 from starcli.files.safetensors import Header, TensorInfo, read_header
 from starcli.files.strict_json import read_strict_json
 from starcli.files.write import raise_os_error
@@ -68,6 +69,8 @@ def file_of(path: Path) -> Path:
     found = checkpoints_in(path)
     if is_adapter(path):
         raise StarcliError(f"{path}: holds an adapter, no model; starcli convert {path} --base BASE -o OUT applies it")
+    if not found and (kind := directory_not_read(path)):
+        raise StarcliError(f"{path}: is {kind.kind}, which is not read", [kind.way])
     if len(found) != 1:
         there = few([each.name for each in found], 5) if found else "none"
         read = f"of one, its index of shards (*{INDEX}), {' or '.join(WHOLE)} is read"

@@ -127,6 +127,8 @@ def replaced(checkpoint: Checkpoint, network: nn.Module, patterns: Sequence[str]
     return own.with_tensors(with_own_values(network, own.tensors, patterns))
 
 
+_PACKED = re.compile(r"\.(absmax|SCB|quant_state\..+|qweight|qzeros|weight_packed|weight_scale_inv)$")
+
 MISFITS = 12
 """Maximum number of mismatches reported."""
 
@@ -166,8 +168,10 @@ def fitted(
         shards = [
             f"{each.name}: one shard of several; its folder is the whole" for each in checkpoints if _is_shard(each)
         ]
+        quantised = filter(_is_packed, checkpoints)
+        packed = [f"{each.name}: its weights are quantised, which is not supported" for each in quantised]
         wanted = [line.partition(": ")[0] for line in problems if line.endswith(": missing") or ": shape " in line]
-        what, lines = f"the weights do not fit the network {network}", first_of([*shards, *said], MISFITS)
+        what, lines = f"the weights do not fit the network {network}", first_of([*shards, *packed, *said], MISFITS)
         raise WeightsMisfitError(what, lines, wanted if len(wanted) == len(problems) else ())
     return found
 
@@ -175,6 +179,11 @@ def fitted(
 def _is_shard(model: Checkpoint) -> bool:
     """Whether a model was read from a file that is called as one of several shards."""
     return model.path is not None and re.search(r"-\d{5}-of-\d{5}\.[a-z]+$", model.path.name) is not None
+
+
+def _is_packed(model: Checkpoint) -> bool:
+    """Whether tensors have names that bitsandbytes, GPTQ, AWQ and the like give to what unpacks quantised weights."""
+    return any(_PACKED.search(name) for name in model.tensors)
 
 
 def _fitted(

@@ -11,6 +11,7 @@ from typing import Any
 
 from starcli.errors import StarcliError
 from starcli.files.formats import PICKLED
+from starcli.files.formats_of_others import directory_not_read
 from starcli.files.names import is_standard_stream
 from starcli.files.run_logs.targets import LogTarget
 from starcli.files.shards import INDEX, checkpoints_in, is_adapter
@@ -35,6 +36,8 @@ def _unreadable(path: Path) -> str | None:
     except OSError as error:
         return f"{path}: cannot read: {error.strerror}"
     if path.is_dir() and not checkpoints_in(path) and not is_adapter(path):
+        if kind := directory_not_read(path):
+            return f"{path}: is {kind.kind}, which is not read; {kind.way}"
         kinds = [kind for kind in (".safetensors", *PICKLED) if any(path.glob(f"*{kind}"))]
         inside = f"; its files are {path}/*{kinds[0]}" if kinds else ""
         return f"{path}: is a directory, not a file{inside}"
