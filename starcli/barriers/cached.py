@@ -71,9 +71,7 @@ def _hashes(models: Sequence[Checkpoint]) -> list[str]:
     return [model.tensors_sha256 for model in models]
 
 
-def cached_lines(
-    measure: Measure, first: Checkpoint, others: Sequence[Checkpoint], bends: Bends = STRAIGHT
-) -> list[Barrier]:
+def cached_lines(measure: Measure, first: Checkpoint, others: Sequence[Checkpoint], bends: Bends) -> list[Barrier]:
     """Measure the lines from one model to each of `others`, or the curve by way of `bends`; or recall them.
 
     The others are aligned as `starcli align` would and then measured as if read from its files: to the bit the same.
@@ -113,7 +111,7 @@ def cached_star_report(
     star: Checkpoint,
     sources: Sequence[Checkpoint],
     held_out: Sequence[Checkpoint],
-    aligned_sources: Sequence[Checkpoint] = (),
+    aligned_sources: Sequence[Checkpoint],
 ) -> StarReport:
     """Whether `star` is one: the paper's Table 1 row."""
     kept = CachedBarriers(measure, _hashes([*sources, *held_out, star]))

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from starcli.checkpoints.state_dict import EVERYTHING, Pick, StateDict, bare_name, convert_line, without_ignored
+from starcli.checkpoints.state_dict import Pick, StateDict, bare_name, convert_line, without_ignored
 from starcli.errors import StarcliError, few, first_of, number_of, type_in_words
 from starcli.files.pickled_values import Global, Skipped, skipped_in
 from starcli.files.tensor_layout import DTYPES
@@ -47,7 +47,7 @@ class _Candidate:
         return all(word in USUAL for word in self.key.split("."))
 
 
-def find_state_dict(content: object, source: str, pick: Pick = EVERYTHING) -> StateDict:
+def find_state_dict(content: object, source: str, pick: Pick) -> StateDict:
     """The state dict in the content of a file called `source`.
 
     Without a key it is what lies under the USUAL ones, the content itself, or the only dictionary with tensors; of

@@ -28,9 +28,9 @@ class Alignments:
     reference: "Checkpoint"
     models: "Sequence[Checkpoint]"
     watch: Bars
-    together: bool = False
-    force: bool = False
-    bound: bool = False
+    together: bool
+    force: bool
+    bound: bool
     """Whether rows say how high the objective could be at most."""
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from starcli.runtime import distributed
 class ContentFile:
     """A table or a text in the making; one that is there is compared with what is made, and never overwritten so."""
 
-    def __init__(self, path: Path, usual: str, inputs: Sequence[Path] = (), *, force: bool = False) -> None:
+    def __init__(self, path: Path, usual: str, inputs: Sequence[Path] = (), *, force: bool) -> None:
         """Raises StarcliError, before any work, where nothing may be written; `usual`: what such a file is called."""
         self.path = path
         self.stands = not force and not is_standard_stream(path) and path.exists()

@@ -47,7 +47,7 @@ class AdapterMean:
     options: FuseOptions
     setup: Setup
     watch: Bars
-    drawn: bool = False
+    drawn: bool
     """Whether a figure of it is asked for."""
 
     def check(self, _: str | None) -> None:

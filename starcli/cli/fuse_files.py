@@ -43,7 +43,7 @@ class FileMerges:
 
     options: FuseOptions
     watch: Bars
-    drawn: bool = False
+    drawn: bool
     """Whether a figure is asked for."""
 
     def check(self, split: str | None) -> None:

@@ -106,7 +106,7 @@ def filled(template: Path, values: Mapping[str, object], option: str) -> Path:
     return Path(text.format(**values))
 
 
-def check_place(path: Path, inputs: Sequence[Path] = ()) -> None:
+def check_place(path: Path, inputs: Sequence[Path]) -> None:
     """A file to write must not be an input, and lie where files may be written; its directory is made with it."""
     for other in (file for given in inputs for file in files_of(given)):
         with contextlib.suppress(OSError):

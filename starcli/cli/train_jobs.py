@@ -37,11 +37,11 @@ class TrainingJobs:
     workspace: "Workspace"
     recipe: "Recipe"
     watch: Bars
-    beginning: "Beginning | None" = None
-    stacked: bool = False
-    sync_batchnorm: bool = False
-    log_test: bool = False
-    keep: Sequence[int] = ()
+    beginning: "Beginning | None"
+    stacked: bool
+    sync_batchnorm: bool
+    log_test: bool
+    keep: Sequence[int]
 
     def all(self, paths: Mapping[int, Path], **how: Any) -> Iterator[Job]:
         """Make the files of these seeds that are not there yet, in their order; `how`: keywords of each `Job`.

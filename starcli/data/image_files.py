@@ -47,7 +47,7 @@ class ImageListing:
     unread: list[str] = field(default_factory=list)
 
 
-def split_folders(root: Path, *, measured: bool = False) -> tuple[dict[str, Path], list[str]]:
+def split_folders(root: Path, *, measured: bool) -> tuple[dict[str, Path], list[str]]:
     """Folders of train, validation and test below `root`, and names of what else is there; none where it has none.
 
     measured: nothing is trained on these images, so that test may be alone. Raises StarcliError where two folders are

@@ -23,7 +23,7 @@ def other_weights(path: Path) -> list[Path]:
     return [each for each in found if each.name != path.name and (_is_safe(each) or not _is_safe(path))]
 
 
-def refuse_other_weights(path: Path, *, force: bool = False) -> None:
+def refuse_other_weights(path: Path, *, force: bool) -> None:
     """Check, before any work is done, that weights written to `path` are those that are read; StarcliError if not.
 
     force: they will be, by `remove_other_weights`.

@@ -20,7 +20,7 @@ class InputProducts:
     """G (groups, inputs, inputs) of one weight, float64; transposed: whether the weight is (inputs, outputs)."""
 
     products: Tensor
-    transposed: bool = False
+    transposed: bool
 
 
 def input_products(flat: FlatNetwork, batches: Iterable[Tensor]) -> dict[str, InputProducts]:

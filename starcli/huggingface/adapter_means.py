@@ -54,7 +54,7 @@ def averaged_adapters(adapters: Sequence[Adapter], weights: Sequence[float] | No
     return Adapter(adapters[0].path, config, {**tensors, **_whole(adapters, numbers)})
 
 
-def write_adapter(place: Path, adapter: Adapter, *, force: bool = False) -> None:
+def write_adapter(place: Path, adapter: Adapter, *, force: bool) -> None:
     """Write an adapter into the directory `place`. StarcliError where there is one, unless `force`."""
     for name in (WEIGHTS, ADAPTER):
         check_output(place / name, force=force)

@@ -54,7 +54,7 @@ def write_companions(
     directory: Directory | None,
     config: Mapping[str, Any],
     types: Sequence[str],
-    normalised: ImageStatistics | None = None,
+    normalised: ImageStatistics | None,
 ) -> None:
     """Write `config` as config.json into `place`, and copy what else a model needs.
 

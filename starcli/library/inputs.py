@@ -152,9 +152,9 @@ def open_network(
     data: DataLike | None,
     where: Surroundings,
     *,
-    init: ModelLike | None = None,
-    reinit: Sequence[str] = (),
-    start_epoch: int = 0,
+    init: ModelLike | None,
+    reinit: Sequence[str],
+    start_epoch: int,
 ) -> tuple[Workspace, Beginning | None, Progress]:
     """The workspace of a network that is to be trained on `data`, what it begins at, and who watches.
 

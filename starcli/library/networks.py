@@ -27,7 +27,7 @@ class NetworkCopies:
     """
 
     network: nn.Module | Callable[[], nn.Module]
-    frozen: bool = False
+    frozen: bool
 
     def __call__(self, generator: torch.Generator | None) -> nn.Module:
         """A network on the CPU, in float32 and training mode, its weights drawn from `generator` (None: not drawn).

@@ -50,7 +50,7 @@ class Findings:
     checkpoints: Sequence[tuple[str, Description]]
     runs: Sequence[SavedRun]
     logs: Sequence[SavedRun]
-    left_out: Sequence[str] = ()
+    left_out: Sequence[str]
 
 
 def is_point(metadata: Metadata) -> bool:

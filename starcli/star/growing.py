@@ -68,7 +68,7 @@ class Growth:
 def growth_of(
     star: Checkpoint,
     sources: Sequence[Checkpoint],
-    recipe: Recipe | None = None,
+    recipe: Recipe | None,
 ) -> Growth:
     """The growth of a finished `star` to `sources`: which are new, which are dropped; by its own or the named recipe.
 

@@ -47,7 +47,7 @@ class Realignment:
 
     moved: tuple[int, ...]
     objective: float
-    drawn: tuple[int, ...] | None = None
+    drawn: tuple[int, ...] | None
 
     def row(self) -> dict[str, Any]:
         """For the log."""

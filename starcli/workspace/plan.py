@@ -167,7 +167,7 @@ def plan_of(
     )
 
 
-def standing(path: Path, wanted: Plan, *, force: bool = False) -> Metadata | None:
+def standing(path: Path, wanted: Plan, *, force: bool) -> Metadata | None:
     """The metadata of a finished file that is just what `wanted` would make; None where it is still to be made.
 
     A file at `path` that is anything else is an error that says what differs, unless `force` is to overwrite it. So are
