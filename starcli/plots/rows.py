@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
@@ -20,6 +21,24 @@ Number = Annotated[
     AfterValidator(lambda value: value if math.isfinite(value) else math.nan),
 ]
 """A number; NaN where it is not finite, which is null in JSON."""
+
+
+def _place(value: float) -> float:
+    if not abs(value) <= 1e100:
+        raise ValueError("is no place in a figure")
+    return value
+
+
+def _rising(values: list[float]) -> list[float]:
+    if any(after - before < 1e-100 for before, after in pairwise(values)):
+        raise ValueError("does not rise")
+    return values
+
+
+Place = Annotated[float, AfterValidator(_place)]
+"""A number on an axis, finite."""
+Rising = Annotated[list[Place], AfterValidator(_rising)]
+"""Numbers on an axis, each above the one before."""
 
 
 def as_object(row: Any) -> Mapping[str, Any]:
@@ -74,7 +93,7 @@ class DrawnLine(BaseModel):
     statistics: str = "recalibrate"
     renormalise: str = "recalibrate"
     task: str = CLASSES
-    t: list[float]
+    t: Rising
     train: DrawnCurve | None = None
     validation: DrawnCurve | None = None
     test: DrawnCurve | None = None
@@ -99,6 +118,7 @@ class DrawnGrid(DrawnMetric):
 
     loss: list[list[Number]]
     values: list[list[Number]]
+    models: list[dict[str, Any]] | None = None
 
 
 ON_PLANE = 1e-3
@@ -110,9 +130,15 @@ class DrawnPath(BaseModel):
 
     form: str
     bends: list[str]
-    x: list[float]
-    y: list[float]
+    x: list[Place]
+    y: list[Place]
     distance: float = 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> "DrawnPath":
+        if not len(self.x) == len(self.y) > 1:
+            raise ValueError("a way has not as many x as y, at least two")
+        return self
 
     @property
     def is_projected(self) -> bool:
@@ -125,9 +151,9 @@ class DrawnPlane(BaseModel):
 
     type: str = "plane"
     models: list[str]
-    places: list[tuple[float, float]]
-    x: list[float]
-    y: list[float]
+    places: list[tuple[Place, Place]]
+    x: Rising
+    y: Rising
     alignment: str | None = None
     radius: float | None = None
     seed: int | None = None
@@ -152,6 +178,8 @@ class DrawnPlane(BaseModel):
         sizes = {(len(lines), *map(len, lines)) for grid in self.grids.values() for lines in (grid.loss, grid.values)}
         if min(len(self.x), len(self.y)) < 2 or sizes != {(len(self.y), *[len(self.x)] * len(self.y))}:
             raise ValueError(f"a grid has not the {len(self.x)} x {len(self.y)} points of x and y")
+        if any(len(grid.models) != len(self.models) for grid in self.grids.values() if grid.models is not None):
+            raise ValueError(f"a split has not the scores of the {len(self.models)} models")
         if len(self.places) != len(self.models):
             raise ValueError(f"there are {len(self.models)} models at {len(self.places)} places")
         return self
@@ -259,7 +287,7 @@ class DrawnScores(DrawnMetric):
 class DrawnEpoch(BaseModel):
     """A line of a run's log."""
 
-    epoch: float
+    epoch: Place
     loss: Number
     accuracy: Number = math.nan
 

@@ -27,14 +27,14 @@ def _planes(run: SavedRun) -> Markup:
     rows = [row for kind in PLANES for row in run.of_type(kind)]
     planes: list[DrawnPlane] = parse_rows(DrawnPlane, {run.name: rows})[run.name]
     figures, marks = [], []
-    for row, plane in zip(rows, planes, strict=True):
+    for plane in planes:
         for split in plane.grids:
             title = f"{split} loss on the {plane.type} of {', '.join(plane.models)}"
             title += f"; line: {way_words(plane.curve)}" if plane.curve else ""
             drawing = plane_map(plane, split, title, loss_title(plane.task))
             figures.append(figure(drawing, title, f"{run.name} {title}"))
         for number, (name, (x, y)) in enumerate(zip(plane.models, plane.places, strict=True)):
-            scores = {split: row[split].get("models", [{}] * len(plane.models))[number] for split in plane.grids}
+            scores = {split: grid.models[number] if grid.models else {} for split, grid in plane.grids.items()}
             marks.append({"model": name, "x": x, "y": y, **scores})
     columns = [
         TableColumn("model", "model"), TableColumn("x", "x", "number"), TableColumn("y", "y", "number"),

@@ -315,6 +315,8 @@ def without(row: Row, key: str) -> Row:
         ({"x": [{"type": "barrier", "a": "a"}]}, "x: a result cannot be drawn: t: field required"),
         ({"x": [{**line("a", "b"), "t": [0, 1]}]}, "x: a result cannot be drawn: a curve has not the 2 points"),
         ({"x": [without(row, "ece_std") for row in posterior_rows()]}, "x: a result cannot be drawn: ece_std: missing"),
+        ({"x": [{**line("a", "b"), "t": [0, math.nan, 1]}]}, "x: a result cannot be drawn: t.1: is no place"),
+        ({"x": [{**line("a", "b"), "t": [0, 0.5, 0.5]}]}, "x: a result cannot be drawn: t: does not rise"),
         ({"x": [{**line("a", "b"), "train": "high"}]}, "x: a result cannot be drawn: train"),
         ({"x": posterior_rows(), "y": 2 * posterior_rows()}, "y: several runs of bma in one file"),
         ({"": [*all_pairs(list("abc")), *all_pairs(list("cb"))]}, "several runs of barrier --all-pairs in one file"),
