@@ -196,9 +196,12 @@ def _malformed(config: Mapping[str, Any]) -> list[str]:
     if wrong:
         return wrong
     names = [] if all(map(_is_number, config.get("id2label") or {})) else ["id2label"]
-    sizes = {"input_size": (config.get("pretrained_cfg") or {}).get("input_size")}
-    sizes |= {key: config.get(key) for key in ("image_size", "num_channels")}
-    return names + [key for key, value in sizes.items() if not _is_size(value)]
+    sizes = {
+        "input_size": _are_sizes((config.get("pretrained_cfg") or {}).get("input_size"), 3),
+        "image_size": _is_size(config.get("image_size")) or _are_sizes(config.get("image_size"), 2),
+        "num_channels": _is_size(config.get("num_channels")),
+    }
+    return names + [key for key, fits in sizes.items() if not fits]
 
 
 def _is_table(value: object) -> bool:
@@ -210,8 +213,13 @@ def _is_number(key: str) -> bool:
 
 
 def _is_size(value: object) -> bool:
-    numbers = value if isinstance(value, list) else [value]
-    return value is None or all(isinstance(number, int) and 0 < number < 2**31 for number in numbers)
+    return value is None or (isinstance(value, int) and 0 < value < 2**31)
+
+
+def _are_sizes(value: object, count: int) -> bool:
+    return value is None or (
+        isinstance(value, list) and len(value) == count and None not in value and all(map(_is_size, value))
+    )
 
 
 def _names_network(config: Mapping[str, Any]) -> bool:
@@ -230,7 +238,7 @@ def why_unknown(path: Path) -> list[str]:
     if directory_of(path) is not None or not (place / CONFIG).is_file():
         return []
     names = read_json(place / CONFIG).get("architectures")
-    if not names:
+    if not (isinstance(names, list) and names and isinstance(names[0], str)):
         return [f"{place / CONFIG} names no class of a network (architectures)"]
     read = "read are classifiers of images and texts, causal and masked models"
     return [f"{place / CONFIG} names {names[0]}; {read}; train --init gives a base model a head"]

@@ -51,7 +51,7 @@ def input_of_class(name: str, arguments: Mapping[str, Any]) -> tuple[int, ...]:
     ((3, 32, 32), (64,))
     """
     if task_of(name).images:
-        size = arguments.get("image_size", _IMAGE_SIZE)
-        return (int(arguments.get("num_channels", 3)), *((size, size) if isinstance(size, int) else tuple(size)))
+        size = arguments.get("image_size") or _IMAGE_SIZE
+        return (int(arguments.get("num_channels") or 3), *((size, size) if isinstance(size, int) else tuple(size)))
     said = [arguments[key] for key in LENGTHS if isinstance(arguments.get(key), int)]
     return (max(2, min([_TEXT_LENGTH, *(most // 2 for most in said)])),)  # some number positions from 2 on

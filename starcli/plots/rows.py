@@ -35,9 +35,9 @@ def _rising(values: list[float]) -> list[float]:
     return values
 
 
-Place = Annotated[float, AfterValidator(_place)]
+OnAxis = Annotated[float, AfterValidator(_place)]
 """A number on an axis, finite."""
-Rising = Annotated[list[Place], AfterValidator(_rising)]
+RisingAxis = Annotated[list[OnAxis], AfterValidator(_rising)]
 """Numbers on an axis, each above the one before."""
 
 
@@ -93,7 +93,7 @@ class DrawnLine(BaseModel):
     statistics: str = "recalibrate"
     renormalise: str = "recalibrate"
     task: str = CLASSES
-    t: Rising
+    t: RisingAxis
     train: DrawnCurve | None = None
     validation: DrawnCurve | None = None
     test: DrawnCurve | None = None
@@ -130,8 +130,8 @@ class DrawnPath(BaseModel):
 
     form: str
     bends: list[str]
-    x: list[Place]
-    y: list[Place]
+    x: list[OnAxis]
+    y: list[OnAxis]
     distance: float = 0.0
 
     @model_validator(mode="after")
@@ -151,9 +151,9 @@ class DrawnPlane(BaseModel):
 
     type: str = "plane"
     models: list[str]
-    places: list[tuple[Place, Place]]
-    x: Rising
-    y: Rising
+    places: list[tuple[OnAxis, OnAxis]]
+    x: RisingAxis
+    y: RisingAxis
     alignment: str | None = None
     radius: float | None = None
     seed: int | None = None
@@ -287,7 +287,7 @@ class DrawnScores(DrawnMetric):
 class DrawnEpoch(BaseModel):
     """A line of a run's log."""
 
-    epoch: Place
+    epoch: OnAxis
     loss: Number
     accuracy: Number = math.nan
 
