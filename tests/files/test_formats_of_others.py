@@ -34,22 +34,24 @@ def said(path: Path) -> str:
     return str(caught.value).replace(str(path), "FILE")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(500), "a file of Keras or HDF5"),
-        ("a.bin", b"GGUF\3\0\0\0" + bytes(500), "a GGUF file of llama.cpp"),
-        ("a.gguf", b"GGUF\3\0\0\0" + bytes(500), "a GGUF file of llama.cpp"),
-        ("a.onnx", b"\x08\x08\x12\x07pytorch" + bytes(500), "a file of ONNX"),
-        ("a.msgpack", b"\x81\xa6params\x81\xa5dense" + bytes(500), "a file of Flax"),
-        ("a.pdparams", pickle.dumps({"w": np.ones(3)}), "a file of PaddlePaddle"),
-        ("a.pt.gz", gzip.compress(bytes(500)), "a compressed file (gzip)"),
-        ("a.pth", bz2.compress(bytes(500)), "a compressed file (bzip2)"),
-        ("a.pt", lzma.compress(bytes(500)), "a compressed file (xz)"),
-        ("a.ckpt", b"\x28\xb5\x2f\xfd" + bytes(500), "a compressed file (zstd)"),
-    ],
-)
-def test_a_file_of_another_program_is_called_by_its_name(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+OTHERS = {
+    "a.weights.h5": (b"\x89HDF\r\n\x1a\n" + bytes(500), "a file of Keras or HDF5"),
+    "a.bin": (b"GGUF\3\0\0\0" + bytes(500), "a GGUF file of llama.cpp"),
+    "a.gguf": (b"GGUF\3\0\0\0" + bytes(500), "a GGUF file of llama.cpp"),
+    "a.onnx": (b"\x08\x08\x12\x07pytorch" + bytes(500), "a file of ONNX"),
+    "a.msgpack": (b"\x81\xa6params\x81\xa5dense" + bytes(500), "a file of Flax"),
+    "a.pdparams": (pickle.dumps({"w": np.ones(3)}), "a file of PaddlePaddle"),
+    "a.pt.gz": (gzip.compress(bytes(500)), "a compressed file (gzip)"),
+    "a.pth": (bz2.compress(bytes(500)), "a compressed file (bzip2)"),
+    "a.pt": (lzma.compress(bytes(500)), "a compressed file (xz)"),
+    "a.ckpt": (b"\x28\xb5\x2f\xfd" + bytes(500), "a compressed file (zstd)"),
+}
+"""Content of a file of each name, and what it is called."""
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_file_of_another_program_is_called_by_its_name(tmp_path: Path, name: str) -> None:
+    content, words = OTHERS[name]
     path = tmp_path / name
     path.write_bytes(content)
     assert said(path).startswith(f"FILE: is {words}, which is not read\n  ")
