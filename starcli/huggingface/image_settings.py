@@ -51,8 +51,10 @@ class ImageSettings:
         elif not named[0] or not named[1] or said.get("do_normalize") is False:
             return None
         means, stds = (_numbers(each) for each in named)
-        [factor] = _numbers(said.get("rescale_factor") or 1 / 255)
-        span = 255 * factor if rescales else 255.0 if max(means) > 1 else 1.0
+        factors = _numbers(said.get("rescale_factor") or 1 / 255)
+        if len(factors) != 1 or not factors[0] > 0:
+            raise StarcliError(f"the settings of images have a rescale_factor of {factors}, expected a number above 0")
+        span = 255 * factors[0] if rescales else 255.0 if max(means) > 1 else 1.0
         if said.get("rescale_offset") and rescales:
             means = [mean + 1 for mean in means]
         if said.get("include_top"):
@@ -96,7 +98,7 @@ class ImageSettings:
 
 def _numbers(value: object) -> list[float]:
     numbers: list[Any] = value if isinstance(value, list) else [value]
-    if not numbers or not all(isinstance(each, int | float) for each in numbers):
+    if not numbers or not all(isinstance(each, int | float) and abs(each) < 1e100 for each in numbers):
         raise StarcliError(f"the settings of images have {json.dumps(value)[:60]}, expected numbers")
     return [float(each) for each in numbers]
 

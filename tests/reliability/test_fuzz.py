@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reliability import fuzz, generated
+from reliability import fuzz, generated, structured
 from reliability.costs import Costs
 from reliability.sections import FOUND
 from reliability.targets import Feeder, Target, file_name, targets
@@ -18,6 +18,13 @@ def test_mutated_files_read_or_are_refused(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert fuzz.run(TARGETS[name], 250, tmp_path, tmp_path / "found", seed=1) == []
+
+
+@pytest.mark.parametrize("name", [name for name in structured.TARGETS if name in TARGETS])
+def test_json_of_other_values_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert structured.run(TARGETS[name], 150, tmp_path, tmp_path / "found", seed=1) == []
 
 
 @pytest.mark.parametrize("name", generated.STRATEGIES)
