@@ -94,9 +94,13 @@ def _load_archive(path: Path, file: io.BufferedReader, archive: zipfile.ZipFile,
     return Unpickler(CALLS, constants(), _storages(storage), most=most).load(io.BytesIO(archive.read(pickled)))
 
 
+EXPORTED = ("/archive_format", "serialized_exported_program.json")
+"""Ends of names that a file of torch.export has, of newer and of older versions of PyTorch."""
+
+
 def _way_out(names: Sequence[str]) -> str:
     """What makes something of an archive with files of these names that is read, where they tell."""
-    if any(name.endswith("/archive_format") for name in names):
+    if any(name.endswith(EXPORTED) for name in names):
         return "; of torch.export: torch.save(dict(torch.export.load(FILE).state_dict), NEW)"
     inside = next((name for name in names if name.endswith((*PICKLED, ".safetensors"))), None)
     return f"; unpack it: {inside} lies in it" if inside else ""

@@ -22,6 +22,7 @@ from starcli.registry.alignment_methods import ALIGNED_KINDS, DEFAULT_METHOD, ME
 from starcli.registry.entry import resolve
 from starcli.registry.splits import SPLITS
 from starcli.runtime.arithmetic import PRECISIONS, arithmetic_restored
+from starcli.runtime.global_generator import BORROWED
 from starcli.runtime.process_setting import ProcessSetting
 from starcli.runtime.progress import Progress
 
@@ -202,8 +203,8 @@ def _own_settings() -> Iterator[None]:
         yield
 
 
-_DTYPE = ProcessSetting(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
-"""The default dtype of tensors."""
+_DTYPE = ProcessSetting(torch.get_default_dtype, torch.set_default_dtype, torch.float32, lock=BORROWED)
+"""The default dtype of tensors, which proofs set too."""
 
 
 def _speak_python(error: StarcliError) -> None:

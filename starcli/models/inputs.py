@@ -48,7 +48,8 @@ def example_input(input_shape: Sequence[int], dtype: str) -> Tensor:
     """
     if dtype == "int64":
         return torch.zeros(EXAMPLE_BATCH, *input_shape, dtype=torch.int64)
-    return torch.randn(EXAMPLE_BATCH, *input_shape, generator=torch.Generator().manual_seed(0))
+    draws = torch.Generator().manual_seed(0)
+    return torch.randn(EXAMPLE_BATCH, *input_shape, generator=draws, dtype=torch.float32)
 
 
 def extreme_tokens(input_shape: Sequence[int], vocab_size: int, *, padded: bool = False) -> Tensor:

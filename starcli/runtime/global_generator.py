@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import torch
 
 BORROWED = threading.RLock()
-"""Held by the thread that draws."""
+"""Held by the thread that draws, or that has given new tensors another type, which is one for all threads as well."""
 
 
 @contextmanager

@@ -88,7 +88,7 @@ class TrainingRun:
         self.optimizer = build_optimizer(recipe, objective.parts)
         self.batches = EpochBatches(self.split, recipe, seed, self.augmentation, pieces, self.device)
         self.position = Position(len(self.batches.sizes), start_epoch)
-        self.losses = torch.zeros(self.position.steps, device=self.device)
+        self.losses = torch.zeros(self.position.steps, dtype=torch.float32, device=self.device)
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
         self.checked = 0
         self.times = SavingTimes(self.save_every)

@@ -37,7 +37,7 @@ def run_once(network: torch.nn.Module, workspace: "Workspace") -> list[str]:
             check_forward(architecture.name, network, workspace.example())
         _refuse_outside_state(network, workspace, workspace.example())
         return []
-    inputs = torch.zeros(2, *data.input_shape)
+    inputs = torch.zeros(2, *data.input_shape, dtype=torch.float32)
     if data.vocab_size is not None:
         padded = workspace.opened is not None and workspace.opened.padded
         inputs = extreme_tokens(data.input_shape, data.vocab_size, padded=padded)

@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Barrier, Event, Thread
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import starcli as sc
 from starcli.library.calls import library_call
 from starcli.library.python_words import in_python
+from starcli.symmetry.proof.evaluation import precision
 
 Data = dict[str, tuple[Tensor, Tensor]]
 
@@ -90,11 +91,11 @@ def test_process_and_modules_are_left_alone(name: str, pair: list[nn.Module], da
 def test_products_that_the_caller_lets_torch_round_are_exact(data: Data) -> None:
     """`medium` lets a CPU take products in bfloat16, or in another order (oneDNN), which changed weights before."""
     expected = sc.train("mlp", data, epochs=1, seed=0).sha256
-    for precision in ("medium", "high"):
-        torch.set_float32_matmul_precision(precision)
+    for word in ("medium", "high"):
+        torch.set_float32_matmul_precision(word)
         try:
             assert sc.train("mlp", data, epochs=1, seed=0).sha256 == expected
-            assert torch.get_float32_matmul_precision() == precision
+            assert torch.get_float32_matmul_precision() == word
         finally:
             torch.set_float32_matmul_precision("highest")
 
@@ -155,6 +156,17 @@ def test_trainings_of_several_threads_are_each_as_alone(data: Data) -> None:
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(trained, range(3))) == alone
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_training_beside_a_proof_is_as_alone(data: Data) -> None:
+    """A proof in float64 makes that the type of new tensors, of all threads."""
+    alone = sc.train(network, data, epochs=2).tensors_sha256
+    with ThreadPoolExecutor(1) as pool:
+        with precision(torch.float64):
+            beside = pool.submit(lambda: sc.train(network, data, epochs=2).tensors_sha256)
+            wait([beside], timeout=0.3)
+        assert beside.result() == alone
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_generators_of_gpus_are_left_alone(pair: list[nn.Module], data: Data, monkeypatch: pytest.MonkeyPatch) -> None:

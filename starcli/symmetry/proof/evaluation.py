@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from threading import RLock
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from starcli.models.copies import copy_network
 from starcli.models.dtypes import cast_floats_
 from starcli.models.modes import notices_mode, set_eval_
 from starcli.runtime.blame import raised_at
+from starcli.runtime.global_generator import BORROWED
 from starcli.symmetry.proof.operators import differentiable_batch_norm, grouped_conv2d, grouped_mm
 
 ROUNDED = 1e-3
@@ -201,12 +201,12 @@ def last_example_alone(subject: ProofNetwork, batch: tuple[Tensor, ...], joint: 
 def precision(dtype: torch.dtype) -> Iterator[None]:
     """A context in which new tensors have `dtype` and requests for float32 give `dtype`.
 
-    BatchNorm can be differentiated by its running statistics in it. torch has one default dtype for all threads, so
-    that tensors which another thread makes meanwhile have `dtype` too; proofs of several threads wait for each other.
+    BatchNorm can be differentiated by its running statistics in it. torch has one default dtype for all threads: those
+    that prove, make a network or draw in a step of training wait for each other.
     """
     # In place of the default, a mode of functions would not see what they make inside of them, nor integers that become
     # floats (positions / 2); a mode of operators sees it, and takes four tenths longer for a small ViT (measured).
-    with _ONE_AT_A_TIME:
+    with BORROWED:
         before = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
@@ -215,10 +215,6 @@ def precision(dtype: torch.dtype) -> Iterator[None]:
                 yield
         finally:
             torch.set_default_dtype(before)
-
-
-_ONE_AT_A_TIME = RLock()
-"""Held by the thread whose precision torch's default dtype is."""
 
 
 _GROUPED_MM = {getattr(torch.nn.functional, "grouped_mm", None), getattr(torch, "_grouped_mm", None)} - {None}
