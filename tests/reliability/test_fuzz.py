@@ -9,6 +9,7 @@ from reliability import fuzz, generated, structured
 from reliability.costs import Costs
 from reliability.sections import FOUND
 from reliability.targets import Feeder, Target, file_name, targets
+from reliability.trial import have_packages
 
 TARGETS = {target.name: target for target in targets()}
 
@@ -58,7 +59,10 @@ def test_a_reader_that_breaks_is_noticed_and_its_case_kept(tmp_path: Path) -> No
 def test_cases_that_once_broke_a_reader_do_no_more(tmp_path: Path) -> None:
     """Those that `python -m tests.reliability fuzz` has kept."""
     for path in sorted(FOUND.glob("*")):
-        target = next(target for name, target in TARGETS.items() if path.name.startswith(file_name(name) + "."))
-        feeder = Feeder(target, tmp_path, tmp_path / "found")
+        named = [target for name, target in TARGETS.items() if path.name.startswith(file_name(name) + ".")]
+        assert named or not have_packages(), path.name
+        if not named:
+            continue
+        feeder = Feeder(named[0], tmp_path, tmp_path / "found")
         assert feeder.feed(path.read_bytes()) == [], path.name
         feeder.costs.close()
