@@ -249,13 +249,12 @@ def write(
     """
     if isinstance(tensors, LazyTensors) and not is_standard_stream(path):
         stored = _write_lazily(path, tensors, metadata, shard_size)
-        remove_other_weights(path)
-        return stored
-    stored = _completed(metadata, weights_sha256(tensors))
-    if shard_size is None:
-        write_tensors(path, tensors, {KEY: stored.to_text(), **words})
     else:
-        write_shards(path, tensors, {KEY: stored.to_text()}, shard_size)
+        stored = _completed(metadata, weights_sha256(tensors))
+        if shard_size is None:
+            write_tensors(path, tensors, {KEY: stored.to_text(), **words})
+        else:
+            write_shards(path, tensors, {KEY: stored.to_text()}, shard_size)
     remove_other_weights(path)
     return stored
 
